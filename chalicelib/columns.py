@@ -1,0 +1,62 @@
+"""The typed columns that a source declares, and the names Postgres has for their types."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from chalicelib.errors import DeclarationError
+
+TYPES = (
+    "smallint",
+    "integer",
+    "bigint",
+    "double precision",
+    "numeric",
+    "boolean",
+    "text",
+    "date",
+    "timestamp",
+    "timestamptz",
+    "jsonb",
+)
+
+_NUMERIC = re.compile(r"numeric\((\d+),\s*(\d+)\)")
+# Postgres cuts identifiers at 63 bytes; a leading underscore is kept for the lineage columns
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a curated table.
+
+    `type` is one of TYPES, or `numeric(p,s)`. A record whose value is null or absent is rejected
+    unless the column is `nullable`.
+    """
+
+    name: str
+    type: str
+    nullable: bool = True
+
+    def __post_init__(self):
+        if not _NAME.fullmatch(self.name):
+            raise DeclarationError(
+                f"column name {self.name!r} is not a lower-case SQL name",
+                next_step="use letters, digits and _, starting with a letter; rename the field in transform()",
+            )
+        if self.type not in TYPES and not _NUMERIC.fullmatch(self.type):
+            raise DeclarationError(
+                f"column {self.name} has type {self.type!r}",
+                next_step=f"use one of {', '.join(TYPES)}, or numeric(p,s)",
+            )
+
+    @property
+    def base(self) -> str:
+        """The type without its arguments."""
+        return "numeric" if self.type.startswith("numeric") else self.type
+
+    @property
+    def precision(self) -> tuple[int, int] | None:
+        """(precision, scale) of a `numeric(p,s)`, else None."""
+        found = _NUMERIC.fullmatch(self.type)
+        return (int(found[1]), int(found[2])) if found else None

@@ -1,0 +1,361 @@
+"""What the states of the machine say to each other: references and counts, never rows.
+
+One request and one result per Lambda. `read` turns an event into its request and refuses an
+event that lacks a field, has one too many, or has one of another type: a typo in the state
+machine shows at the first run, by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from chalicelib.errors import ContractError
+
+T = TypeVar("T")
+
+
+# --- shared pieces ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Window:
+    """The days a run asks its source for, both ends included, as ISO dates.
+
+    None where the source has no notion of time. `by_cursor` is true when the window was derived
+    from the source's cursor; only then does publishing move the cursor.
+    """
+
+    start: str | None = None
+    end: str | None = None
+    by_cursor: bool = False
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One independent fetch of a run, such as a weather station, a listing or a file."""
+
+    index: int
+    request: dict  # as the source's `partitions` made it; only the source reads it
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A piece of one raw object: the bytes [start, end), whose first line is `first_line`.
+
+    `end` is None for "to the end". `lines` is the number of lines where counting was possible
+    while cutting, else None. `key` may be a working copy (see `lake.cutting`); `raw_key` is always
+    the raw object. `part` numbers the raw objects of a run, in raw order.
+    """
+
+    part: int
+    key: str
+    raw_key: str
+    start: int
+    end: int | None
+    first_line: int
+    lines: int | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one child of Process works on: consecutive slices of one partition."""
+
+    chunk: int
+    partition: int
+    request: dict
+    format: str  # a name from `lake.formats`
+    slices: tuple[Slice, ...]
+    header: tuple[str, ...] | None = None  # of a CSV whose first line is in another chunk
+
+
+# --- Plan ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    run_id: str
+    execution: str
+    started_at: str
+    input: dict
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    run_id: str
+    source: str
+    window: Window
+    partitions: tuple[Partition, ...]
+    fetch_concurrency: int
+    process_concurrency: int
+    embed: bool
+
+
+# --- Fetch -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FetchPartitionRequest:
+    run_id: str
+    source: str
+    partition: Partition
+
+
+@dataclass(frozen=True)
+class FetchPartitionResult:
+    """`listing_key` is a JSON object in the lake that lists the partition's chunks and raw objects."""
+
+    partition: int
+    objects: int
+    bytes: int
+    chunks: int
+    listing_key: str
+
+
+@dataclass(frozen=True)
+class WriteManifestRequest:
+    run_id: str
+    source: str
+    fetched: tuple[FetchPartitionResult, ...]
+
+
+@dataclass(frozen=True)
+class WriteManifestResult:
+    """`manifest_key` is a JSON array of `Chunk`, read by the distributed Map."""
+
+    manifest_key: str
+    chunks: int
+    objects: int
+    bytes: int
+
+
+# --- Process ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TransformRequest:
+    run_id: str
+    source: str
+    chunk: Chunk
+
+
+@dataclass(frozen=True)
+class TransformResult:
+    """`rows_key`: typed rows in Postgres' COPY text format. `rejected_key`: NDJSON, or None.
+
+    records = rows + rejected.
+    """
+
+    chunk: int
+    records: int
+    rows: int
+    rejected: int
+    rows_key: str
+    rejected_key: str | None
+
+
+@dataclass(frozen=True)
+class ValidateRequest:
+    run_id: str
+    source: str
+    chunk: Chunk
+    transformed: TransformResult
+
+
+@dataclass(frozen=True)
+class ValidateResult:
+    """`rows_key` holds the clean rows; `results_key` the counts per expectation (JSON)."""
+
+    chunk: int
+    records: int
+    rows: int
+    rejected: int
+    rows_key: str
+    rejected_keys: tuple[str, ...]
+    results_key: str
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    run_id: str
+    source: str
+    validated: ValidateResult
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    chunk: int
+    staged: int
+    quarantined: int
+
+
+@dataclass(frozen=True)
+class RecordChunkFailureRequest:
+    run_id: str
+    source: str
+    chunk: Chunk
+    error: dict  # {"Error": …, "Cause": …} as Step Functions gives it to Catch
+
+
+@dataclass(frozen=True)
+class RecordChunkFailureResult:
+    chunk: int
+    failure_key: str
+
+
+# --- QualityGate and what follows ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class QualityGateRequest:
+    run_id: str
+    source: str
+    execution: str
+    manifest_key: str
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An email: plain text that a person can act on."""
+
+    subject: str  # at most 100 characters, one line, ASCII: SNS refuses others
+    message: str
+
+
+@dataclass(frozen=True)
+class QualityGateResult:
+    verdict: str  # pass | warn | fail
+    fetched: int
+    staged: int
+    quarantined: int
+    report_key: str
+    alert: Alert
+
+
+@dataclass(frozen=True)
+class PublishRequest:
+    run_id: str
+    source: str
+    verdict: str
+    embed: bool
+    report_key: str
+
+
+@dataclass(frozen=True)
+class PublishResult:
+    """`fetched = inserted + updated + unchanged + duplicates + quarantined`, exactly.
+
+    `embed_shards` lists the shards of pending texts, e.g. [0, 1, 2]; empty when there is
+    nothing to embed.
+    """
+
+    fetched: int
+    inserted: int
+    updated: int
+    unchanged: int
+    duplicates: int
+    quarantined: int
+    embed_shards: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RejectRequest:
+    run_id: str
+    source: str
+    report_key: str
+
+
+@dataclass(frozen=True)
+class RejectResult:
+    run_id: str
+    status: str
+
+
+@dataclass(frozen=True)
+class EmbedShardRequest:
+    run_id: str
+    source: str
+    shard: int
+    shards: int
+
+
+@dataclass(frozen=True)
+class EmbedShardResult:
+    shard: int
+    embedded: int
+
+
+@dataclass(frozen=True)
+class CompleteRequest:
+    run_id: str
+    source: str
+
+
+@dataclass(frozen=True)
+class CompleteResult:
+    run_id: str
+    status: str
+    embedded: int
+
+
+@dataclass(frozen=True)
+class RecordFailureRequest:
+    run_id: str
+    execution: str
+    input: dict
+    error: dict
+
+
+@dataclass(frozen=True)
+class RecordFailureResult:
+    alert: Alert
+
+
+# --- reading and writing ---------------------------------------------------------------------
+
+
+def read(kind: type[T], event: Any, path: str = "event") -> T:
+    """`event` as a `kind`; raises ContractError naming the field that is missing, extra or mistyped."""
+    if not isinstance(event, dict):
+        raise ContractError(f"{path} is {type(event).__name__}, expected an object for {kind.__name__}")
+    hints = typing.get_type_hints(kind)
+    known = {f.name: f for f in dataclasses.fields(kind)}
+    if extra := sorted(set(event) - set(known)):
+        raise ContractError(f"{path} has fields that {kind.__name__} does not know: {', '.join(extra)}")
+    values = {}
+    for name, f in known.items():
+        if name in event:
+            values[name] = _value(hints[name], event[name], f"{path}.{name}")
+        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise ContractError(f"{path}.{name} is missing; {kind.__name__} needs it")
+    return kind(**values)
+
+
+def write(result: Any) -> Any:
+    """A contract as plain JSON values."""
+    return dataclasses.asdict(result)
+
+
+def _value(hint: Any, value: Any, path: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        options = typing.get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        return _value(next(o for o in options if o is not type(None)), value, path)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ContractError(f"{path} is {type(value).__name__}, expected an array")
+        item = typing.get_args(hint)[0]
+        return tuple(_value(item, v, f"{path}[{i}]") for i, v in enumerate(value))
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else read(hint, value, path)
+    expected = hint
+    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        raise ContractError(f"{path} is {value!r} ({type(value).__name__}), expected {expected.__name__}")
+    return value
+
+

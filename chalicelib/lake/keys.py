@@ -1,0 +1,35 @@
+"""The names of everything in the lake, in one place."""
+
+from __future__ import annotations
+
+
+def raw(source: str, day: str, run_id: str, partition: int, page: int, suffix: str) -> str:
+    """A raw object: what the source said, byte for byte. `day` is an ISO date, `suffix` e.g. "ndjson.gz"."""
+    return f"raw/source={source}/date={day}/run={run_id}/part-{partition:05d}-{page:05d}.{suffix}"
+
+
+def listing(run_id: str, partition: int) -> str:
+    return f"runs/{run_id}/fetched/{partition:05d}.json"
+
+
+def working_copy(run_id: str, partition: int, page: int, suffix: str) -> str:
+    """A raw object as plain lines, where the original cannot be cut by byte range."""
+    return f"runs/{run_id}/work/part-{partition:05d}-{page:05d}.{suffix}"
+
+
+def declaration(run_id: str) -> str:
+    return f"runs/{run_id}/declaration.json"
+
+
+def manifest(run_id: str) -> str:
+    return f"runs/{run_id}/manifest.json"
+
+
+def chunk(run_id: str, number: int, name: str) -> str:
+    """`name` is one of rows.copy, clean.copy, malformed.ndjson, failing.ndjson, results.json, failure.json."""
+    return f"runs/{run_id}/chunks/{number:05d}/{name}"
+
+
+def report(run_id: str, suffix: str) -> str:
+    """`suffix` is html or json."""
+    return f"runs/{run_id}/report.{suffix}"

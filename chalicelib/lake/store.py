@@ -1,0 +1,93 @@
+"""S3 calls, and what their failures mean to a run."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import boto3
+import orjson
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.errors import LakeUnavailable, NotFound, TerminalError
+
+# 8 MB parts, one thread: a Lambda has one core, and order of arrival does not matter
+_TRANSFER = TransferConfig(multipart_chunksize=8 * 1024 * 1024, use_threads=False)
+_CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
+
+
+@functools.cache
+def _client():
+    return boto3.client("s3", config=_CONFIG)
+
+
+@contextlib.contextmanager
+def _named(bucket: str, key: str) -> Iterator[None]:
+    """S3's exceptions as ours, with the object they are about."""
+    where = f"s3://{bucket}/{key}"
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"].get("Code", "")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in ("NoSuchKey", "NoSuchBucket", "404", "NotFound"):
+            raise NotFound(f"{where} does not exist: {error}") from error
+        if status >= 500 or code in ("SlowDown", "RequestTimeout", "ThrottlingException", "InternalError"):
+            raise LakeUnavailable(f"S3 could not serve {where}: {error}") from error
+        raise TerminalError(f"S3 refused {where}: {error}") from error
+    except BotoCoreError as error:  # connection refused, read timeout, no credentials
+        raise LakeUnavailable(f"S3 could not be reached for {where}: {error}") from error
+
+
+class Lake:
+    """One bucket. All keys come from `lake.keys`."""
+
+    def __init__(self, bucket: str, client=None):
+        self.bucket = bucket
+        self.client = client or _client()
+
+    def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> str:
+        with _named(self.bucket, key):
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+        return key
+
+    def put_json(self, key: str, value) -> str:
+        return self.put(key, orjson.dumps(value), "application/json")
+
+    def upload(self, key: str, stream: BinaryIO) -> str:
+        """Write a stream of unknown length, in parts; nothing appears under `key` if the stream raises."""
+        with _named(self.bucket, key):
+            self.client.upload_fileobj(stream, self.bucket, key, Config=_TRANSFER)
+        return key
+
+    def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
+        """The bytes [start, end) of an object."""
+        if end is not None and end <= start:
+            return b""
+        wanted = {} if not start and end is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
+        with _named(self.bucket, key):
+            return self.client.get_object(Bucket=self.bucket, Key=key, **wanted)["Body"].read()
+
+    def get_json(self, key: str):
+        return orjson.loads(self.get(key))
+
+    def open(self, key: str, bucket: str | None = None) -> BinaryIO:
+        """An object as a stream."""
+        with _named(bucket or self.bucket, key):
+            return self.client.get_object(Bucket=bucket or self.bucket, Key=key)["Body"]
+
+    def size(self, key: str, bucket: str | None = None) -> int:
+        with _named(bucket or self.bucket, key):
+            return self.client.head_object(Bucket=bucket or self.bucket, Key=key)["ContentLength"]
+
+    def keys(self, prefix: str, bucket: str | None = None) -> list[str]:
+        """Every key under `prefix`, in order."""
+        found = []
+        with _named(bucket or self.bucket, prefix):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket or self.bucket, Prefix=prefix):
+                found += [item["Key"] for item in page.get("Contents", [])]
+        return found

@@ -1,0 +1,95 @@
+"""What the code needs to know of its surroundings, read once.
+
+Precedence, the first that has a value wins: an argument to `load`, an environment variable
+`SLUICE_<NAME>` (on AWS from `.chalice/config.json`, per stage; on the laptop from the local
+stack), the default below. A variable `SLUICE_…` that no setting knows is an error, so that a typo
+cannot pass for a default. No other module reads the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chalicelib.errors import ConfigurationError
+
+PREFIX = "SLUICE_"
+LOCAL = "local"
+
+# read by tools around the pipeline, not by the pipeline itself
+TOOLING = frozenset({"SLUICE_HOME", "SLUICE_API_URL", "SLUICE_TEST_HOME"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    stage: str = LOCAL
+    bucket: str = ""
+    database_url: str = ""
+    topic_arn: str = ""
+    dead_letter_url: str = ""
+    state_machine_arn: str = ""
+    # where the sources are: "live", or the base URL of a sample API that stands in for all of them
+    sources_url: str = "live"
+    # base of the links in alerts; empty for the AWS consoles
+    links_url: str = ""
+    embeddings: str = "bedrock"  # bedrock | minilm
+    bedrock_model: str = "amazon.titan-embed-text-v2:0"
+    bedrock_dimensions: int = 1024
+    # bytes of raw data per chunk; about 110,000 records of 150 bytes
+    chunk_bytes: int = 16 * 1024 * 1024
+    # the longest record that is accepted, in bytes; a longer one is quarantined or fails the run
+    record_bytes: int = 1024 * 1024
+    # the largest answer that is accepted from an HTTP source, in bytes, and the longest fetch, in seconds
+    fetch_bytes: int = 5 * 1024**3
+    fetch_seconds: int = 600
+    fetch_concurrency: int = 4
+    process_concurrency: int = 40
+    texts_per_shard: int = 2000
+
+    @property
+    def is_local(self) -> bool:
+        return self.stage == LOCAL
+
+    def require(self, *names: str) -> None:
+        """Raise ConfigurationError naming the settings among `names` that have no value."""
+        if missing := [PREFIX + n.upper() for n in names if not getattr(self, n)]:
+            raise ConfigurationError(
+                f"not set: {', '.join(missing)}",
+                stage=self.stage,
+                next_step="on the laptop run `sluice up`; on AWS set it for the stage in .chalice/config.json",
+            )
+
+
+def load(environ: Mapping[str, str] | None = None, **arguments) -> Settings:
+    """Settings from `arguments`, `environ` (default: the process's) and defaults, in that order."""
+    environ = os.environ if environ is None else environ
+    fields = {f.name: f for f in dataclasses.fields(Settings)}
+    for variable in environ:
+        if variable.startswith(PREFIX) and variable not in TOOLING and variable[len(PREFIX) :].lower() not in fields:
+            raise ConfigurationError(
+                f"unknown setting {variable}",
+                next_step="known ones are " + ", ".join(PREFIX + n.upper() for n in sorted(fields)),
+            )
+    values = {}
+    for name, field in fields.items():
+        raw = arguments.get(name, environ.get(PREFIX + name.upper()))
+        if raw is None:
+            continue
+        values[name] = _number(name, raw) if isinstance(field.default, int) else str(raw)
+    return Settings(**values)
+
+
+def _number(name: str, raw) -> int:
+    try:
+        return int(raw)
+    except ValueError:
+        raise ConfigurationError(f"{PREFIX}{name.upper()} is {raw!r}, expected a whole number") from None
+
+
+@functools.cache
+def current() -> Settings:
+    """The process's settings, read once."""
+    return load()

@@ -1,0 +1,45 @@
+"""The registry: a module in this folder that defines a `Source` subclass is a source."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+
+from chalicelib.errors import DeclarationError, UnknownSource
+from chalicelib.sources.base import Page, Source
+
+__all__ = ["Page", "Source", "get", "names"]
+
+_SHARED = {"base"}  # modules here that hold no source
+
+
+@functools.cache
+def _modules() -> tuple[str, ...]:
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _SHARED and not m.ispkg))
+
+
+def names() -> tuple[str, ...]:
+    """Every registered source; a source is named after its module."""
+    return _modules()
+
+
+@functools.cache
+def get(name: str) -> Source:
+    """The source of that name; raises UnknownSource, or DeclarationError for one that is no use."""
+    if name not in _modules():
+        raise UnknownSource(
+            f"no source is called {name!r}",
+            next_step=f"use one of {', '.join(_modules())}, or create it with `sluice new source {name}`",
+        )
+    module = importlib.import_module(f"{__name__}.{name}")
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Source) and value.__dict__.get("name") == name
+    ]
+    if len(found) != 1:
+        raise DeclarationError(f"chalicelib/sources/{name}.py must define one Source subclass with name = {name!r}", source=name)
+    source = found[0]()
+    source.check()
+    return source

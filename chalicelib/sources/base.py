@@ -1,0 +1,99 @@
+"""What a source says about itself. Everything else is shared by all sources."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+
+from chalicelib.columns import Column
+from chalicelib.contracts import Window
+from chalicelib.errors import DeclarationError
+from chalicelib.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chalicelib.http import Client
+
+
+@dataclass(frozen=True)
+class Page:
+    """One raw object to be: its bytes as a stream, and how to read them.
+
+    `format` is a name from `lake.formats`: "ndjson", "csv", "json" (an array of records), or
+    "response" (one document that the source's `records` reads). `compression` is "gzip" or None.
+    """
+
+    body: BinaryIO
+    format: str
+    compression: str | None = None
+
+
+class Source:
+    """Base class of all sources; subclass it in a module of `chalicelib/sources`.
+
+    The class attributes are the declaration. The methods have workable defaults for a source that
+    answers one GET with one document.
+    """
+
+    name: ClassVar[str]
+    key: ClassVar[tuple[str, ...]]
+    columns: ClassVar[tuple[Column, ...]]
+    table: str = ""  # default: the name
+    suite: str = ""  # file name in expectations/, default: `<name>.json`
+    hosts: tuple[str, ...] = ()  # the only hosts a live fetch may contact
+    text: tuple[str, ...] = ()  # columns worth embedding
+    schedule: str | None = None  # EventBridge Scheduler expression
+    first_day: dt.date | None = None  # where the cursor starts; None: the source has no windows
+    overlap_days: int = 0  # days before the cursor that are asked for again, for late data
+    window_days: int = 366  # the longest window one run takes by itself
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if cls.__dict__.get("name"):
+            cls.table = cls.__dict__.get("table") or cls.name
+            cls.suite = cls.__dict__.get("suite") or f"{cls.name}.json"
+
+    def check(self) -> None:
+        """Raise DeclarationError where the declaration contradicts itself."""
+        names = [c.name for c in self.columns]
+        if not names:
+            raise DeclarationError("no columns are declared", source=self.name)
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise DeclarationError(f"columns declared twice: {', '.join(twice)}", source=self.name)
+        if not self.key:
+            raise DeclarationError("no key is declared", source=self.name, next_step="name the columns that identify a row")
+        for role, wanted in (("key", self.key), ("text", self.text)):
+            if missing := [n for n in wanted if n not in names]:
+                raise DeclarationError(f"{role} names columns that are not declared: {', '.join(missing)}", source=self.name)
+
+    # --- what a source may override ------------------------------------------------------
+
+    def partitions(self, window: Window, given: str | None, settings: Settings) -> Iterable[dict]:
+        """The independent fetches of a run, each a small JSON object that only this source reads.
+
+        `given` is what the user passed as `--input`.
+        """
+        raise NotImplementedError
+
+    def pages(self, request: dict, client: Client, settings: Settings) -> Iterator[Page]:
+        """Fetch one partition: its pages, in order. Default: a GET of `request["url"]`."""
+        yield Page(client.get(request["url"], params=request.get("params")).stream(), "response")
+
+    def records(self, document: Any, request: dict) -> Iterable[dict]:
+        """The records in one parsed JSON document (format "response"). Default: the document is a list."""
+        return document
+
+    def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Raw records to declared columns: one row in, one row out, index kept.
+
+        `frame` has a column per field of the records. Columns that are not declared are dropped
+        afterwards and counted; values are converted to the declared types afterwards.
+        """
+        return frame
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.columns)
