@@ -357,5 +357,3 @@ def _value(hint: Any, value: Any, path: str) -> Any:
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
         raise ContractError(f"{path} is {value!r} ({type(value).__name__}), expected {expected.__name__}")
     return value
-
-

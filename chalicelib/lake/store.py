@@ -88,6 +88,8 @@ class Lake:
         """Every key under `prefix`, in order."""
         found = []
         with _named(bucket or self.bucket, prefix):
-            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket or self.bucket, Prefix=prefix):
+            for page in self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket or self.bucket, Prefix=prefix
+            ):
                 found += [item["Key"] for item in page.get("Contents", [])]
         return found

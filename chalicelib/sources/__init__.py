@@ -39,7 +39,9 @@ def get(name: str) -> Source:
         if isinstance(value, type) and issubclass(value, Source) and value.__dict__.get("name") == name
     ]
     if len(found) != 1:
-        raise DeclarationError(f"chalicelib/sources/{name}.py must define one Source subclass with name = {name!r}", source=name)
+        raise DeclarationError(
+            f"chalicelib/sources/{name}.py must define one Source subclass with name = {name!r}", source=name
+        )
     source = found[0]()
     source.check()
     return source

@@ -64,10 +64,14 @@ class Source:
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise DeclarationError(f"columns declared twice: {', '.join(twice)}", source=self.name)
         if not self.key:
-            raise DeclarationError("no key is declared", source=self.name, next_step="name the columns that identify a row")
+            raise DeclarationError(
+                "no key is declared", source=self.name, next_step="name the columns that identify a row"
+            )
         for role, wanted in (("key", self.key), ("text", self.text)):
             if missing := [n for n in wanted if n not in names]:
-                raise DeclarationError(f"{role} names columns that are not declared: {', '.join(missing)}", source=self.name)
+                raise DeclarationError(
+                    f"{role} names columns that are not declared: {', '.join(missing)}", source=self.name
+                )
 
     # --- what a source may override ------------------------------------------------------
 
