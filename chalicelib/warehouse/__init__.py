@@ -1,0 +1,1 @@
+"""Postgres: the curated tables, the staging of a run, the ledger."""

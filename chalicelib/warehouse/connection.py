@@ -1,0 +1,93 @@
+"""One connection per warm process, and what its failures mean to a run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import psycopg2
+
+from chalicelib import settings
+from chalicelib.errors import ConfigurationError, WarehouseUnavailable
+
+# longest wait for a lock and longest single statement, in milliseconds; the statement limit is
+# below Lambda's 15 minutes so that Postgres, not a kill, ends a statement that hangs
+LOCK_TIMEOUT_MS = 120_000
+STATEMENT_TIMEOUT_MS = 840_000
+
+# what may pass by itself: classes 08 (connection), 40 (rollback: deadlock, serialization),
+# 53 (out of disk, memory, connections), 55P03 (lock timeout), 57 (shutdown, cancelled),
+# 25006 (read-only: a failover in progress), 58 (system error)
+_TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")
+_TRANSIENT_CODES = ("55P03", "25006")
+
+_warm: dict[str, psycopg2.extensions.connection] = {}
+
+
+def connect(database_url: str):
+    """A new connection with the pipeline's timeouts; raises WarehouseUnavailable."""
+    try:
+        return psycopg2.connect(
+            database_url,
+            application_name="sluice",
+            connect_timeout=10,
+            keepalives_idle=30,
+            options=f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+        )
+    except psycopg2.OperationalError as error:
+        text = str(error).strip()
+        if "password authentication failed" in text or "does not exist" in text:
+            raise ConfigurationError(f"Postgres refused the connection: {text}", next_step="check SLUICE_DATABASE_URL") from error
+        raise WarehouseUnavailable(f"Postgres is out of reach: {text}") from error
+
+
+@contextlib.contextmanager
+def transaction(database_url: str | None = None) -> Iterator[psycopg2.extensions.connection]:
+    """A transaction on the process's warm connection: committed at the end, rolled back on any error.
+
+    psycopg2's errors come out as WarehouseUnavailable where trying again may help.
+    """
+    if database_url is None:
+        settings.current().require("database_url")
+        database_url = settings.current().database_url
+    connection = _usable(database_url)
+    try:
+        yield connection
+        connection.commit()
+    except psycopg2.Error as error:
+        _discard(database_url, connection)
+        if is_transient(error):
+            raise WarehouseUnavailable(f"Postgres broke off: {str(error).strip()}", code=error.pgcode) from error
+        raise
+    except BaseException:
+        # whatever state it is in, the next invocation starts with a connection of its own
+        _discard(database_url, connection)
+        raise
+
+
+def is_transient(error: psycopg2.Error) -> bool:
+    if isinstance(error, psycopg2.InterfaceError) or (isinstance(error, psycopg2.OperationalError) and not error.pgcode):
+        return True
+    code = error.pgcode or ""
+    return code[:2] in _TRANSIENT_CLASSES or code in _TRANSIENT_CODES
+
+
+def _usable(database_url: str):
+    connection = _warm.get(database_url)
+    if connection is not None and not connection.closed:
+        try:
+            with connection.cursor() as cursor:  # 0.1 ms; finds a server that restarted meanwhile
+                cursor.execute("SELECT 1")
+            return connection
+        except psycopg2.Error:
+            _discard(database_url, connection)
+    connection = _warm[database_url] = connect(database_url)
+    return connection
+
+
+def _discard(database_url: str, connection) -> None:
+    _warm.pop(database_url, None)
+    with contextlib.suppress(psycopg2.Error):
+        connection.close()
+
+

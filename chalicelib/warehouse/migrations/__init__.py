@@ -1,0 +1,37 @@
+"""Numbered schema changes: `NNNN_name.sql`, applied in order, all pending ones in one transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chalicelib.errors import ConfigurationError
+from chalicelib.warehouse import connection
+
+FOLDER = Path(__file__).parent
+# MERGE … RETURNING merge_action(), which counts what publishing did, came with PostgreSQL 17
+OLDEST_SERVER = 170000
+
+_LOCK = 0x51_01_CE  # any number, as long as all migrations use the same
+
+
+def apply(database_url: str) -> list[str]:
+    """Bring the schema up to date; returns the names applied now. Safe to call at the same time twice."""
+    applied = []
+    with connection.transaction(database_url) as open_connection, open_connection.cursor() as cursor:
+        if open_connection.server_version < OLDEST_SERVER:
+            raise ConfigurationError(
+                f"Postgres is version {open_connection.server_version // 10000}", next_step="use PostgreSQL 17 or newer"
+            )
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        cursor.execute("CREATE SCHEMA IF NOT EXISTS pipeline")
+        cursor.execute(
+            "CREATE TABLE IF NOT EXISTS pipeline.migrations (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
+        )
+        cursor.execute("SELECT name FROM pipeline.migrations")
+        done = {name for (name,) in cursor.fetchall()}
+        for path in sorted(FOLDER.glob("*.sql")):
+            if path.stem not in done:
+                cursor.execute(path.read_text())
+                cursor.execute("INSERT INTO pipeline.migrations (name) VALUES (%s)", (path.stem,))
+                applied.append(path.stem)
+    return applied
