@@ -1,0 +1,301 @@
+"""GET, for sources: polite to the server, strict about the answer, bounded in time and size.
+
+What may pass by itself (no connection, 5xx, 429, a body cut short) ends as SourceUnavailable after
+a few tries of our own; the state machine then retries the whole partition later. What will not
+(4xx, HTML instead of JSON, a redirect off the declared hosts) ends as SourceError at once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import ipaddress
+import random
+import ssl
+import time
+from collections.abc import Callable, Collection, Mapping
+from urllib.parse import urlencode, urljoin
+
+import orjson
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import Url, parse_url
+
+from chalicelib import redaction
+from chalicelib.errors import ConfigurationError, SourceError, SourceUnavailable
+from chalicelib.http_response import CONNECTION_ERRORS, Deadline, Exchange, Response
+from chalicelib.settings import Settings
+
+__all__ = ["LIVE", "Client", "Response"]
+
+LIVE = "live"
+USER_AGENT = "Sluice/0.1 (data pipeline)"
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 60  # of silence; the whole fetch has settings.fetch_seconds
+REDIRECTS = 5
+RETRIES = 3
+BACKOFF_SECONDS = 0.5  # doubled per retry, full jitter
+# What waiting for Retry-After may take in sum. A Lambda that sleeps is paid for; the state
+# machine's own retry waits for nothing.
+PATIENCE_SECONDS = 20
+
+_REDIRECT = {301, 302, 303, 307, 308}
+_DEFAULT_PORT = {"http": 80, "https": 443}
+
+
+class Client:
+    """Fetches from the declared hosts, and from nowhere else.
+
+    `hosts` are names, or `name:port`; a bare name stands for the scheme's own port, and on
+    loopback for any. With `settings.sources_url` other than "live", the sample API at that URL
+    is allowed too and stands in for every real host, see `url_of`. `sleep` takes seconds.
+    """
+
+    def __init__(self, hosts: Collection[str], settings: Settings, sleep: Callable[[float], None] = time.sleep):
+        self.settings = settings
+        self._sleep = sleep
+        self._hosts = {host.lower() for host in hosts}
+        if settings.sources_url != LIVE:
+            self._hosts.add(_sample_host(settings.sources_url))
+
+    def url_of(self, host: str, path: str) -> str:
+        """Where `path` of a real `host` is found: there, or under the sample API as /<host><path>."""
+        if self.settings.sources_url == LIVE:
+            return f"https://{host}{path}"
+        return f"{self.settings.sources_url.rstrip('/')}/{host}{path}"
+
+    def get(
+        self, url: str, params: Mapping | None = None, headers: Mapping[str, str] | None = None, json: bool = True
+    ) -> Response:
+        """The answer to a GET, its body not read yet.
+
+        `json` says that JSON is expected: an empty body or one that begins like HTML is then
+        refused. Raises SourceUnavailable or SourceError, naming the URL without its secrets.
+        """
+        if params:
+            url += ("&" if "?" in url else "?") + urlencode(params)
+        fetch = _Fetch(Deadline(self.settings.fetch_seconds), self._sleep)
+        visited = [url]
+        while True:
+            response = self._answer(visited[-1], headers or {}, json, fetch)
+            if response is None:
+                continue
+            if response.status not in _REDIRECT:
+                return _checked(response, json)
+            response.close()
+            self._follow(response, visited)
+            if parse_url(visited[-1]).netloc != parse_url(visited[-2]).netloc:
+                headers = None  # they may hold a key that is meant for the first host alone
+
+    # --- one try ---------------------------------------------------------------------------------
+
+    def _answer(self, url: str, headers: Mapping[str, str], json: bool, fetch: _Fetch) -> Response | None:
+        """What the server answers, or None when it is worth another try after the wait just taken."""
+        target = self._allowed(url)
+        headers = {
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json" if json else "*/*",
+            "Accept-Encoding": "gzip",
+            "Connection": "close",  # one request each: no stale connection to be retried
+            **headers,
+        }
+        where = redaction.url(url)
+        withheld = redaction.secrets(url, headers)
+        try:
+            exchange = _exchange(target, headers, fetch.deadline, withheld)
+        except ssl.SSLCertVerificationError as error:
+            raise SourceError(
+                f"the certificate of {target.host} is not valid: {error.verify_message}", url=where
+            ) from None
+        except CONNECTION_ERRORS as error:
+            fetch.failed(redaction.text(str(error) or type(error).__name__, withheld), where)
+            return None
+        response = Response(url, exchange, self.settings.fetch_bytes)
+        status = response.status
+        if status < 300 or status in _REDIRECT:
+            return response
+        reason = _reason(response)
+        response.close()
+        wait = _retry_after(response.headers) if status in (429, 503) else None
+        if wait is not None:
+            fetch.asked_to_wait(wait, status, reason, where)
+        elif status == 429:
+            raise SourceUnavailable(f"429, too many requests: {reason}", url=where)
+        elif status >= 500:
+            fetch.failed(f"{status}: {reason}", where)
+        else:
+            raise SourceError(f"the source answered {status}: {reason}", url=where)
+        return None
+
+    def _allowed(self, url: str) -> Url:
+        """The URL in its parts; raises SourceError for one that this client must not contact."""
+        where = redaction.url(url)
+        try:
+            target = parse_url(url)
+        except urllib3.exceptions.LocationParseError:
+            raise SourceError("this is not a URL", url=where) from None
+        if target.scheme not in _DEFAULT_PORT or not target.host:
+            raise SourceError("only http and https URLs can be fetched", url=where)
+        if target.auth:
+            raise SourceError("the URL holds a password", url=where, next_step="send it as a header instead")
+        port = target.port or _DEFAULT_PORT[target.scheme]
+        named = {f"{target.host}:{port}"}
+        if port == _DEFAULT_PORT[target.scheme] or _is_loopback(target.host):
+            named.add(target.host)
+        if not named & self._hosts:
+            raise SourceError(
+                f"{target.netloc} is none of the hosts that the source declares",
+                url=where,
+                next_step=f"declared are {', '.join(sorted(self._hosts)) or 'none'}; add it to the source's `hosts`",
+            )
+        if target.scheme == "http" and not _is_loopback(target.host):
+            raise SourceError("only https is used beyond loopback", url=where)
+        return target
+
+    def _follow(self, response: Response, visited: list[str]) -> None:
+        """Append the redirect's target to `visited`; raises SourceError for a loop or one too many."""
+        location = response.headers.get("Location")
+        where = redaction.url(visited[0])
+        if not location:
+            raise SourceError(f"the source answered {response.status} without a Location", url=where)
+        target = urljoin(response.url, location)
+        if target in visited:
+            circle = " → ".join(redaction.url(u) for u in [*visited, target])
+            raise SourceError(f"the source redirects in a circle: {circle}", url=where)
+        if len(visited) > REDIRECTS:
+            raise SourceError(f"the source redirects more than {REDIRECTS} times", url=where)
+        try:
+            self._allowed(target)
+        except SourceError as error:
+            raise SourceError(f"the source redirects to {redaction.url(target)}: {error.message}", url=where) from None
+        visited.append(target)
+
+
+class _Fetch:
+    """What one `get` may still spend on tries and waits."""
+
+    def __init__(self, deadline: Deadline, sleep: Callable[[float], None]):
+        self.deadline = deadline
+        self._sleep = sleep
+        self._failures = 0
+        self._waited = 0.0
+
+    def failed(self, reason: str, where: str) -> None:
+        """Back off, or raise SourceUnavailable once that was done often enough."""
+        if self.deadline.passed:
+            raise SourceUnavailable(f"no answer within {self.deadline.seconds:g} s", url=where)
+        self._failures += 1
+        if self._failures > RETRIES:
+            raise SourceUnavailable(f"tried {self._failures} times, last: {reason}", url=where)
+        self._pause(random.uniform(0, BACKOFF_SECONDS * 2**self._failures), reason, where)
+
+    def asked_to_wait(self, seconds: float, status: int, reason: str, where: str) -> None:
+        """Wait as asked, or raise SourceUnavailable that says how long it would take."""
+        seconds = max(1.0, seconds)  # a server that says 0 for ever must come to an end too
+        self._waited += seconds
+        if self._waited > PATIENCE_SECONDS:
+            raise SourceUnavailable(f"{status}, the source asks to wait {seconds:.0f} s: {reason}", url=where)
+        self._pause(seconds, f"{status}: {reason}", where)
+
+    def _pause(self, seconds: float, reason: str, where: str) -> None:
+        if seconds >= self.deadline.left:
+            raise SourceUnavailable(f"no answer within {self.deadline.seconds:g} s, last: {reason}", url=where)
+        self._sleep(seconds)
+
+
+def _exchange(target: Url, headers: Mapping[str, str], deadline: Deadline, withheld: frozenset[str]) -> Exchange:
+    """Send the request and read the answer's headers.
+
+    urllib3's connections are used without its pool: the deadline has to reach the socket while
+    the headers arrive, and the pool only hands it out afterwards.
+    """
+    timeout = max(0.001, min(CONNECT_SECONDS, deadline.left))
+    if target.scheme == "https":
+        connection = HTTPSConnection(
+            target.host, target.port, timeout=timeout, ssl_context=ssl.create_default_context()
+        )
+    else:
+        connection = HTTPConnection(target.host, target.port, timeout=timeout)
+    guard = None
+    try:
+        connection.connect()
+        guard = deadline.guard(connection.sock)
+        connection.timeout = READ_SECONDS
+        connection.request(
+            "GET",
+            target.request_uri,
+            headers=headers,
+            preload_content=False,
+            decode_content=False,
+            enforce_content_length=False,
+        )
+        return Exchange(connection.getresponse(), connection, guard, deadline, withheld)
+    except BaseException:
+        if guard:
+            guard.cancel()
+        connection.close()
+        raise
+
+
+def _checked(response: Response, json: bool) -> Response:
+    """`response`, unless it cannot be the JSON that was expected."""
+    if json:
+        head = response.start(512)
+        start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+        where = redaction.url(response.url)
+        if not start and len(head) < 512:
+            response.close()
+            raise SourceError(f"the source answered {response.status} with an empty body, expected JSON", url=where)
+        if start.startswith(b"<") or "html" in response.headers.get("Content-Type", "").lower():
+            quote = response.quote()
+            response.close()
+            raise SourceError(f"the source answered with HTML, expected JSON: {quote}", url=where)
+    return response
+
+
+def _reason(response: Response) -> str:
+    """Why the server refused: what its JSON body says, else how the body begins."""
+    quote = response.quote()
+    try:
+        document = orjson.loads(response.start(4096))
+    except (orjson.JSONDecodeError, SourceError, SourceUnavailable):
+        return quote or "no body"
+    if isinstance(document, dict) and isinstance(document.get("reason"), str):
+        return document["reason"][:200]
+    return quote or "no body"
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from now that Retry-After asks for, given as seconds or as an HTTP date."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    moment = _date(value)
+    # the server's own clock where it tells it: a laptop's may be off by more than the wait
+    now = _date(headers.get("Date", "")) or dt.datetime.now(dt.UTC)
+    return None if moment is None else max(0.0, (moment - now).total_seconds())
+
+
+def _date(value: str) -> dt.datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _sample_host(url: str) -> str:
+    target = parse_url(url)
+    if target.scheme not in _DEFAULT_PORT or not target.host:
+        raise ConfigurationError(
+            f"SLUICE_SOURCES_URL is {url!r}", next_step=f'set it to "{LIVE}" or to the URL of a sample API'
+        )
+    return f"{target.host}:{target.port or _DEFAULT_PORT[target.scheme]}"
