@@ -69,7 +69,8 @@ class Chunk:
     request: dict
     format: str  # a name from `lake.formats`
     slices: tuple[Slice, ...]
-    header: tuple[str, ...] | None = None  # of a CSV whose first line is in another chunk
+    header: tuple[str, ...] | None = None  # of a CSV: its slices begin after the header
+    delimiter: str | None = None  # of a CSV
 
 
 # --- Plan ------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def _client():
 
 
 @contextlib.contextmanager
-def _named(bucket: str, key: str) -> Iterator[None]:
+def named(bucket: str, key: str) -> Iterator[None]:
     """S3's exceptions as ours, with the object they are about."""
     where = f"s3://{bucket}/{key}"
     try:
@@ -51,7 +51,7 @@ class Lake:
         self.client = client or _client()
 
     def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> str:
-        with _named(self.bucket, key):
+        with named(self.bucket, key):
             self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
         return key
 
@@ -60,7 +60,7 @@ class Lake:
 
     def upload(self, key: str, stream: BinaryIO) -> str:
         """Write a stream of unknown length, in parts; nothing appears under `key` if the stream raises."""
-        with _named(self.bucket, key):
+        with named(self.bucket, key):
             self.client.upload_fileobj(stream, self.bucket, key, Config=_TRANSFER)
         return key
 
@@ -69,7 +69,7 @@ class Lake:
         if end is not None and end <= start:
             return b""
         wanted = {} if not start and end is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
-        with _named(self.bucket, key):
+        with named(self.bucket, key):
             return self.client.get_object(Bucket=self.bucket, Key=key, **wanted)["Body"].read()
 
     def get_json(self, key: str):
@@ -77,17 +77,17 @@ class Lake:
 
     def open(self, key: str, bucket: str | None = None) -> BinaryIO:
         """An object as a stream."""
-        with _named(bucket or self.bucket, key):
+        with named(bucket or self.bucket, key):
             return self.client.get_object(Bucket=bucket or self.bucket, Key=key)["Body"]
 
     def size(self, key: str, bucket: str | None = None) -> int:
-        with _named(bucket or self.bucket, key):
+        with named(bucket or self.bucket, key):
             return self.client.head_object(Bucket=bucket or self.bucket, Key=key)["ContentLength"]
 
     def keys(self, prefix: str, bucket: str | None = None) -> list[str]:
         """Every key under `prefix`, in order."""
         found = []
-        with _named(bucket or self.bucket, prefix):
+        with named(bucket or self.bucket, prefix):
             for page in self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=bucket or self.bucket, Prefix=prefix
             ):

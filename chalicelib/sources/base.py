@@ -24,11 +24,14 @@ class Page:
 
     `format` is a name from `lake.formats`: "ndjson", "csv", "json" (an array of records), or
     "response" (one document that the source's `records` reads). `compression` is "gzip" or None.
+    `delimiter` is that of a CSV, None to find it out. `name` is what errors call the page.
     """
 
     body: BinaryIO
     format: str
     compression: str | None = None
+    delimiter: str | None = None
+    name: str | None = None
 
 
 class Source:

@@ -1,0 +1,169 @@
+"""Store a partition's pages in the raw layer and cut them into chunks, in one pass over the bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from chalicelib.contracts import Chunk, Partition, Slice
+from chalicelib.lake import arrays, formats, gunzip, keys
+from chalicelib.lake.lines import CsvCutter, LineCutter, Piece, WholeCutter
+from chalicelib.lake.parts import PartWriter
+from chalicelib.lake.store import Lake
+from chalicelib.settings import Settings
+
+if TYPE_CHECKING:
+    from chalicelib.sources.base import Page
+
+BLOCK_BYTES = 1024 * 1024
+# a chunk travels through the state machine, whose payloads end at 256 KB; a slice takes about 350 bytes
+SLICES_PER_CHUNK = 100
+
+
+@dataclass(frozen=True)
+class RawObject:
+    """One page as it was stored. `lines` counts the physical lines of its text where it has lines."""
+
+    part: int
+    key: str
+    bytes: int
+    sha256: str
+    lines: int | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What one Fetch wrote. `part` and `chunk` are numbered from 0 within the partition."""
+
+    objects: tuple[RawObject, ...]
+    chunks: tuple[Chunk, ...]
+
+
+def store(
+    source_name: str,
+    run_id: str,
+    day: str,
+    partition: Partition,
+    pages: Iterator[Page],
+    lake: Lake,
+    settings: Settings,
+) -> Listing:
+    """Write every page to the raw layer byte for byte, and list the chunks that cover their records.
+
+    Pages are streamed: memory does not grow with their size. What cannot be cut by byte range (gzip,
+    a JSON array) is also written as plain lines, the working copy, and its slices point there.
+
+    Raises RawError for a page that is not what its format says, naming the page, the line or byte
+    and the remedy; that page is then not in the lake.
+    """
+    objects = []
+    chunks = _Chunks(partition, settings)
+    for part, page in enumerate(pages):
+        suffix = formats.SUFFIX[page.format] + (".gz" if page.compression else "")
+        raw_key = keys.raw(source_name, day, run_id, partition.index, part, suffix)
+        copied = page.compression or page.format == formats.JSON
+        copy_suffix = formats.SUFFIX[formats.NDJSON if page.format == formats.JSON else page.format]
+        copy_key = keys.working_copy(run_id, partition.index, part, copy_suffix) if copied else None
+        raw, cutter, pieces = _store_page(page, part, raw_key, copy_key, lake, settings)
+        objects.append(raw)
+        for piece in pieces:
+            chunks.add(page.format, cutter, piece, Slice(part, copy_key or raw_key, raw_key, **vars(piece)))
+    return Listing(tuple(objects), chunks.finish())
+
+
+def _store_page(
+    page: Page, part: int, raw_key: str, copy_key: str | None, lake: Lake, settings: Settings
+) -> tuple[RawObject, LineCutter | WholeCutter, tuple[Piece, ...]]:
+    name = page.name or raw_key
+    digest, size = hashlib.sha256(), 0
+    cutter = _cutter(page, name, settings)
+    with contextlib.ExitStack() as open_objects:
+        if hasattr(page.body, "close"):
+            open_objects.callback(page.body.close)
+        raw = open_objects.enter_context(PartWriter(lake, raw_key))
+        copy = open_objects.enter_context(PartWriter(lake, copy_key)) if copy_key else None
+
+        def stored() -> Iterator[bytes]:
+            nonlocal size
+            for block in _blocks(page.body):
+                digest.update(block)
+                size += len(block)
+                raw.write(block)
+                yield block
+
+        text = gunzip.decompress(stored(), name) if page.compression else stored()
+        text = formats.checked(text, page.format, name)
+        if page.format == formats.JSON:
+            text = arrays.lines(text, name)
+        for block in text:
+            if copy:
+                copy.write(block)
+            cutter.feed(block)
+        pieces = cutter.finish()
+    return RawObject(part, raw_key, size, digest.hexdigest(), cutter.lines), cutter, pieces
+
+
+def _blocks(body: BinaryIO) -> Iterator[bytes]:
+    while block := body.read(BLOCK_BYTES):
+        yield block
+
+
+def _cutter(page: Page, name: str, settings: Settings) -> LineCutter | WholeCutter:
+    match page.format:
+        case formats.RESPONSE:
+            return WholeCutter(name)
+        case formats.CSV:
+            return CsvCutter(name, settings.chunk_bytes, settings.record_bytes, page.delimiter)
+        case _:
+            return LineCutter(name, settings.chunk_bytes, settings.record_bytes)
+
+
+class _Chunks:
+    """Puts consecutive small pieces together into one chunk, up to `chunk_bytes`."""
+
+    def __init__(self, partition: Partition, settings: Settings):
+        self.partition, self.settings = partition, settings
+        self._done: list[Chunk] = []
+        self._alike: tuple | None = None  # what the slices of one chunk have in common
+        self._slices: list[Slice] = []
+        self._bytes = 0
+
+    def add(self, format: str, cutter: LineCutter | WholeCutter, piece: Piece, slice: Slice) -> None:
+        alike = (format, getattr(cutter, "header", None), getattr(cutter, "delimiter", None))
+        # of a record that is too long only the beginning is ever read
+        size = 0 if too_long(slice, self.settings) else piece.end - piece.start
+        full = self._bytes + size > self.settings.chunk_bytes or len(self._slices) >= SLICES_PER_CHUNK
+        if self._slices and (full or alike != self._alike):
+            self._close()
+        self._alike = alike
+        self._slices.append(slice)
+        self._bytes += size
+
+    def finish(self) -> tuple[Chunk, ...]:
+        if self._slices:
+            self._close()
+        return tuple(self._done)
+
+    def _close(self) -> None:
+        format, header, delimiter = self._alike
+        partition = self.partition
+        self._done.append(
+            Chunk(
+                chunk=len(self._done),
+                partition=partition.index,
+                request=partition.request,
+                format=format,
+                slices=tuple(self._slices),
+                header=header,
+                delimiter=delimiter,
+            )
+        )
+        self._slices, self._bytes = [], 0
+
+
+def too_long(slice: Slice, settings: Settings) -> bool:
+    """Whether the slice is one record longer than `record_bytes`, which the cutter put alone."""
+    return slice.lines == 1 and slice.end - slice.start - 1 > settings.record_bytes

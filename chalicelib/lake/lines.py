@@ -1,0 +1,309 @@
+"""Find where records end while a text streams by, and cut it into byte ranges there.
+
+Nothing is kept but positions, so a record may be longer than the memory. Positions are found with
+numpy, block by block: 2.2 GB/s for NDJSON and 1.0 GB/s for CSV without quotes, 0.4 with a quote
+in every field (150-byte records, 1 MB blocks, one core).
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+
+import numpy as np
+
+from chalicelib.errors import RawError
+from chalicelib.lake.formats import UTF8_BOM
+
+_NEWLINE, _QUOTE, _CR = b'\n"\r'
+DELIMITERS = ",;\t|"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The bytes [start, end) of a text: whole records, the first at line `first_line` (from 1).
+
+    `lines` counts physical lines, blank ones too. A piece of one line longer than
+    `settings.record_bytes` is a record that is too long to be parsed; it is always alone.
+    """
+
+    start: int
+    end: int
+    first_line: int
+    lines: int | None
+
+
+class LineCutter:
+    """Cuts records that end at a newline (NDJSON), near every `chunk_bytes`.
+
+    Feed it the text block by block, then take the pieces from `finish`. A UTF-8 byte order mark
+    belongs to no piece.
+    """
+
+    def __init__(self, name: str, chunk_bytes: int, record_bytes: int):
+        self.name, self.chunk_bytes, self.record_bytes = name, chunk_bytes, record_bytes
+        self.pieces: list[Piece] = []
+        self._at: int | None = None  # bytes seen, None before the first
+        self._lines = 0  # newlines seen
+        self._record = 0  # where the record begins that has not ended yet
+        self._piece, self._piece_line = 0, 1  # where the piece begins that is being filled
+
+    def feed(self, block: bytes) -> None:
+        if self._at is None:
+            self._at = self._record = self._piece = len(UTF8_BOM) if block.startswith(UTF8_BOM) else 0
+            block = block[self._at :]
+        text = np.frombuffer(block, np.uint8)
+        newlines = np.flatnonzero(text == _NEWLINE)
+        # from here on positions are those just after a newline, counted from the beginning of the text
+        ends = self._record_ends(text, newlines) + (self._at + 1)
+        newlines = newlines + (self._at + 1)
+        if len(ends):
+            self._cut(ends, newlines)
+            self._record = int(ends[-1])
+        self._at += len(block)
+        self._lines += len(newlines)
+
+    @property
+    def lines(self) -> int | None:
+        """Physical lines seen; None for what has no lines. Complete after `finish`."""
+        return self._lines
+
+    def finish(self) -> tuple[Piece, ...]:
+        """All pieces; call it once, at the end of the text."""
+        end = self._at or 0
+        if self._record < end:  # the last line has no newline
+            newline = np.array([end])
+            self._cut(newline, newline)
+            self._lines += 1
+        self._close(end, self._lines + 1)
+        return tuple(self.pieces)
+
+    def _record_ends(self, text: np.ndarray, newlines: np.ndarray) -> np.ndarray:
+        """Those of `newlines` (indices into `text`) that end a record."""
+        return newlines
+
+    def _cut(self, ends: np.ndarray, newlines: np.ndarray) -> None:
+        """Cut where a piece is full, and around every record that is too long."""
+
+        def line_after(end: int) -> int:
+            return self._lines + 1 + int(np.searchsorted(newlines, end, side="right"))
+
+        def fill(limit: int) -> None:
+            while (i := np.searchsorted(ends, self._piece + self.chunk_bytes)) < len(ends) and ends[i] <= limit:
+                self._close(int(ends[i]), line_after(int(ends[i])))
+
+        starts = np.concatenate(([self._record], ends[:-1]))
+        for i in np.flatnonzero(ends - starts - 1 > self.record_bytes):
+            start, end = int(starts[i]), int(ends[i])
+            fill(start)
+            self._close(start, line_after(start))
+            self._too_long(start, line_after(start))
+            self._close(end, line_after(end))
+        fill(int(ends[-1]))
+
+    def _too_long(self, start: int, line: int) -> None:
+        """Called for a record longer than `record_bytes`; returning makes it a piece of its own."""
+
+    def _close(self, end: int, next_line: int) -> None:
+        if end > self._piece:
+            self.pieces.append(Piece(self._piece, end, self._piece_line, next_line - self._piece_line))
+            self._piece, self._piece_line = end, next_line
+
+
+class CsvCutter(LineCutter):
+    """Cuts CSV (RFC 4180): a newline inside quotes ends no record. The header belongs to no piece.
+
+    It agrees with `csv.reader` about quotes: one opens a quoted field only at the field's start,
+    elsewhere it is an ordinary character.
+    """
+
+    def __init__(self, name: str, chunk_bytes: int, record_bytes: int, delimiter: str | None = None):
+        super().__init__(name, chunk_bytes, record_bytes)
+        self.delimiter = delimiter
+        self.header: tuple[str, ...] | None = None
+        self._openers = _openers(delimiter or DELIMITERS)
+        self._head = b""
+        self._before = _NEWLINE  # the last byte of the block before
+        self._just_closed = False  # that byte was a closing quote
+        self._quoted_since: tuple[int, int] | None = None  # line and byte of the quote that is open
+
+    def feed(self, block: bytes) -> None:
+        if self.header is None:
+            self._head += block
+            end = _header_end(self._head, self._openers)
+            if end is None and len(self._head) <= self.record_bytes:
+                return
+            self._begin(end)
+            block, self._head = self._head[self._at :], b""
+        super().feed(block)
+        if self._at - self._record > self.record_bytes:
+            self._too_long(self._record, self._line_of_record)
+
+    def finish(self) -> tuple[Piece, ...]:
+        if self.header is None:
+            if _header_end(self._head + b"\n", self._openers) is None:
+                self._quoted_since = (1, 0)
+            else:
+                self._begin(len(self._head))
+        if self._quoted_since:
+            line, byte = self._quoted_since
+            raise RawError(
+                "a quote opens here and never closes",
+                file=self.name,
+                line=line,
+                byte=byte,
+                next_step='close the quote, or write a quote inside a field as ""',
+            )
+        return super().finish()
+
+    def _begin(self, end: int | None) -> None:
+        """Read the header, which ends at byte `end` of the head."""
+        if end is None:
+            raise RawError(
+                f"the header is longer than {self.record_bytes} bytes; a quote in it may never close, "
+                "or its lines end in CR alone",
+                file=self.name,
+                line=1,
+                byte=0,
+                next_step="check that the file is CSV with a header in UTF-8",
+            )
+        head = self._head[:end]
+        self.header, self.delimiter = header(head, self.delimiter, self.name)
+        self._openers = _openers(self.delimiter)
+        self._at = self._record = self._piece = end
+        self._lines = head.count(b"\n")
+        self._piece_line = self._line_of_record = self._lines + 1
+
+    def _record_ends(self, text: np.ndarray, newlines: np.ndarray) -> np.ndarray:
+        if not len(text):
+            return newlines
+        quotes = np.flatnonzero(text == _QUOTE)
+        inside = self._quoted_since is not None
+        if len(quotes):
+            quotes = self._toggles(text, quotes, inside)
+        if not len(quotes):
+            self._before, self._just_closed = int(text[-1]), False
+            return newlines[:0] if inside else newlines
+        ends = newlines[(np.searchsorted(quotes, newlines) + inside) % 2 == 0]
+        inside = (len(quotes) + inside) % 2 == 1
+        last = int(quotes[-1])
+        if inside:
+            line = self._lines + 1 + int(np.searchsorted(newlines, last))
+            self._quoted_since = (line, self._at + last)
+        else:
+            self._quoted_since = None
+        self._before = int(text[-1])
+        self._just_closed = not inside and last == len(text) - 1
+        return ends
+
+    def _toggles(self, text: np.ndarray, quotes: np.ndarray, inside: bool) -> np.ndarray:
+        """Those of `quotes` that open or close a quoted field; `""` inside one closes and opens it."""
+        before = np.concatenate(([self._before], text[:-1]))[quotes] if quotes[0] == 0 else text[quotes - 1]
+        opening = slice(1 if inside else 0, None, 2)
+        legal = self._openers[before[opening]]
+        if quotes[0] == 0 and not inside and self._before == _QUOTE and not self._just_closed:
+            legal[0] = False
+        if legal.all():
+            return quotes
+        # a quote within an unquoted field; such a file is walked quote by quote: 30 MB/s
+        toggles, closed_at = [], -1 if self._just_closed else -2
+        for quote, opener in zip(quotes.tolist(), before.tolist(), strict=True):
+            if inside:
+                inside, closed_at = False, quote
+            elif closed_at == quote - 1 or (opener != _QUOTE and self._openers[opener]):
+                inside = True
+            else:
+                continue
+            toggles.append(quote)
+        return np.array(toggles, dtype=quotes.dtype)
+
+    def _cut(self, ends: np.ndarray, newlines: np.ndarray) -> None:
+        super()._cut(ends, newlines)
+        self._line_of_record = self._lines + 1 + int(np.searchsorted(newlines, ends[-1], side="right"))
+
+    def _too_long(self, start: int, line: int) -> None:
+        raise RawError(
+            f"the record that begins here is longer than {self.record_bytes} bytes",
+            file=self.name,
+            line=line,
+            byte=start,
+            next_step="look for a quote that never closes; if the record is right, raise SLUICE_RECORD_BYTES",
+        )
+
+
+class WholeCutter:
+    """For a document that is parsed whole: one piece, limited in size."""
+
+    LIMIT = 64 * 1024 * 1024
+    lines = None
+
+    def __init__(self, name: str):
+        self.name = name
+        self._bytes = 0
+
+    def feed(self, block: bytes) -> None:
+        self._bytes += len(block)
+        if self._bytes > self.LIMIT:
+            raise RawError(
+                f"the response is larger than {self.LIMIT} bytes and would be parsed whole",
+                file=self.name,
+                next_step="ask the source for smaller pages, or for NDJSON, CSV or a JSON array",
+            )
+
+    def finish(self) -> tuple[Piece, ...]:
+        return (Piece(0, self._bytes, 1, None),)
+
+
+def header(head: bytes, delimiter: str | None, name: str) -> tuple[tuple[str, ...], str]:
+    """(field names, delimiter) of a CSV header; the delimiter that gives most fields where none is given.
+
+    Raises RawError for names that are empty, repeated or not UTF-8.
+    """
+
+    def refused(problem: str, next_step: str) -> RawError:
+        return RawError(problem, file=name, line=1, byte=0, next_step=next_step)
+
+    try:
+        text = head.removeprefix(UTF8_BOM).decode()
+    except UnicodeDecodeError as error:
+        raise refused(f"the header is not UTF-8 ({error})", "convert the file to UTF-8") from None
+    if "\r" in text.rstrip("\r\n"):
+        raise refused("the header contains a bare CR; lines must end in LF or CRLF", "convert the line ends")
+
+    def fields(candidate: str) -> list[str]:
+        try:
+            return next(csv.reader([text], delimiter=candidate), [])
+        except csv.Error:  # a quoted newline that is no longer quoted under this delimiter
+            return []
+
+    chosen = delimiter or max(DELIMITERS, key=lambda candidate: len(fields(candidate)))
+    names = tuple(field.strip() for field in fields(chosen))
+    if not any(names):
+        raise refused("the first line is blank, expected a CSV header", "put the column names in the first line")
+    if empty := [str(i) for i, field in enumerate(names, 1) if not field]:
+        raise refused(f"the header has no name for column {', '.join(empty)}", "name every column")
+    if twice := sorted({field for field in names if names.count(field) > 1}):
+        raise refused(f"the header names columns twice: {', '.join(twice)}", "give each column a name of its own")
+    return names, chosen
+
+
+def _openers(delimiters: str) -> np.ndarray:
+    """Which bytes a quote may follow to open a field; `"` is for the second half of `""`. Shape (256,)."""
+    table = np.zeros(256, dtype=bool)
+    table[[*delimiters.encode(), _NEWLINE, _QUOTE]] = True
+    return table
+
+
+def _header_end(head: bytes, openers: np.ndarray) -> int | None:
+    """The byte after the header record, None where `head` does not hold all of it."""
+    inside, before, closed_at = False, _NEWLINE, -2
+    for i, byte in enumerate(head[len(UTF8_BOM) :] if head.startswith(UTF8_BOM) else head):
+        if byte == _QUOTE:
+            if inside:
+                inside, closed_at = False, i
+            else:
+                inside = closed_at == i - 1 or (before != _QUOTE and bool(openers[before]))
+        elif byte == _NEWLINE and not inside:
+            return i + 1 + (len(UTF8_BOM) if head.startswith(UTF8_BOM) else 0)
+        before = byte
+    return None

@@ -1,0 +1,115 @@
+"""Parse lines of JSON objects. orjson does the work; what it would let through wrongly is found here."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A record that cannot be parsed; `line` counts from 0 within the text that was parsed."""
+
+    line: int
+    reason: str
+    text: bytes
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The records of a text, and for each the line it begins at, from 0: int64, shape (records,)."""
+
+    records: list
+    lines: np.ndarray
+    bad: list[Bad]
+
+
+def parse(data: bytes, blank_is_bad: bool = False) -> Parsed:
+    """The objects in `data`, one per line.
+
+    A blank line is no record, unless `blank_is_bad`: in an array it was a place between two commas.
+    """
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    risky = _risky_lines(data)
+    records: list[dict] = []
+    bad: list[Bad] = []
+    left_out: list[int] = []
+    for i, line in enumerate(lines):
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            left_out.append(i)
+            if line.strip():
+                bad.append(Bad(i, f"not valid JSON: {error}", line.strip()))
+            elif blank_is_bad:
+                bad.append(Bad(i, "there is nothing between two commas", b""))
+            continue
+        if type(record) is not dict or i in risky:
+            try:
+                record = checked(record, line)
+            except ValueError as error:
+                left_out.append(i)
+                bad.append(Bad(i, str(error), line.strip()))
+                continue
+        records.append(record)
+    return Parsed(records, np.delete(np.arange(len(lines)), left_out), bad)
+
+
+def checked(record: Any, text: bytes) -> dict:
+    """`record`, which orjson read from `text`, with integers exact; raises ValueError if it is no record."""
+    if type(record) is not dict:
+        raise ValueError(f"not a JSON object but {_json_type(record)}")
+    if LONG_NUMBER.search(text):
+        record = json.loads(text)
+    for name, value in record.items():
+        if "\0" in name:
+            raise ValueError(f"the name of column {name!r} contains a NUL character")
+        if _holds_nul(value):
+            raise ValueError(f"column {name} contains a NUL character")
+    return record
+
+
+# an integer beyond 64 bits, which orjson turns into a float, has at least as many digits
+LONG_NUMBER = re.compile(rb"-[0-9]{19}|[0-9]{20}")
+NUL = rb"\u0000"  # valid JSON, but Postgres stores no such text
+
+
+def _risky_lines(data: bytes) -> set[int]:
+    """The lines, from 0, that orjson accepts but that may hold a NUL or an integer beyond 64 bits."""
+    hits = []
+    if NUL in data:
+        hits += [found.start() for found in re.finditer(re.escape(NUL), data)]
+    if _may_hold_long_number(data):
+        hits += [found.start() for found in LONG_NUMBER.finditer(data)]
+    if not hits:
+        return set()
+    newlines = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    return set(np.searchsorted(newlines, hits).tolist())
+
+
+def _may_hold_long_number(data: bytes) -> bool:
+    """False where there is no run of 19 digits: such a run covers four neighbours of every fourth byte.
+
+    0.03 µs per row of 150 bytes; searching with the regular expression takes 3.3.
+    """
+    digits = (np.frombuffer(data, np.uint8)[::4] - np.uint8(ord("0"))) < 10
+    return bool((digits[:-3] & digits[1:-2] & digits[2:-1] & digits[3:]).any())
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(name) or _holds_nul(inner) for name, inner in value.items())
+    return isinstance(value, list) and any(map(_holds_nul, value))
+
+
+def _json_type(value: Any) -> str:
+    return {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}.get(type(value), "a number")

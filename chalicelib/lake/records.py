@@ -1,0 +1,192 @@
+"""Read a chunk: slices of raw bytes into columns of Python values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+from chalicelib.contracts import Chunk, Slice
+from chalicelib.errors import ContractError, SluiceError, SourceError
+from chalicelib.lake import csv_rows, formats, ndjson, position
+from chalicelib.lake.cutting import too_long
+from chalicelib.lake.ndjson import Bad, Parsed
+from chalicelib.lake.store import Lake
+from chalicelib.settings import Settings
+
+if TYPE_CHECKING:
+    from chalicelib.sources.base import Source
+
+# what the quarantine keeps of a record
+TEXT_CHARACTERS = 10_000
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A record that cannot be parsed. `record` is its raw text as `shown` gives it."""
+
+    part: int
+    line: int
+    reason: str
+    record: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The records of a chunk. Row i is `[values[i] for values in fields.values()]`.
+
+    `fields` is the union of the fields seen, in order of appearance; a value is None where it is
+    null or absent. `seqs` (int64) says where each row came from, see `lake.position`.
+    """
+
+    fields: dict[str, list]
+    seqs: np.ndarray
+    malformed: list[Malformed]
+
+    @property
+    def records(self) -> int:
+        return len(self.seqs) + len(self.malformed)
+
+
+def read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> Batch:
+    """All records of `chunk`; what cannot be parsed is in `malformed`, and nothing is left out.
+
+    Of a field that appears twice in one JSON object, the last one counts. An integer is exact
+    whatever its size. Raises SourceError where the source cannot make records of a response.
+    """
+    records: list = []
+    seqs = [np.empty(0, dtype=np.int64)]
+    malformed: list[Malformed] = []
+    for piece in chunk.slices:
+        parsed = _parsed(piece, chunk, source, lake, settings)
+        records += parsed.records
+        seqs.append(position.seq(piece.part, parsed.lines + piece.first_line))
+        malformed += [
+            Malformed(piece.part, piece.first_line + bad.line, bad.reason, shown(bad.text)) for bad in parsed.bad
+        ]
+    if chunk.format == formats.CSV:
+        fields = csv_rows.columns(records, chunk.header, getattr(source, "nulls", ()))
+    else:
+        fields = _columns(records)
+    return Batch(fields, np.concatenate(seqs), malformed)
+
+
+def raw_texts(chunk: Chunk, source: Source, lake: Lake, settings: Settings, seqs: Iterable[int]) -> dict[int, str]:
+    """The raw text, as `shown`, of those rows of `chunk`, by seq. Reads the slices concerned again."""
+    wanted: dict[int, list[int]] = {}
+    for seq in seqs:
+        part, line = position.part_and_line(int(seq))
+        wanted.setdefault(part, []).append(line)
+    texts: dict[int, str] = {}
+    for piece in chunk.slices:
+        lines = [
+            line - piece.first_line
+            for line in wanted.get(piece.part, ())
+            if line >= piece.first_line and (piece.lines is None or line < piece.first_line + piece.lines)
+        ]
+        if lines and not too_long(piece, settings):
+            for line, text in _raw_records(piece, chunk, source, lake, lines):
+                texts[position.seq(piece.part, piece.first_line + line)] = shown(text)
+    return texts
+
+
+def shown(record: bytes) -> str:
+    """A record as text that Postgres can store: NUL and invalid UTF-8 escaped, at most TEXT_CHARACTERS."""
+    return record.decode("utf-8", "backslashreplace").replace("\0", "\\x00")[:TEXT_CHARACTERS]
+
+
+def _parsed(piece: Slice, chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> Parsed:
+    if too_long(piece, settings):
+        beginning = lake.get(piece.key, piece.start, piece.start + TEXT_CHARACTERS)
+        reason = (
+            f"the record is {piece.end - piece.start} bytes long (bytes {piece.start} to {piece.end}), "
+            f"at most {settings.record_bytes} are accepted"
+        )
+        return Parsed([], np.empty(0, dtype=np.int64), [Bad(0, reason, beginning)])
+    data = lake.get(piece.key, piece.start, piece.end)
+    match chunk.format:
+        case formats.NDJSON:
+            return ndjson.parse(data)
+        case formats.JSON:
+            return ndjson.parse(data, blank_is_bad=True)
+        case formats.CSV:
+            return csv_rows.parse(data, chunk.header, chunk.delimiter)
+        case formats.RESPONSE:
+            return _response(data, piece, chunk, source)
+    raise ContractError(f"chunk {chunk.chunk} has the unknown format {chunk.format!r}")
+
+
+def _raw_records(
+    piece: Slice, chunk: Chunk, source: Source, lake: Lake, lines: list[int]
+) -> Iterator[tuple[int, bytes]]:
+    data = lake.get(piece.key, piece.start, piece.end)
+    if chunk.format == formats.CSV:
+        yield from csv_rows.raw_records(data, chunk.delimiter, lines)
+        return
+    if chunk.format == formats.RESPONSE:
+        texts = [_compact(record) for record in _source_records(data, piece, chunk, source)]
+    else:
+        texts = data.split(b"\n")
+    for line in lines:
+        yield line, texts[line].strip()
+
+
+def _columns(records: list[dict]) -> dict[str, list]:
+    if not records:
+        return {}
+    names = list(records[0])
+    # a union of sets over all records is four times as fast as a dict, but forgets the order
+    if len(set(names).union(*records)) > len(names):
+        names = list(dict.fromkeys(name for record in records for name in record))
+    return {name: [record.get(name) for record in records] for name in names}
+
+
+# --- a response, which only the source can read ----------------------------------------------
+
+
+def _response(data: bytes, piece: Slice, chunk: Chunk, source: Source) -> Parsed:
+    """The records of one document; the line of a record is its ordinal."""
+    records, lines, bad = [], [], []
+    suspect = ndjson.NUL in data
+    for i, record in enumerate(_source_records(data, piece, chunk, source)):
+        if suspect or type(record) is not dict:
+            text = _compact(record)
+            try:
+                record = ndjson.checked(record, text)
+            except ValueError as error:
+                bad.append(Bad(i, str(error), text))
+                continue
+        records.append(record)
+        lines.append(i)
+    return Parsed(records, np.array(lines, dtype=np.int64), bad)
+
+
+def _source_records(data: bytes, piece: Slice, chunk: Chunk, source: Source) -> list:
+    where = {"source": source.name, "file": piece.raw_key}
+    beginning = repr(data[:200].decode(errors="replace"))
+    try:
+        document = json.loads(data) if ndjson.LONG_NUMBER.search(data) else orjson.loads(data)
+    except ValueError as error:
+        raise SourceError(
+            f"the response is not JSON ({error}), it begins {beginning}",
+            next_step="open the address by hand; if it serves something else, change the source's pages()",
+            **where,
+        ) from None
+    try:
+        return list(source.records(document, chunk.request))
+    except SluiceError:
+        raise
+    except Exception as error:
+        raise SourceError(
+            f"records() raised {type(error).__name__}: {error}; the response begins {beginning}",
+            next_step=f"compare the response with records() in chalicelib/sources/{source.name}.py",
+            **where,
+        ) from error
+
+
+def _compact(record) -> bytes:
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=str).encode(errors="backslashreplace")
