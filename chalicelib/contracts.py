@@ -77,6 +77,30 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class RunInput:
+    """The input of an execution: what to run. `start` and `end` are `from` and `to` in JSON.
+
+    `input` is what only the source understands: stations, a path, a URL. `embed` is None for "if
+    the source has text".
+    """
+
+    source: str
+    start: str | None = None
+    end: str | None = None
+    input: str | None = None
+    embed: bool | None = None
+
+    @classmethod
+    def from_json(cls, given: dict) -> RunInput:
+        names = {"from": "start", "to": "end"}
+        if isinstance(given, dict):
+            if wrong := sorted(set(given) & set(names.values())):
+                raise ContractError(f"input has {', '.join(wrong)}", next_step="a window is given as `from` and `to`")
+            given = {names.get(key, key): value for key, value in given.items()}
+        return read(cls, given, "input")
+
+
+@dataclass(frozen=True)
 class PlanRequest:
     run_id: str
     execution: str
@@ -147,7 +171,8 @@ class TransformRequest:
 class TransformResult:
     """`rows_key`: typed rows in Postgres' COPY text format. `rejected_key`: NDJSON, or None.
 
-    records = rows + rejected.
+    records = rows + rejected. `extra` names the fields that the source does not declare; they stay
+    in the raw layer only.
     """
 
     chunk: int
@@ -156,6 +181,7 @@ class TransformResult:
     rejected: int
     rows_key: str
     rejected_key: str | None
+    extra: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -306,6 +332,7 @@ class CompleteResult:
 class RecordFailureRequest:
     run_id: str
     execution: str
+    state: str
     input: dict
     error: dict
 

@@ -37,7 +37,9 @@ def connect(database_url: str):
     except psycopg2.OperationalError as error:
         text = str(error).strip()
         if "password authentication failed" in text or "does not exist" in text:
-            raise ConfigurationError(f"Postgres refused the connection: {text}", next_step="check SLUICE_DATABASE_URL") from error
+            raise ConfigurationError(
+                f"Postgres refused the connection: {text}", next_step="check SLUICE_DATABASE_URL"
+            ) from error
         raise WarehouseUnavailable(f"Postgres is out of reach: {text}") from error
 
 
@@ -66,7 +68,9 @@ def transaction(database_url: str | None = None) -> Iterator[psycopg2.extensions
 
 
 def is_transient(error: psycopg2.Error) -> bool:
-    if isinstance(error, psycopg2.InterfaceError) or (isinstance(error, psycopg2.OperationalError) and not error.pgcode):
+    if isinstance(error, psycopg2.InterfaceError) or (
+        isinstance(error, psycopg2.OperationalError) and not error.pgcode
+    ):
         return True
     code = error.pgcode or ""
     return code[:2] in _TRANSIENT_CLASSES or code in _TRANSIENT_CODES
@@ -89,5 +93,3 @@ def _discard(database_url: str, connection) -> None:
     _warm.pop(database_url, None)
     with contextlib.suppress(psycopg2.Error):
         connection.close()
-
-

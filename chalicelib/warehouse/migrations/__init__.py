@@ -25,7 +25,8 @@ def apply(database_url: str) -> list[str]:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         cursor.execute("CREATE SCHEMA IF NOT EXISTS pipeline")
         cursor.execute(
-            "CREATE TABLE IF NOT EXISTS pipeline.migrations (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
+            "CREATE TABLE IF NOT EXISTS pipeline.migrations"
+            " (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
         )
         cursor.execute("SELECT name FROM pipeline.migrations")
         done = {name for (name,) in cursor.fetchall()}

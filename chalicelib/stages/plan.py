@@ -1,0 +1,53 @@
+"""Plan: source and window become partitions to fetch; the run is entered in the ledger."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import orjson
+
+from chalicelib import settings as settings_module
+from chalicelib import sources, windows
+from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput
+from chalicelib.errors import ContractError
+from chalicelib.lake import Lake, keys
+from chalicelib.warehouse import connection, ledger, tables
+
+# Step Functions carries at most 256 KB between states; other fields need a little too
+_PARTITIONS_BYTES = 200_000
+
+
+def plan(request: PlanRequest) -> PlanResult:
+    settings = settings_module.current()
+    settings.require("bucket", "database_url")
+    given = RunInput.from_json(request.input)
+    source = sources.get(given.source)
+    if (declaration := source.declare(given.input, settings)) is not None:
+        Lake(settings.bucket).put_json(keys.declaration(request.run_id), declaration)
+        source = sources.for_run(given.source, request.run_id, Lake(settings.bucket))
+    embed = bool(source.text) if given.embed is None else given.embed
+    if embed and not source.text:
+        raise ContractError(
+            f"{source.name} has no text to embed", next_step="name columns in the source's `text`, or leave out --embed"
+        )
+    today = dt.date.fromisoformat(request.started_at[:10])
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        window = windows.derive(source, given.start, given.end, ledger.get_cursor(cursor, source.name), today)
+        tables.ensure_curated(cursor, source)
+        ledger.open_run(cursor, source, request.run_id, request.execution, request.input, window, request.started_at)
+    requests = list(source.partitions(window, given.input, settings))
+    if (size := len(orjson.dumps(requests))) > _PARTITIONS_BYTES:
+        raise ContractError(
+            f"{len(requests)} partitions take {size} bytes to describe; the state machine carries {_PARTITIONS_BYTES}",
+            source=source.name,
+            next_step="take a shorter window, or fewer and larger partitions per run",
+        )
+    return PlanResult(
+        run_id=request.run_id,
+        source=given.source,
+        window=window,
+        partitions=tuple(Partition(index, wanted) for index, wanted in enumerate(requests)),
+        fetch_concurrency=settings.fetch_concurrency,
+        process_concurrency=settings.process_concurrency,
+        embed=embed,
+    )

@@ -1,0 +1,34 @@
+"""Publish: one transaction that merges, moves the cursor, balances the row account and closes the ledger."""
+
+from __future__ import annotations
+
+from chalicelib import settings as settings_module
+from chalicelib import sources
+from chalicelib.contracts import PublishRequest, PublishResult
+from chalicelib.embeddings import provider as embedding_provider
+from chalicelib.embeddings import store
+from chalicelib.lake import Lake
+from chalicelib.warehouse import connection, ledger, publishing
+
+
+def publish(request: PublishRequest) -> PublishResult:
+    """A retry after the commit finds the run published and answers what the first did."""
+    settings = settings_module.current()
+    settings.require("bucket", "database_url")
+    source = sources.for_run(request.source, request.run_id, Lake(settings.bucket))
+    with connection.transaction() as open_connection:
+        run = ledger.get_run(open_connection, request.run_id)
+        if run["published_at"] is None:
+            with open_connection.cursor() as cursor:
+                fetched = sum(chunk.records for chunk in ledger.chunks(cursor, request.run_id))
+                quarantined = ledger.count_quarantined(cursor, request.run_id)
+                account = publishing.merge(cursor, source, request.run_id, fetched, quarantined)
+                ledger.publish(cursor, request.run_id, request.verdict, account)
+        else:
+            account = publishing.Account(**{name: run[name] for name in publishing.Account.__dataclass_fields__})
+    shards = 0
+    if request.embed:
+        model = embedding_provider.current(settings).model
+        with connection.transaction() as open_connection:
+            shards = store.shards(open_connection, source, model, settings.texts_per_shard)
+    return PublishResult(**vars(account), embed_shards=tuple(range(shards)))

@@ -1,0 +1,47 @@
+"""RecordFailure: the error goes into the ledger, the run's staging goes away, the email is written."""
+
+from __future__ import annotations
+
+import json
+
+from chalicelib import settings as settings_module
+from chalicelib.contracts import RecordFailureRequest, RecordFailureResult
+from chalicelib.links import Links
+from chalicelib.quality.alert import failure_alert
+from chalicelib.warehouse import connection, ledger, tables
+
+
+def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
+    settings = settings_module.current()
+    settings.require("database_url")
+    error, reason = _read(request.error)
+    source = str(request.input.get("source", "unknown"))
+    with connection.transaction() as open_connection:
+        with open_connection.cursor() as cursor:
+            details = {"state": request.state, "error": error, "reason": reason}
+            ledger.fail(cursor, request.run_id, source, request.execution, request.input, details)
+        run = ledger.get_run(open_connection, request.run_id)
+        if run["table_name"]:
+            with open_connection.cursor() as cursor:
+                tables.drop_staging(cursor, run["table_name"], request.run_id)
+    alert = failure_alert(
+        run_id=request.run_id,
+        source=source,
+        state=request.state,
+        error=error,
+        cause=reason,
+        links=Links(settings),
+        execution=request.execution,
+        published=run["published_at"] is not None,
+    )
+    return RecordFailureResult(alert=alert)
+
+
+def _read(error: dict) -> tuple[str, str]:
+    """(name, reason) of what Catch was given: a Lambda's cause is the JSON of its exception."""
+    name, cause = str(error.get("Error", "Unknown")), str(error.get("Cause", ""))
+    try:
+        details = json.loads(cause)
+        return name, str(details["errorMessage"])
+    except (ValueError, TypeError, KeyError):
+        return name, cause

@@ -1,0 +1,50 @@
+"""Validate: row-wise expectations; a row that fails a critical one is set aside with all its reasons."""
+
+from __future__ import annotations
+
+from chalicelib import settings as settings_module
+from chalicelib import sources
+from chalicelib.contracts import ValidateRequest, ValidateResult
+from chalicelib.lake import Lake, keys, records
+from chalicelib.lake.position import part_and_line
+from chalicelib.quality import rows as row_quality
+from chalicelib.quality import suite as suites
+from chalicelib.rejection import Rejected, dump
+from chalicelib.warehouse import copy_text
+
+
+def validate(request: ValidateRequest) -> ValidateResult:
+    settings = settings_module.current()
+    settings.require("bucket")
+    lake = Lake(settings.bucket)
+    source = sources.for_run(request.source, request.run_id, lake)
+    suite = suites.load(source)
+    transformed = request.transformed
+    rows = lake.get(transformed.rows_key)
+    frame = copy_text.read_frame(rows, source.columns, suite.row_columns)
+    check = row_quality.check(frame, suite)
+
+    rows_key = transformed.rows_key
+    rejected_keys = [transformed.rejected_key] if transformed.rejected_key else []
+    if check.failing:
+        positions = sorted(check.failing)
+        seqs = copy_text.seqs_at(rows, positions)
+        raw = records.raw_texts(request.chunk, source, lake, settings, seqs)
+        rejected = [
+            Rejected(*part_and_line(seq), tuple(check.failing[position]), raw[seq])
+            for position, seq in zip(positions, seqs, strict=True)
+        ]
+        key = keys.chunk(request.run_id, transformed.chunk, "failing.ndjson")
+        rejected_keys.append(lake.put(key, dump(rejected), "application/x-ndjson"))
+        key = keys.chunk(request.run_id, transformed.chunk, "clean.copy")
+        rows_key = lake.put(key, copy_text.without(rows, positions), "text/tab-separated-values")
+    results = {"expectations": [count.to_json() for count in check.counts], "extra": list(transformed.extra)}
+    return ValidateResult(
+        chunk=transformed.chunk,
+        records=transformed.records,
+        rows=transformed.rows - len(check.failing),
+        rejected=transformed.rejected + len(check.failing),
+        rows_key=rows_key,
+        rejected_keys=tuple(rejected_keys),
+        results_key=lake.put_json(keys.chunk(request.run_id, transformed.chunk, "results.json"), results),
+    )

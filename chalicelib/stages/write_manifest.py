@@ -1,0 +1,36 @@
+"""WriteManifest: one list of chunks, however many there are; the run's staging table is made."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from chalicelib import contracts, sources
+from chalicelib import settings as settings_module
+from chalicelib.contracts import WriteManifestRequest, WriteManifestResult
+from chalicelib.lake import Lake, keys
+from chalicelib.lake.cutting import Listing
+from chalicelib.warehouse import connection, ledger, tables
+
+
+def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
+    """Partitions number their chunks and raw objects from 0; here they get the run's numbers, in raw order."""
+    settings = settings_module.current()
+    settings.require("bucket", "database_url")
+    lake = Lake(settings.bucket)
+    source = sources.for_run(request.source, request.run_id, lake)
+    chunks, objects = [], []
+    for fetched in sorted(request.fetched, key=lambda partition: partition.partition):
+        listing = contracts.read(Listing, lake.get_json(fetched.listing_key), fetched.listing_key)
+        for chunk in listing.chunks:
+            slices = tuple(dataclasses.replace(s, part=s.part + len(objects)) for s in chunk.slices)
+            chunks.append(dataclasses.replace(chunk, chunk=len(chunks), slices=slices))
+        objects += listing.objects
+    manifest_key = lake.put_json(keys.manifest(request.run_id), [contracts.write(chunk) for chunk in chunks])
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        tables.create_staging(cursor, source, request.run_id)
+        ledger.add_raw_objects(
+            cursor, request.run_id, [(part, o.key, o.bytes, o.sha256) for part, o in enumerate(objects)]
+        )
+    return WriteManifestResult(
+        manifest_key=manifest_key, chunks=len(chunks), objects=len(objects), bytes=sum(o.bytes for o in objects)
+    )

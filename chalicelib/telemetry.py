@@ -1,0 +1,95 @@
+"""Structured logs, metrics and traces, by AWS Lambda Powertools.
+
+Logs are JSON lines with the run, the source, the state and the chunk or partition. Metrics are
+CloudWatch's embedded metric format on the same stream, one document per invocation: `Seconds`,
+`RowsIn`, `RowsOut`, `RowsQuarantined`, by state and source. Traces go to X-Ray where Lambda has
+tracing on, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+
+from aws_lambda_powertools import Logger, Tracer
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from chalicelib import contracts
+from chalicelib.errors import SluiceError
+
+SERVICE = "sluice"
+NAMESPACE = "Sluice"
+
+logger = Logger(service=SERVICE, log_uncaught_exceptions=False)
+
+
+@functools.cache
+def _tracer() -> Tracer:
+    # patching libraries costs import time; X-Ray's segments per state are enough
+    return Tracer(service=SERVICE, auto_patch=False)
+
+
+# which fields of a result are rows in, rows out, rows quarantined
+_ROWS = {
+    "RowsIn": ("records", "fetched"),
+    "RowsOut": ("rows", "staged", "inserted"),
+    "RowsQuarantined": ("rejected", "quarantined"),
+}
+
+
+def run_stage(stage: Callable, request_type: type, event: dict) -> dict:
+    """Call one stage function as a Lambda does: contract in, contract out, measured and logged.
+
+    `stage` takes a `request_type` and returns a result contract. Errors are logged and raised on,
+    since the state machine decides what becomes of them.
+    """
+    name = stage.__name__
+    logger.append_keys(state=name, **_subject(event))
+    started = time.perf_counter()
+    try:
+        with _tracer().provider.in_subsegment(name=f"## {name}"):
+            result = stage(contracts.read(request_type, event))
+    except Exception as error:
+        details = error.where if isinstance(error, SluiceError) else {}
+        logger.error("stage failed", error=type(error).__name__, reason=str(error), details=details)
+        _emit(name, event, {"Seconds": time.perf_counter() - started, "Failures": 1})
+        raise
+    seconds = time.perf_counter() - started
+    _emit(name, event, {"Seconds": seconds, **_rows(result)})
+    logger.info("stage done", seconds=round(seconds, 4), **_rows(result))
+    return contracts.write(result)
+
+
+def _subject(event: dict) -> dict:
+    """What the event is about, for every log line; event may be anything, the contract has not been read yet."""
+    if not isinstance(event, dict):
+        return {}
+    subject = {key: event.get(key) for key in ("run_id", "source", "shard")}
+    for part in ("chunk", "partition"):
+        value = event.get(part)
+        subject[part] = value.get("chunk" if part == "chunk" else "index") if isinstance(value, dict) else None
+    return subject
+
+
+def _rows(result) -> dict[str, int]:
+    values = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
+    counted = {}
+    for metric, names in _ROWS.items():
+        found = next((values[name] for name in names if isinstance(values.get(name), int)), None)
+        if found is not None:
+            counted[metric] = found
+    return counted
+
+
+def _emit(state: str, event: dict, values: dict[str, float]) -> None:
+    metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+    metrics.add_dimension(name="state", value=state)
+    if isinstance(event, dict) and isinstance(event.get("source"), str):
+        metrics.add_dimension(name="source", value=event["source"])
+    if isinstance(event, dict) and isinstance(event.get("run_id"), str):
+        metrics.add_metadata(key="run_id", value=event["run_id"])
+    for name, value in values.items():
+        metrics.add_metric(name=name, unit=MetricUnit.Seconds if name == "Seconds" else MetricUnit.Count, value=value)
+    metrics.flush_metrics()

@@ -1,0 +1,98 @@
+"""Rows between stages: Postgres' COPY text format, one row a line.
+
+The same bytes are what Transform writes, Validate reads a few columns of, and Load hands to COPY.
+A line is: the source's columns, `_fingerprint`, `_seq`. COPY's escapes guarantee that a row never
+contains a line break, so rows can be picked by splitting lines.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from chalicelib.columns import Column
+
+FINGERPRINT = "_fingerprint"
+SEQ = "_seq"
+
+_DTYPES = {"double precision": np.float64, "numeric": np.float64}
+_INFERRED = ("smallint", "integer", "bigint", "boolean")
+_UNESCAPED = {"\\\\": "\\", "\\t": "\t", "\\n": "\n", "\\r": "\r", "\\b": "\b", "\\f": "\f", "\\v": "\v"}
+_ESCAPE = re.compile(r"\\[\\tnrbfv]")
+
+
+def write(columns: Sequence[Sequence[str]], seqs: Sequence[int]) -> bytes:
+    """Encoded columns (see `conversion.encode`) and each row's `seq` as lines.
+
+    The fingerprint is the first 8 bytes of blake2b over the row's text, as a signed bigint. It is
+    only ever compared with the fingerprint of the same key, so 64 bits are plenty.
+    """
+    if not seqs:
+        return b""
+    rows = [line.encode() for line in map("\t".join, zip(*columns, strict=True))]
+    blake2b = hashlib.blake2b
+    digests = b"".join([blake2b(row, digest_size=8).digest() for row in rows])
+    fingerprints = _numbers(np.frombuffer(digests, "<i8").tolist())
+    lines = map(b"\t".join, zip(rows, fingerprints, _numbers(list(seqs)), strict=True))
+    return b"\n".join(lines) + b"\n"
+
+
+def _numbers(values: list[int]) -> list[bytes]:
+    return orjson.dumps(values)[1:-1].split(b",")
+
+
+def without(rows: bytes, positions: Collection[int]) -> bytes:
+    """The lines of `rows` except those at `positions` (from 0)."""
+    lines = rows.split(b"\n")
+    for position in sorted(positions, reverse=True):
+        del lines[position]
+    return b"\n".join(lines)
+
+
+def seqs_at(rows: bytes, positions: Collection[int]) -> list[int]:
+    """The `_seq` of the lines at `positions`, in the order of `positions`."""
+    lines = rows.split(b"\n")
+    return [int(lines[position].rsplit(b"\t", 1)[1]) for position in positions]
+
+
+def read_frame(rows: bytes, columns: Sequence[Column], wanted: Collection[str]) -> pd.DataFrame:
+    """The `wanted` columns as a frame: numbers as int64 or float64, booleans as bool, all else as text.
+
+    Nulls are None in text columns and NaN in numeric ones, which are float64 then; a boolean column
+    with nulls is of objects.
+    """
+    used = [column for column in columns if column.name in wanted]
+    frame = pd.read_csv(
+        io.BytesIO(rows),
+        sep="\t",
+        header=None,
+        names=[*(column.name for column in columns), FINGERPRINT, SEQ],
+        usecols=[column.name for column in used],
+        # left out of `dtype`: pandas finds out whether integers and booleans have nulls among them
+        dtype={column.name: _DTYPES.get(column.base, object) for column in used if column.base not in _INFERRED},
+        true_values=["t"],
+        false_values=["f"],
+        na_values=["\\N"],
+        keep_default_na=False,
+        quoting=csv.QUOTE_NONE,
+        engine="c",
+    )
+    if rows.count(b"\\") > rows.count(b"\\N"):
+        for column in used:
+            if column.base in ("text", "jsonb"):
+                frame[column.name] = frame[column.name].map(_unescape, na_action="ignore")
+    for column in used:
+        if frame[column.name].dtype == object:
+            frame[column.name] = frame[column.name].where(frame[column.name].notna(), None)
+    return frame
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPE.sub(lambda found: _UNESCAPED[found[0]], text) if "\\" in text else text

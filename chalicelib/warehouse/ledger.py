@@ -1,0 +1,151 @@
+"""What the pipeline knows of its runs: `pipeline.runs` and the tables around it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from psycopg2.extras import RealDictCursor, execute_values
+
+from chalicelib.contracts import Window
+from chalicelib.errors import NotFound
+from chalicelib.sources.base import Source
+from chalicelib.warehouse.publishing import Account
+from chalicelib.warehouse.queries import statement
+
+
+@dataclass(frozen=True)
+class ChunkCounts:
+    """What one chunk counted; `results` is the list that Validate wrote (see `quality.rows`)."""
+
+    chunk: int
+    records: int
+    staged: int
+    quarantined: int
+    results: list
+
+
+def open_run(cursor, source: Source, run_id: str, execution: str, given: dict, window: Window, started_at: str) -> None:
+    cursor.execute(
+        statement("ledger", "open_run"),
+        {
+            "run_id": run_id,
+            "source": source.name,
+            "table": source.table,
+            "execution": execution,
+            "input": json.dumps(given),
+            "window_start": window.start,
+            "window_end": window.end,
+            "by_cursor": window.by_cursor,
+            "started_at": started_at,
+        },
+    )
+
+
+def get_run(connection, run_id: str) -> dict:
+    """The run's row; raises NotFound."""
+    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(statement("ledger", "get_run"), {"run_id": run_id})
+        row = cursor.fetchone()
+    if row is None:
+        raise NotFound(f"no run is called {run_id!r}", next_step="`sluice runs list` shows those there are")
+    return dict(row)
+
+
+def list_runs(connection, limit: int, source: str | None = None, status: str | None = None) -> list[dict]:
+    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(statement("ledger", "list_runs"), {"limit": limit, "source": source, "status": status})
+        return [dict(row) for row in cursor.fetchall()]
+
+
+def add_raw_objects(cursor, run_id: str, objects: Iterable[tuple[int, str, int, str]]) -> None:
+    """`objects`: (part, key, bytes, sha256)."""
+    execute_values(
+        cursor,
+        statement("ledger", "add_raw_object").as_string(cursor),
+        [(run_id, *o) for o in objects],
+        page_size=1000,
+    )
+
+
+def add_chunk(cursor, run_id: str, counts: ChunkCounts) -> bool:
+    """True when the chunk is new; False when it was loaded before. Waits for a simultaneous load of the same chunk."""
+    values = {**asdict(counts), "run_id": run_id, "results": json.dumps(counts.results)}
+    cursor.execute(statement("ledger", "add_chunk"), values)
+    return cursor.rowcount == 1
+
+
+def chunks(cursor, run_id: str) -> list[ChunkCounts]:
+    cursor.execute(statement("ledger", "chunks"), {"run_id": run_id})
+    return [ChunkCounts(*row) for row in cursor.fetchall()]
+
+
+def count_quarantined(cursor, run_id: str) -> int:
+    cursor.execute(statement("ledger", "count_quarantined"), {"run_id": run_id})
+    return cursor.fetchone()[0]
+
+
+def rows(cursor, name: str, **values) -> list[dict]:
+    """The result of a statement of ledger.sql, a dict per row."""
+    cursor.execute(statement("ledger", name), values)
+    names = [column.name for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def judge(cursor, run_id: str, verdict: str, report_key: str, fetched: int, quarantined: int) -> None:
+    cursor.execute(
+        statement("ledger", "judge_run"),
+        {
+            "run_id": run_id,
+            "verdict": verdict,
+            "report_key": report_key,
+            "fetched": fetched,
+            "quarantined": quarantined,
+        },
+    )
+
+
+def add_quality_results(cursor, run_id: str, results: Iterable[tuple]) -> None:
+    """`results`: (expectation id, type, column, severity, success, evaluated, unexpected, observed)."""
+    execute_values(
+        cursor, statement("ledger", "add_quality_result").as_string(cursor), [(run_id, *result) for result in results]
+    )
+
+
+def publish(cursor, run_id: str, verdict: str, account: Account) -> None:
+    """Close the run's account and move the source's cursor, in the caller's transaction."""
+    cursor.execute(statement("ledger", "publish_run"), {"run_id": run_id, "verdict": verdict, **asdict(account)})
+    source, window_end, by_cursor = cursor.fetchone()
+    if by_cursor and window_end is not None:
+        cursor.execute(
+            statement("ledger", "move_cursor"), {"source": source, "position": window_end.isoformat(), "run_id": run_id}
+        )
+
+
+def reject(cursor, run_id: str) -> None:
+    cursor.execute(statement("ledger", "reject_run"), {"run_id": run_id})
+
+
+def complete(cursor, run_id: str, embedded: int) -> None:
+    cursor.execute(statement("ledger", "complete_run"), {"run_id": run_id, "embedded": embedded})
+
+
+def fail(cursor, run_id: str, source: str, execution: str, given: Mapping, error: Mapping) -> None:
+    cursor.execute(
+        statement("ledger", "fail_run"),
+        {
+            "run_id": run_id,
+            "source": source,
+            "execution": execution,
+            "input": json.dumps(given),
+            "error": json.dumps(error),
+        },
+    )
+
+
+def get_cursor(cursor, source: str) -> str | None:
+    """Where the source was read to: an ISO date, or None."""
+    cursor.execute(statement("ledger", "get_cursor"), {"source": source})
+    row = cursor.fetchone()
+    return row[0] if row else None

@@ -1,0 +1,113 @@
+"""From staging to curated, in the caller's transaction, every row accounted for.
+
+Every number of the account but one sum is measured on its own: `staged`, `duplicates`,
+`unchanged`, `inserted` and `updated` are counted by the statements that did the work, so that the
+account can fail to balance, and then nothing is published.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg2 import sql
+
+from chalicelib.errors import AccountError
+from chalicelib.lake.position import LINE_BITS
+from chalicelib.sources.base import Source
+from chalicelib.warehouse import tables
+from chalicelib.warehouse.queries import statement
+
+# sorts and hashes of a publish, in memory: 256 MB holds a million rows
+WORK_MEM = "256MB"
+
+# `_raw` of a curated row: 'part:line', see `lake.position`
+_RAW = f"(s._seq >> {LINE_BITS}) || ':' || (s._seq & {(1 << LINE_BITS) - 1})"
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of the rows that were fetched."""
+
+    fetched: int
+    inserted: int
+    updated: int
+    unchanged: int
+    duplicates: int
+    quarantined: int
+
+    def check(self, run_id: str) -> None:
+        """Raise AccountError unless every fetched row is accounted for, once."""
+        found = self.inserted + self.updated + self.unchanged + self.duplicates + self.quarantined
+        if found != self.fetched:
+            raise AccountError(
+                f"{self.fetched} rows were fetched, {found} are accounted for: {self.inserted} inserted"
+                f" + {self.updated} updated + {self.unchanged} unchanged + {self.duplicates} duplicates"
+                f" + {self.quarantined} quarantined",
+                run_id=run_id,
+                next_step="run the source again; a staging table is lost when Postgres restarts in the middle of a run",
+            )
+
+
+def merge(cursor, source: Source, run_id: str, fetched: int, quarantined: int) -> Account:
+    """Merge the run's staging table into the curated table and drop it; raises AccountError.
+
+    Takes the table's lock until the transaction ends: two runs of one source publish one after the
+    other.
+    """
+    curated, staging = tables.curated(source), tables.staging(source.table, run_id)
+    cursor.execute(statement("publish", "lock"), {"name": f"{tables.CURATED}.{source.table}"})
+    cursor.execute("SELECT set_config('work_mem', %s, true)", (WORK_MEM,))
+    cursor.execute("SELECT to_regclass(%s)", (f'{tables.STAGING}."{tables.staging_name(source.table, run_id)}"',))
+    if cursor.fetchone()[0] is None:
+        raise AccountError("the staging table of the run is gone", run_id=run_id, next_step="run the source again")
+    # without statistics the planner takes an empty table to hold a few rows, and nests loops
+    cursor.execute(sql.SQL("ANALYZE {}").format(staging))
+    key = sql.SQL(", ").join(map(sql.Identifier, source.key))
+    same_key = _equal("s", "d", source.key)
+    same_key_curated = _equal("t", "s", source.key)
+
+    cursor.execute(statement("publish", "drop_superseded", staging=staging, key=key, same_key=same_key))
+    duplicates = cursor.rowcount
+    cursor.execute(
+        statement("publish", "count_unchanged", staging=staging, curated=curated, same_key_curated=same_key_curated)
+    )
+    unchanged = cursor.fetchone()[0]
+    cursor.execute(statement("publish", "count_staged", staging=staging))
+    actions = {}
+    if cursor.fetchone()[0] > unchanged:
+        cursor.execute(_merge_statement(source, curated, staging, same_key_curated), {"run_id": run_id})
+        actions = dict(cursor.fetchall())
+    account = Account(
+        fetched=fetched,
+        inserted=actions.get("INSERT", 0),
+        updated=actions.get("UPDATE", 0),
+        unchanged=unchanged,
+        duplicates=duplicates,
+        quarantined=quarantined,
+    )
+    account.check(run_id)
+    tables.drop_staging(cursor, source.table, run_id)
+    return account
+
+
+def _merge_statement(source: Source, curated, staging, same_key_curated) -> sql.Composable:
+    names = [sql.Identifier(name) for name in source.column_names]
+    others = [name for name in source.column_names if name not in source.key]
+    assignments = [sql.SQL("{0} = s.{0}").format(sql.Identifier(name)) for name in others]
+    # a table that is all key has nothing to assign; the lineage columns follow
+    return statement(
+        "publish",
+        "merge",
+        curated=curated,
+        staging=staging,
+        same_key_curated=same_key_curated,
+        assignments=sql.SQL("").join([sql.SQL("{}, ").format(a) for a in assignments]),
+        columns=sql.SQL(", ").join(names),
+        values=sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
+        raw=sql.SQL(_RAW),
+    )
+
+
+def _equal(left: str, right: str, key: tuple[str, ...]) -> sql.Composable:
+    pairs = [sql.SQL("{}.{} = {}.{}").format(*map(sql.Identifier, (left, name, right, name))) for name in key]
+    return sql.SQL(" AND ").join(pairs)

@@ -1,0 +1,28 @@
+"""The statements in `sql/*.sql`, by name.
+
+A file holds statements under lines `-- name: <name> -- <what it does>`. `{braces}` stand for
+identifiers and are filled through `psycopg2.sql`; `%(name)s` are values.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+from psycopg2 import sql
+
+FOLDER = Path(__file__).with_name("sql")
+
+_NAME = re.compile(r"^-- name: (\w+).*$", re.MULTILINE)
+
+
+@functools.cache
+def _statements(file: str) -> dict[str, str]:
+    parts = _NAME.split((FOLDER / f"{file}.sql").read_text())
+    return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def statement(file: str, name: str, **identifiers: sql.Composable) -> sql.Composable:
+    """The statement `name` of `sql/<file>.sql` with its identifiers filled in."""
+    return sql.SQL(_statements(file)[name]).format(**identifiers)

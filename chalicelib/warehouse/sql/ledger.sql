@@ -1,0 +1,84 @@
+-- name: open_run -- a retried Plan finds its own row
+INSERT INTO pipeline.runs (run_id, source, table_name, execution, input, status, window_start, window_end, by_cursor, started_at)
+VALUES (%(run_id)s, %(source)s, %(table)s, %(execution)s, %(input)s, 'running', %(window_start)s, %(window_end)s, %(by_cursor)s, %(started_at)s)
+ON CONFLICT (run_id) DO UPDATE
+SET window_start = excluded.window_start, window_end = excluded.window_end, by_cursor = excluded.by_cursor
+WHERE runs.published_at IS NULL;
+
+-- name: get_run
+SELECT * FROM pipeline.runs WHERE run_id = %(run_id)s;
+
+-- name: list_runs -- newest first
+SELECT * FROM pipeline.runs
+WHERE (%(source)s::text IS NULL OR source = %(source)s) AND (%(status)s::text IS NULL OR status = %(status)s)
+ORDER BY started_at DESC, run_id DESC LIMIT %(limit)s;
+
+-- name: add_raw_object
+INSERT INTO pipeline.raw_objects (run_id, part, key, bytes, sha256)
+VALUES %s
+ON CONFLICT (run_id, part) DO UPDATE SET key = excluded.key, bytes = excluded.bytes, sha256 = excluded.sha256;
+
+-- name: add_chunk -- nothing happens where the chunk was loaded before
+INSERT INTO pipeline.chunks (run_id, chunk, records, staged, quarantined, results)
+VALUES (%(run_id)s, %(chunk)s, %(records)s, %(staged)s, %(quarantined)s, %(results)s)
+ON CONFLICT (run_id, chunk) DO NOTHING;
+
+-- name: chunks -- what the run's chunks counted
+SELECT chunk, records, staged, quarantined, results FROM pipeline.chunks WHERE run_id = %(run_id)s ORDER BY chunk;
+
+-- name: count_quarantined
+SELECT count(*) FROM pipeline.quarantine WHERE run_id = %(run_id)s;
+
+-- name: rejections -- reasons that are no expectation (malformed records, values that do not fit), with an example each
+SELECT reason ->> 'kind' AS kind, reason ->> 'column' AS column_name, count(*) AS rows,
+       (array_agg(reason ->> 'message' ORDER BY part, line))[1] AS message,
+       (array_agg(part || ':' || line ORDER BY part, line))[1] AS raw
+FROM pipeline.quarantine, jsonb_array_elements(reasons) AS reason
+WHERE run_id = %(run_id)s AND reason ->> 'kind' <> 'expectation'
+GROUP BY 1, 2 ORDER BY rows DESC;
+
+-- name: quarantined_examples -- one row per expectation: the first it set aside
+SELECT DISTINCT ON (reason ->> 'expectation')
+       reason ->> 'expectation' AS expectation, reason ->> 'message' AS message, part, line, record
+FROM pipeline.quarantine, jsonb_array_elements(reasons) AS reason
+WHERE run_id = %(run_id)s AND reason ->> 'kind' = 'expectation'
+ORDER BY reason ->> 'expectation', part, line;
+
+-- name: raw_object
+SELECT key FROM pipeline.raw_objects WHERE run_id = %(run_id)s AND part = %(part)s;
+
+-- name: add_quality_result
+INSERT INTO pipeline.quality_results (run_id, expectation, type, column_name, severity, success, evaluated, unexpected, observed)
+VALUES %s
+ON CONFLICT (run_id, expectation) DO UPDATE
+SET success = excluded.success, evaluated = excluded.evaluated, unexpected = excluded.unexpected, observed = excluded.observed;
+
+-- name: judge_run
+UPDATE pipeline.runs SET verdict = %(verdict)s, report_key = %(report_key)s, fetched = %(fetched)s, quarantined = %(quarantined)s
+WHERE run_id = %(run_id)s;
+
+-- name: publish_run -- closes the account; the table refuses one that does not balance
+UPDATE pipeline.runs
+SET status = 'published', verdict = %(verdict)s, fetched = %(fetched)s, inserted = %(inserted)s, updated = %(updated)s,
+    unchanged = %(unchanged)s, duplicates = %(duplicates)s, quarantined = %(quarantined)s, published_at = now()
+WHERE run_id = %(run_id)s
+RETURNING source, window_end, by_cursor;
+
+-- name: reject_run
+UPDATE pipeline.runs SET status = 'rejected', finished_at = now() WHERE run_id = %(run_id)s;
+
+-- name: complete_run
+UPDATE pipeline.runs SET status = 'succeeded', embedded = %(embedded)s, finished_at = now() WHERE run_id = %(run_id)s;
+
+-- name: fail_run -- also for a run that failed before it was entered
+INSERT INTO pipeline.runs (run_id, source, execution, input, status, error, started_at, finished_at)
+VALUES (%(run_id)s, %(source)s, %(execution)s, %(input)s, 'failed', %(error)s, now(), now())
+ON CONFLICT (run_id) DO UPDATE SET status = 'failed', error = excluded.error, finished_at = now();
+
+-- name: get_cursor
+SELECT position FROM pipeline.cursors WHERE source = %(source)s;
+
+-- name: move_cursor -- forwards only
+INSERT INTO pipeline.cursors (source, position, run_id) VALUES (%(source)s, %(position)s, %(run_id)s)
+ON CONFLICT (source) DO UPDATE SET position = excluded.position, run_id = excluded.run_id, moved_at = now()
+WHERE cursors.position < excluded.position;

@@ -1,0 +1,114 @@
+"""The curated table of a source and the staging table of a run."""
+
+from __future__ import annotations
+
+import hashlib
+
+from psycopg2 import sql
+
+from chalicelib.errors import SchemaMismatch
+from chalicelib.sources.base import Source
+from chalicelib.warehouse.copy_text import FINGERPRINT, SEQ
+
+CURATED = "curated"
+STAGING = "staging"
+
+LINEAGE = (("_run_id", "text"), ("_raw", "text"), (FINGERPRINT, "bigint"), ("_loaded_at", "timestamp with time zone"))
+
+# what information_schema calls our types
+_REPORTED = {"timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone"}
+
+
+def curated(source: Source) -> sql.Identifier:
+    return sql.Identifier(CURATED, source.table)
+
+
+def staging_name(table: str, run_id: str) -> str:
+    """Within Postgres' 63 bytes whatever the run is called, and different for every run."""
+    return f"{table[:46]}_{hashlib.sha256(run_id.encode()).hexdigest()[:16]}"
+
+
+def staging(table: str, run_id: str) -> sql.Identifier:
+    return sql.Identifier(STAGING, staging_name(table, run_id))
+
+
+def ensure_curated(cursor, source: Source) -> None:
+    """Create the curated table, or raise SchemaMismatch where there is one that does not fit the declaration."""
+    definitions = [
+        sql.SQL("{} {}{}").format(
+            sql.Identifier(column.name),
+            sql.SQL(column.type),
+            sql.SQL("" if column.nullable and column.name not in source.key else " NOT NULL"),
+        )
+        for column in source.columns
+    ]
+    definitions += [sql.SQL("{} {} NOT NULL").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in LINEAGE]
+    definitions.append(sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(map(sql.Identifier, source.key))))
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{CURATED}.{source.table}",))
+    cursor.execute(
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(curated(source), sql.SQL(", ").join(definitions))
+    )
+    _compare(cursor, source)
+
+
+def _compare(cursor, source: Source) -> None:
+    cursor.execute(
+        "SELECT column_name, data_type, numeric_precision, numeric_scale FROM information_schema.columns"
+        " WHERE table_schema = %s AND table_name = %s",
+        (CURATED, source.table),
+    )
+    found = {}
+    for name, kind, precision, scale in cursor.fetchall():
+        found[name] = f"numeric({precision},{scale})" if kind == "numeric" and precision else kind
+    declared = {
+        c.name: _REPORTED.get(c.type, c.type.replace(" ", "") if c.precision else c.type) for c in source.columns
+    }
+    declared.update(LINEAGE)
+    table = f"{CURATED}.{source.table}"
+    remedies = [
+        f"ALTER TABLE {table} ADD COLUMN {name} {kind};" for name, kind in declared.items() if name not in found
+    ]
+    remedies += [
+        f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind};"
+        for name, kind in declared.items()
+        if name in found and found[name] != kind
+    ]
+    remedies += [f"ALTER TABLE {table} DROP COLUMN {name};" for name in found if name not in declared]
+    cursor.execute(
+        "SELECT array_agg(a.attname::text ORDER BY array_position(i.indkey::int2[], a.attnum)) FROM pg_index i"
+        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)"
+        " WHERE i.indisprimary AND i.indrelid = to_regclass(%s)",
+        (f'{CURATED}."{source.table}"',),
+    )
+    key = tuple(cursor.fetchone()[0] or ())
+    if sorted(key) != sorted(source.key):
+        remedies.append(
+            f"ALTER TABLE {table} DROP CONSTRAINT {source.table}_pkey, ADD PRIMARY KEY ({', '.join(source.key)});"
+        )
+    if remedies:
+        raise SchemaMismatch(
+            f"{table} differs from the columns that the source declares",
+            source=source.name,
+            next_step="change the declaration, or the table: " + " ".join(remedies),
+        )
+
+
+def create_staging(cursor, source: Source, run_id: str) -> None:
+    """The run's staging table, empty; a retry starts anew. Unlogged and without constraints: COPY at full speed."""
+    columns = [sql.SQL("{} {}").format(sql.Identifier(c.name), sql.SQL(c.type)) for c in source.columns]
+    columns += [sql.SQL(f"{FINGERPRINT} bigint"), sql.SQL(f"{SEQ} bigint")]
+    cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(staging(source.table, run_id)))
+    cursor.execute(
+        sql.SQL("CREATE UNLOGGED TABLE {} ({}) WITH (autovacuum_enabled = false)").format(
+            staging(source.table, run_id), sql.SQL(", ").join(columns)
+        )
+    )
+
+
+def drop_staging(cursor, table: str, run_id: str) -> None:
+    cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(staging(table, run_id)))
+
+
+def copy_columns(source: Source) -> sql.Composable:
+    """The columns of a staged row, in the order of `copy_text`."""
+    return sql.SQL(", ").join(map(sql.Identifier, (*source.column_names, FINGERPRINT, SEQ)))
