@@ -1,0 +1,56 @@
+"""Where the local stack keeps its things. Everything in the home folder can be deleted when the stack is down."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Home:
+    """The home folder's layout."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: str | Path | None = None) -> Home:
+        """`path`, or what SLUICE_HOME says, or `.sluice` in the repository."""
+        return cls(Path(path or os.environ.get("SLUICE_HOME") or REPOSITORY / ".sluice").expanduser().resolve())
+
+    @property
+    def lock(self) -> Path:
+        """Held by the stack's server for as long as it lives."""
+        return self.path / "lock"
+
+    @property
+    def description(self) -> Path:
+        """What `StackInfo` is read from; written when the stack is up."""
+        return self.path / "stack.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def server_log(self) -> Path:
+        return self.logs / "server.log"
+
+    @property
+    def lambda_log(self) -> Path:
+        return self.logs / "lambda.log"
+
+    @property
+    def postgres(self) -> Path:
+        return self.path / "postgres"
+
+    @property
+    def objects(self) -> Path:
+        """The bodies of the objects in S3, and what is known of them."""
+        return self.path / "s3"
+
+    def create(self) -> None:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.objects.mkdir(exist_ok=True)

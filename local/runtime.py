@@ -1,0 +1,277 @@
+"""The Lambda runtime: handlers of a Chalice application in warm worker processes, with AWS' limits and errors.
+
+Any worker runs any function. Requests beyond the number of workers queue, where AWS would start
+more environments or throttle. A worker serves until its code changes, its handler overruns its
+time or memory, or it crashes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from local import functions
+from local.functions import Function
+from local.invocation import REQUEST_BYTES, Invocation, failure
+from local.prefork import Prefork, Worker
+from local.source_code import Fingerprint
+
+# what handlers import, heaviest last: workers forked before all are loaded are replaced when they are idle
+PRELOAD = ("pandas", "sqlalchemy", "great_expectations")
+
+# seconds between looks at the memory of busy workers; a handler fills about 1 GB a second
+WATCH_INTERVAL = 0.05
+
+
+class UnknownFunction(LookupError):
+    """The application has no function of that name."""
+
+
+class RequestTooLarge(ValueError):
+    """The payload is larger than Lambda accepts."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `Invoke` answers: `error` is "Unhandled" or None, `payload` is JSON text."""
+
+    payload: bytes
+    error: str | None
+    request_id: str
+
+
+@dataclass
+class Usage:
+    """What a function used since the start or the last reset; the peak counts shared memory too."""
+
+    invocations: int = 0
+    errors: int = 0
+    peak_rss_mb: float = 0.0
+    seconds: float = 0.0
+
+
+class Runtime:
+    """Runs the handlers of `folder`/app.py.
+
+    `environment` is the workers' whole environment; their output is appended to `log`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        log: Path,
+        workers: int | None = None,
+        preload: Iterable[str] = PRELOAD,
+        stage: str = functions.LOCAL,
+    ):
+        self.workers = workers or os.cpu_count() or 1
+        self._folder, self._environment, self._log = folder, environment, log
+        self._preload, self._stage = tuple(preload), stage
+        self._functions: dict[str, Function] = {}
+        self._usage: dict[str, Usage] = {}
+        self._lock = threading.Lock()
+        self._busy: dict[Worker, Watched] = {}
+        self._work = threading.Event()
+        self._closed = False
+        self._code = Fingerprint(folder)
+        self._slots: queue.LifoQueue[Worker | None] = queue.LifoQueue()
+        for _ in range(self.workers):
+            self._slots.put(None)
+        self._prefork = self._start_prefork()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    # --- invoking ------------------------------------------------------------------------
+
+    def invoke(self, reference: str, payload: bytes = b"{}") -> Result:
+        """Run a function, by name or ARN, on JSON text. Raises UnknownFunction or RequestTooLarge."""
+        if len(payload) > REQUEST_BYTES:
+            raise RequestTooLarge(
+                f"Request must be smaller than {REQUEST_BYTES} bytes for the InvokeFunction operation"
+            )
+        function = self._function(functions.name_of(reference))
+        invocation = self._invocation(function, payload or b"{}")
+        self._follow_code()
+        worker, usable = self._slots.get(), None
+        watched = Watched(function.memory_size * 2**20)
+        started = time.monotonic()
+        try:
+            worker = worker or self._prefork.fork()
+            with self._lock:
+                self._busy[worker] = watched
+            self._work.set()
+            outcome, peak, body = self._call(worker, invocation, watched)
+            if outcome != "ended":
+                usable = worker
+        finally:
+            with self._lock:
+                self._busy.pop(worker, None)
+            self._release(usable)
+        if outcome == "unknown":
+            raise UnknownFunction(f"Function not found: {function.arn}")
+        self._record(function.name, outcome != "ok", max(peak, watched.peak), time.monotonic() - started)
+        return Result(body, None if outcome == "ok" else "Unhandled", invocation.request_id)
+
+    def _call(self, worker: Worker, invocation: Invocation, watched: Watched) -> tuple[str, int, bytes]:
+        request_id = invocation.request_id
+        try:
+            return worker.call(invocation)
+        except TimeoutError:
+            worker.kill()
+            self._end(worker)
+            message = f"Task timed out after {invocation.timeout:.2f} seconds"
+            self._report(invocation, message)
+            return "ended", 0, failure(f"RequestId: {request_id} Error: {message}", "Sandbox.Timedout")
+        except EOFError:
+            how = ended(self._end(worker))
+            message = f"Runtime exited with error: {how}" if how else "Runtime exited without providing a reason"
+            self._report(invocation, message + (f" ({watched.verdict})" if watched.verdict else ""))
+            return "ended", 0, failure(f"RequestId: {request_id} Error: {message}", "Runtime.ExitError")
+
+    def _end(self, worker: Worker) -> int:
+        """Wait for a killed or dead worker; its wait status."""
+        with self._lock:
+            self._busy.pop(worker, None)
+        return worker.end()
+
+    def _function(self, name: str) -> Function:
+        if name not in self._functions:
+            self._functions[name] = functions.read(self._folder, name, self._stage)
+        return self._functions[name]
+
+    def _invocation(self, function: Function, payload: bytes) -> Invocation:
+        return Invocation(
+            function=function.name,
+            full_name=function.full_name,
+            arn=function.arn,
+            request_id=str(uuid.uuid4()),
+            timeout=function.timeout,
+            memory_size=function.memory_size,
+            # what the stack says goes before the stage's configuration
+            environment={k: v for k, v in function.environment.items() if k not in self._environment},
+            log_stream=f"{time.strftime('%Y/%m/%d')}/[$LATEST]{uuid.uuid4().hex}",
+            payload=payload,
+        )
+
+    def _report(self, invocation: Invocation, message: str) -> None:
+        """What Lambda itself, not the handler, has to say goes to the handlers' log."""
+        line = {
+            "level": "ERROR",
+            "message": message,
+            "function_name": invocation.full_name,
+            "function_request_id": invocation.request_id,
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        with self._log.open("a") as log:
+            log.write(json.dumps(line) + "\n")
+
+    # --- workers -------------------------------------------------------------------------
+
+    def _start_prefork(self) -> Prefork:
+        return Prefork(self._folder, self._environment, self._log, self._preload, self._drop_outdated)
+
+    def _follow_code(self) -> None:
+        """Start anew with the code on disk when it is not what the workers have loaded."""
+        with self._lock:
+            if not self._code.changed() and self._prefork.alive:
+                return
+            old, self._prefork = self._prefork, self._start_prefork()
+            self._functions.clear()
+        self._drop_outdated()
+        old.retire()
+
+    def _is_current(self, worker: Worker) -> bool:
+        return worker.prefork is self._prefork and worker.complete == self._prefork.complete
+
+    def _drop_outdated(self) -> None:
+        """End the idle workers that lack the present code or modules; busy ones end when they are done."""
+        idle = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                idle.append(self._slots.get_nowait())
+        for worker in idle:
+            self._release(worker)
+
+    def _release(self, worker: Worker | None) -> None:
+        if worker is not None and not self._is_current(worker):
+            worker.end()
+            worker = None
+        self._slots.put(worker)
+
+    def _watch(self) -> None:
+        """Kill workers that need more memory than their function has."""
+        while not self._closed:
+            with self._lock:
+                busy = list(self._busy.items())
+            if not busy:
+                self._work.clear()
+                self._work.wait()
+                continue
+            for worker, watched in busy:
+                used = worker.resident()
+                watched.peak = max(watched.peak, used)
+                # modules loaded ahead of need do not count: on AWS, the function may never import them
+                own = used - worker.ahead
+                if own > watched.limit and not watched.verdict:
+                    with self._lock:
+                        if self._busy.get(worker) is watched:
+                            watched.verdict = f"{own >> 20} MB used of {watched.limit >> 20} MB"
+                            worker.kill()
+            time.sleep(WATCH_INTERVAL)
+
+    # --- what is known of it -----------------------------------------------------------------
+
+    @property
+    def preloaded(self) -> bool:
+        """Whether the modules that handlers need have all been imported."""
+        return self._prefork.complete
+
+    def _record(self, name: str, error: bool, peak: int, seconds: float) -> None:
+        with self._lock:
+            usage = self._usage.setdefault(name, Usage())
+            usage.invocations += 1
+            usage.errors += error
+            usage.seconds = round(usage.seconds + seconds, 6)
+            usage.peak_rss_mb = max(usage.peak_rss_mb, round(peak / 2**20, 1))
+
+    def usage(self) -> dict[str, dict]:
+        """By function: invocations, errors, peak_rss_mb, seconds."""
+        with self._lock:
+            return {name: asdict(usage) for name, usage in sorted(self._usage.items())}
+
+    def reset_usage(self) -> None:
+        with self._lock:
+            self._usage.clear()
+
+    def close(self) -> None:
+        """End all workers, in the middle of an invocation too."""
+        self._closed = True
+        self._work.set()
+        self._prefork.close()
+
+
+@dataclass(eq=False)
+class Watched:
+    """The memory of a busy worker, in bytes; `verdict` is set when it was killed for it."""
+
+    limit: int
+    peak: int = 0
+    verdict: str = ""
+
+
+def ended(status: int) -> str:
+    """A wait status in Lambda's words; empty for a process that ended well but too soon."""
+    if os.WIFSIGNALED(status):
+        name = signal.strsignal(os.WTERMSIG(status)) or str(os.WTERMSIG(status))
+        return f"signal: {name.split(' (')[0].lower()}"
+    code = os.WEXITSTATUS(status)
+    return f"exit status {code}" if code else ""

@@ -1,0 +1,276 @@
+"""The Lambda runtime: AWS' limits and errors, in worker processes that never outlive their server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from local.functions import name_of, read
+from local.home import REPOSITORY
+from local.runtime import RequestTooLarge, Runtime, UnknownFunction
+
+APP = """
+import os, sys, time
+from chalice import Chalice
+
+app = Chalice(app_name="sluice")
+
+@app.lambda_function(name="echo")
+def echo(event, context):
+    return {"event": event, "pid": os.getpid()}
+
+@app.lambda_function(name="describe")
+def describe(event, context):
+    print("a line for the log")
+    return {
+        "name": context.function_name, "arn": context.invoked_function_arn, "memory": context.memory_limit_in_mb,
+        "remaining": context.get_remaining_time_in_millis(), "request_id": context.aws_request_id,
+        "variable": os.environ["AWS_LAMBDA_FUNCTION_NAME"], "own": os.environ.get("OWN"),
+        "stack": os.environ["FROM_THE_STACK"],
+    }
+
+class Refused(Exception):
+    pass
+
+@app.lambda_function(name="fail")
+def fail(event, context):
+    raise Refused("no such day")
+
+@app.lambda_function(name="nap")
+def nap(event, context):
+    time.sleep(event["seconds"])
+    return os.getpid()
+
+@app.lambda_function(name="crash")
+def crash(event, context):
+    os.kill(os.getpid(), event["signal"])
+
+@app.lambda_function(name="leave")
+def leave(event, context):
+    sys.exit(3)
+
+@app.lambda_function(name="hoard")
+def hoard(event, context):
+    kept = bytearray(event["mb"] * 1024 * 1024)
+    time.sleep(event["seconds"])
+    return len(kept)
+
+@app.lambda_function(name="unspeakable")
+def unspeakable(event, context):
+    return {1, 2}
+
+@app.lambda_function(name="talkative")
+def talkative(event, context):
+    return "x" * (7 * 1024 * 1024)
+"""
+
+CONFIG = {
+    "version": "2.0",
+    "app_name": "sluice",
+    "lambda_timeout": 20,
+    "stages": {
+        "local": {
+            "lambda_memory_size": 256,
+            "environment_variables": {"OWN": "configured", "FROM_THE_STACK": "hidden"},
+            "lambda_functions": {"nap": {"lambda_timeout": 1}},
+        }
+    },
+}
+
+
+def write_app(folder):
+    (folder / "app.py").write_text(APP)
+    (folder / ".chalice").mkdir()
+    (folder / ".chalice" / "config.json").write_text(json.dumps(CONFIG))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    write_app(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runtime(folder):
+    environment = {"PATH": os.environ["PATH"], "FROM_THE_STACK": "given"}
+    runtime = Runtime(folder, environment, folder / "lambda.log", workers=2, preload=("decimal",))
+    yield runtime
+    runtime.close()
+    assert not [p for p in psutil.process_iter() if str(folder) in _cwd(p)]
+
+
+def _cwd(process):
+    try:
+        return process.cwd()
+    except psutil.Error:
+        return ""
+
+
+def invoke(runtime, name, **event):
+    result = runtime.invoke(name, json.dumps(event).encode())
+    return result.error, json.loads(result.payload)
+
+
+def test_the_payload_and_the_answer_are_json(runtime):
+    error, answer = invoke(runtime, "echo", when="2024-02-30", many=[1, None, "é"])
+    assert error is None
+    assert answer["event"] == {"when": "2024-02-30", "many": [1, None, "é"]}
+    assert answer["pid"] != os.getpid()
+
+
+def test_a_function_is_found_by_arn_qualified_name_and_plain_name(runtime):
+    for reference in ("arn:aws:lambda:us-east-1:123456789012:function:sluice-local-echo:$LATEST", "sluice-local-echo"):
+        assert runtime.invoke(reference, b"{}").error is None
+        assert name_of(reference) == "echo"
+
+
+def test_a_function_that_the_application_does_not_have_is_refused(runtime):
+    with pytest.raises(UnknownFunction, match="nothing-of-the-kind"):
+        runtime.invoke("nothing-of-the-kind")
+
+
+def test_the_handler_sees_its_limits_and_its_environment(runtime):
+    _, answer = invoke(runtime, "describe")
+    assert answer["name"] == answer["variable"] == "sluice-local-describe"
+    assert answer["arn"].endswith(":function:sluice-local-describe")
+    assert answer["memory"] == "256"
+    assert 0 < answer["remaining"] <= 20_000
+    assert answer["own"] == "configured"
+    assert answer["stack"] == "given"
+
+
+def test_limits_come_from_the_function_then_the_stage_then_the_top_level_then_the_default(folder, tmp_path):
+    assert read(folder, "nap").timeout == 1
+    assert read(folder, "echo").timeout == 20
+    assert read(folder, "echo").memory_size == 256
+    assert (read(tmp_path, "echo").timeout, read(tmp_path, "echo").memory_size) == (60, 128)
+
+
+def test_what_a_handler_prints_is_in_the_log(runtime, folder):
+    invoke(runtime, "describe")
+    assert "a line for the log" in (folder / "lambda.log").read_text()
+
+
+def test_an_exception_is_reported_as_lambda_reports_it(runtime):
+    error, answer = invoke(runtime, "fail")
+    assert error == "Unhandled"
+    assert (answer["errorType"], answer["errorMessage"]) == ("Refused", "no such day")
+    assert "no such day" in answer["stackTrace"][-1]
+
+
+def test_an_answer_that_is_not_json_is_an_error(runtime):
+    error, answer = invoke(runtime, "unspeakable")
+    assert (error, answer["errorType"]) == ("Unhandled", "Runtime.MarshalError")
+
+
+def test_six_megabytes_are_the_limit_both_ways(runtime):
+    error, answer = invoke(runtime, "talkative")
+    assert (error, answer["errorType"]) == ("Unhandled", "Function.ResponseSizeTooLarge")
+    with pytest.raises(RequestTooLarge, match="6291456"):
+        runtime.invoke("echo", json.dumps("x" * (6 * 1024 * 1024)).encode())
+
+
+def test_a_handler_that_overruns_its_time_is_killed(runtime, folder):
+    before = workers(folder)
+    error, answer = invoke(runtime, "nap", seconds=30)
+    assert error == "Unhandled"
+    assert answer["errorType"] == "Sandbox.Timedout"
+    assert answer["errorMessage"].endswith("Error: Task timed out after 1.00 seconds")
+    assert len(workers(folder) & before) < len(before)
+    assert invoke(runtime, "echo")[0] is None
+
+
+def workers(folder):
+    """The pids of the workers: children of the pre-fork server, which runs in the folder."""
+    return {p.pid for p in psutil.process_iter() if _cwd(p) == str(folder) and _cwd(p.parent()) == str(folder)}
+
+
+def test_a_crash_and_an_exit_are_seen(runtime):
+    for name, event, how in (
+        ("crash", {"signal": signal.SIGSEGV}, "signal: segmentation fault"),
+        ("crash", {"signal": signal.SIGKILL}, "signal: killed"),
+        ("leave", {}, "exit status 3"),
+    ):
+        error, answer = invoke(runtime, name, **event)
+        assert (error, answer["errorType"]) == ("Unhandled", "Runtime.ExitError")
+        assert answer["errorMessage"].endswith(f"Error: Runtime exited with error: {how}")
+    assert invoke(runtime, "echo")[0] is None
+
+
+def test_a_handler_that_outgrows_its_memory_is_killed(runtime, folder):
+    error, answer = invoke(runtime, "hoard", mb=400, seconds=10)
+    assert (error, answer["errorType"]) == ("Unhandled", "Runtime.ExitError")
+    assert answer["errorMessage"].endswith("signal: killed")
+    assert "of 256 MB" in (folder / "lambda.log").read_text()
+    assert invoke(runtime, "hoard", mb=100, seconds=0) == (None, 100 * 1024 * 1024)
+
+
+def test_as_many_run_at_once_as_there_are_workers_and_the_rest_queue(runtime):
+    pids = []
+    threads = [threading.Thread(target=lambda: pids.append(invoke(runtime, "nap", seconds=0.1)[1])) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pids) == 6
+    assert 1 <= len(set(pids)) <= 2
+
+
+def test_usage_counts_invocations_errors_and_the_peak_of_memory(runtime):
+    runtime.reset_usage()
+    invoke(runtime, "hoard", mb=150, seconds=0)
+    invoke(runtime, "echo")
+    invoke(runtime, "fail")
+    usage = runtime.usage()
+    assert usage["hoard"]["peak_rss_mb"] > 150
+    assert usage["echo"]["peak_rss_mb"] < usage["hoard"]["peak_rss_mb"]
+    assert (usage["fail"]["invocations"], usage["fail"]["errors"]) == (1, 1)
+
+
+def test_a_change_of_the_code_takes_effect_at_the_next_invocation(tmp_path):
+    write_app(tmp_path)
+    environment = {"PATH": os.environ["PATH"], "FROM_THE_STACK": "given"}
+    runtime = Runtime(tmp_path, environment, tmp_path / "lambda.log", workers=1, preload=())
+    try:
+        assert "event" in invoke(runtime, "echo")[1]
+        (tmp_path / "app.py").write_text(APP.replace('{"event": event,', '{"edited": event,'))
+        time.sleep(0.25)  # scans are rarer than that
+        assert "edited" in invoke(runtime, "echo")[1]
+        (tmp_path / "app.py").write_text("import nothing_of_the_kind")
+        time.sleep(0.25)
+        error, answer = invoke(runtime, "echo")
+        assert (error, answer["errorType"]) == ("Unhandled", "Runtime.ImportModuleError")
+        assert "nothing_of_the_kind" in answer["errorMessage"]
+    finally:
+        runtime.close()
+
+
+def test_workers_die_with_the_server_whatever_kills_it(tmp_path):
+    write_app(tmp_path)
+    server = f"""
+import os, sys, threading, time
+from pathlib import Path
+from local.runtime import Runtime
+folder = Path({str(tmp_path)!r})
+runtime = Runtime(folder, {{"FROM_THE_STACK": "x"}}, folder / "lambda.log", workers=2, preload=())
+runtime.invoke("echo")
+threading.Thread(target=runtime.invoke, args=("hoard", b'{{"mb": 1, "seconds": 600}}'), daemon=True).start()
+print("ready", flush=True)
+time.sleep(600)
+"""
+    process = subprocess.Popen([sys.executable, "-c", server], cwd=REPOSITORY, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
