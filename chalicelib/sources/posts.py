@@ -57,15 +57,15 @@ class Posts(Source):
         """
         url: str | None = client.url_of(HOST, _PATHS[request["kind"]])
         params: dict | None = {"_page": 1, "_limit": PAGE_ITEMS}
-        arrived: set[int] = set()
+        arrived: set[str] = set()
         announced = None
         while url:
             answer = client.get(url, params=params)
             body = answer.read(PAGE_BYTES)
-            ids = _ids(body, answer.url)
-            if ids and ids <= arrived:
-                raise SourceError("the page repeats earlier ones; its `Link` header leads in a circle", url=answer.url)
-            arrived |= ids
+            items = _identities(body, answer.url)
+            if items <= arrived and answer.next_url:
+                raise SourceError("a page brings nothing new; its `Link` header leads in a circle", url=answer.url)
+            arrived |= items
             announced = answer.headers.get("X-Total-Count", announced)
             yield Page(io.BytesIO(body), "response")
             url, params = answer.next_url, None
@@ -76,8 +76,8 @@ class Posts(Source):
             )
 
     def records(self, document: Any, request: dict) -> Iterable[dict]:
-        """The items of one page, each with its `kind`."""
-        return [{"kind": request["kind"], **item} for item in document]
+        """The items of one page, each with its `kind`; what is no object is left to be rejected."""
+        return [{"kind": request["kind"], **item} if isinstance(item, dict) else item for item in document]
 
     def transform(self, frame):
         frame = frame.rename(columns=_FIELDS)
@@ -90,11 +90,12 @@ class Posts(Source):
         return frame
 
 
-def _ids(body: bytes, url: str) -> set[int]:
+def _identities(body: bytes, url: str) -> set[str]:
+    """What tells the items of a page apart: the id, or where that is missing the whole item."""
     try:
         items = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise SourceError(f"the answer is not JSON: {error}", url=url) from None
-    if not isinstance(items, list) or not all(isinstance(item, dict) and "id" in item for item in items):
-        raise SourceError(f"expected an array of objects with an id, got {body[:200]!r}", url=url)
-    return {item["id"] for item in items}
+        raise SourceError(f"the answer is not JSON: {error}; it begins {body[:200]!r}", url=url) from None
+    if not isinstance(items, list):
+        raise SourceError(f"expected an array, the answer begins {body[:200]!r}", url=url)
+    return {repr(item.get("id", item) if isinstance(item, dict) else item) for item in items}
