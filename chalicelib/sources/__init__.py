@@ -7,11 +7,13 @@ import importlib
 import pkgutil
 
 from chalicelib.errors import DeclarationError, UnknownSource
+from chalicelib.lake import keys
+from chalicelib.lake.store import Lake
 from chalicelib.sources.base import Page, Source
 
-__all__ = ["Page", "Source", "get", "names"]
+__all__ = ["Page", "Source", "for_run", "get", "names"]
 
-_SHARED = {"base"}  # modules here that hold no source
+_SHARED = {"base", "declaration", "location"}  # modules here that hold no source
 
 
 @functools.cache
@@ -45,3 +47,22 @@ def get(name: str) -> Source:
     source = found[0]()
     source.check()
     return source
+
+
+def for_run(name: str, run_id: str, lake: Lake) -> Source:
+    """The source of a run: the registered one, or the one that the run's declaration describes.
+
+    Raises NotFound where the source needs a declaration and the run has none.
+    """
+    source = get(name)
+    if type(source).declare is Source.declare:
+        return source
+    if run_id not in _declared:
+        _declared.clear()  # a warm Lambda serves many runs, one at a time
+        _declared[run_id] = importlib.import_module(f"{__name__}.{name}").declared(
+            lake.get_json(keys.declaration(run_id))
+        )
+    return _declared[run_id]
+
+
+_declared: dict[str, Source] = {}

@@ -46,6 +46,7 @@ class Source:
     columns: ClassVar[tuple[Column, ...]]
     table: str = ""  # default: the name
     suite: str = ""  # file name in expectations/, default: `<name>.json`
+    suite_document: dict | None = None  # the suite itself, where the run's input brought one along
     hosts: tuple[str, ...] = ()  # the only hosts a live fetch may contact
     text: tuple[str, ...] = ()  # columns worth embedding
     schedule: str | None = None  # EventBridge Scheduler expression
@@ -77,6 +78,10 @@ class Source:
                 )
 
     # --- what a source may override ------------------------------------------------------
+
+    def declare(self, given: str | None, settings: Settings) -> dict | None:
+        """What Plan must keep for the later stages to rebuild the source from; None: it needs nothing."""
+        return None
 
     def partitions(self, window: Window, given: str | None, settings: Settings) -> Iterable[dict]:
         """The independent fetches of a run, each a small JSON object that only this source reads.
