@@ -332,7 +332,6 @@ class CompleteResult:
 class RecordFailureRequest:
     run_id: str
     execution: str
-    state: str
     input: dict
     error: dict
 

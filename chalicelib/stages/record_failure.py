@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
 from chalicelib import settings as settings_module
 from chalicelib.contracts import RecordFailureRequest, RecordFailureResult
 from chalicelib.links import Links
@@ -15,10 +18,11 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
     settings = settings_module.current()
     settings.require("database_url")
     error, reason = _read(request.error)
+    state = _failed_state(request.execution)
     source = str(request.input.get("source", "unknown"))
     with connection.transaction() as open_connection:
         with open_connection.cursor() as cursor:
-            details = {"state": request.state, "error": error, "reason": reason}
+            details = {"state": state, "error": error, "reason": reason}
             ledger.fail(cursor, request.run_id, source, request.execution, request.input, details)
         run = ledger.get_run(open_connection, request.run_id)
         if run["table_name"]:
@@ -27,7 +31,7 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
     alert = failure_alert(
         run_id=request.run_id,
         source=source,
-        state=request.state,
+        state=state,
         error=error,
         cause=reason,
         links=Links(settings),
@@ -45,3 +49,15 @@ def _read(error: dict) -> tuple[str, str]:
         return name, str(details["errorMessage"])
     except (ValueError, TypeError, KeyError):
         return name, cause
+
+
+def _failed_state(execution: str) -> str:
+    """The state whose Catch led here: the last one that was left. Catch itself is not told its name."""
+    try:
+        history = boto3.client("stepfunctions").get_execution_history(
+            executionArn=execution, reverseOrder=True, maxResults=100, includeExecutionData=False
+        )
+    except (BotoCoreError, ClientError):
+        return "unknown"  # the email is worth more than the name
+    exited = (event.get("stateExitedEventDetails") for event in sorted(history["events"], key=lambda e: -e["id"]))
+    return next((details["name"] for details in exited if details), "unknown")

@@ -63,7 +63,7 @@ def _transformed(batch: Batch, source: Source, chunk: int) -> dict[str, list]:
         raise TransformError(
             f"transform() raised {type(error).__name__}: {shorten(error, 500)}",
             **where,
-            next_step=f"mend chalicelib/sources/{source.name}.py; values that may be bad are best left to the column types",
+            next_step=f"mend chalicelib/sources/{source.name}.py; leave values that may be bad to the column types",
         ) from error
     if not isinstance(frame, pd.DataFrame):
         raise TransformError(f"transform() returned {type(frame).__name__}, expected a DataFrame", **where)

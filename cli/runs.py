@@ -1,0 +1,92 @@
+"""`sluice runs list`, `sluice runs show RUN`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from chalicelib.warehouse import connection, ledger
+from cli.session import connect
+
+
+@click.group()
+def runs() -> None:
+    """The runs that there were."""
+
+
+@runs.command("list")
+@click.option("--source", help="Only runs of this source.")
+@click.option("--status", type=click.Choice(["running", "published", "succeeded", "rejected", "failed"]))
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_(source, status, limit, as_json) -> None:
+    """List the newest runs."""
+    session = connect()
+    with connection.transaction(session.settings.database_url) as open_connection:
+        found = ledger.list_runs(open_connection, limit, source, status)
+    if as_json:
+        sys.stdout.write(json.dumps(found, default=str) + "\n")
+        return
+    if not found:
+        click.echo("No runs yet. Next: sluice run weather")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in (
+        "run",
+        "status",
+        "verdict",
+        "fetched",
+        "inserted",
+        "updated",
+        "unchanged",
+        "dupl.",
+        "quar.",
+        "started",
+    ):
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name == "run")
+    for row in found:
+        counts = [_count(row[n]) for n in ("fetched", "inserted", "updated", "unchanged", "duplicates", "quarantined")]
+        table.add_row(
+            row["run_id"], row["status"], row["verdict"] or "", *counts, f"{row['started_at']:%Y-%m-%d %H:%M}"
+        )
+    Console().print(table)
+
+
+_NUMBERS = ("fetched", "inserted", "updated", "unchanged", "dupl.", "quar.")
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+@runs.command("show")
+@click.argument("run_id")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def show(run_id, as_json) -> None:
+    """Show one run: account, expectations that failed, why rows were quarantined."""
+    session = connect()
+    with connection.transaction(session.settings.database_url) as open_connection:
+        run = ledger.get_run(open_connection, run_id)
+        with open_connection.cursor() as cursor:
+            failed = ledger.rows(cursor, "failed_expectations", run_id=run_id)
+            reasons = ledger.rows(cursor, "quarantine_reasons", run_id=run_id)
+    if as_json:
+        sys.stdout.write(json.dumps({**run, "failed": failed, "reasons": reasons}, default=str) + "\n")
+        return
+    for name, value in run.items():
+        if value is not None:
+            click.echo(f"{name:13} {json.dumps(value) if isinstance(value, dict) else value}")
+    if failed:
+        click.echo("\nexpectations that failed")
+        for row in failed:
+            column = f" {row['column_name']}" if row["column_name"] else ""
+            click.echo(f"  {row['severity']:9}{row['type']}{column}: {row['observed']}")
+    if reasons:
+        click.echo("\nquarantine")
+        for row in reasons:
+            click.echo(f"  {row['rows']:>9,}  {row['message']}  (e.g. {row['key']} line {row['line']})")
+            click.echo(f"             {row['record'][:200]}")
