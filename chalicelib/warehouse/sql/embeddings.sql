@@ -38,6 +38,12 @@ WHERE e.table_name = %(table)s AND NOT EXISTS (
 -- name: find_index
 SELECT to_regclass(%(index)s) IS NOT NULL;
 
+-- name: count_vectors
+SELECT count(*) FROM pipeline.embeddings WHERE model = %(model)s AND table_name = %(table)s;
+
+-- name: prepare_index -- until the transaction ends
+SELECT set_config('maintenance_work_mem', %(memory)s, true);
+
 -- name: create_index
 CREATE INDEX IF NOT EXISTS {index} ON pipeline.embeddings
 USING hnsw ((embedding::vector({dimensions})) vector_cosine_ops)

@@ -1,0 +1,66 @@
+"""What an embedding model is to Sluice, and which one the settings ask for."""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from chalicelib.errors import ConfigurationError, EmbeddingsError
+from chalicelib.settings import Settings
+
+# no provider reads more of a text: it is Titan's limit, and MiniLM's 256 tokens end far before it
+MAX_CHARACTERS = 50_000
+
+
+class Provider(abc.ABC):
+    """An embedding model.
+
+    `model` is stored beside each vector and says which vectors can be compared: it names the
+    model, its version and its dimensions.
+    """
+
+    model: str
+    dimensions: int
+
+    @abc.abstractmethod
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """The vectors of `texts`, in order: (len(texts), dimensions) float32, each of unit length.
+
+        A text longer than the model reads is cut. Raises EmbeddingsUnavailable for what may pass,
+        EmbeddingsError for a blank text and other refusals.
+        """
+
+
+@functools.cache
+def current(settings: Settings) -> Provider:
+    """The provider that `settings.embeddings` names; ConfigurationError where there is none of that name."""
+    # each is imported when it is chosen: a Lambda has no tokenizers, a laptop may have no boto3
+    if settings.embeddings == "bedrock":
+        from chalicelib.embeddings.bedrock import Titan
+
+        return Titan(settings.bedrock_model, settings.bedrock_dimensions)
+    if settings.embeddings == "minilm":
+        from chalicelib.embeddings.minilm import MiniLM
+
+        return MiniLM()
+    raise ConfigurationError(
+        f"SLUICE_EMBEDDINGS is {settings.embeddings!r}",
+        next_step="use bedrock (Amazon Titan, on AWS) or minilm (all-MiniLM-L6-v2, on the laptop)",
+    )
+
+
+def refuse_blank(texts: Sequence[str], model: str) -> None:
+    """Raise EmbeddingsError for a text without a visible character: it has no meaning to embed."""
+    for position, text in enumerate(texts):
+        if not text.strip():
+            raise EmbeddingsError(
+                "a blank text cannot be embedded", model=model, text=position, next_step="leave blank texts out"
+            )
+
+
+def unit_length(vectors: np.ndarray) -> np.ndarray:
+    """`vectors` (n, d) scaled to length 1, so that cosine similarity is their dot product."""
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

