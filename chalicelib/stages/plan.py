@@ -22,7 +22,9 @@ def plan(request: PlanRequest) -> PlanResult:
     settings.require("bucket", "database_url")
     given = RunInput.from_json(request.input)
     source = sources.get(given.source)
+    wanted = given.input
     if (declaration := source.declare(given.input, settings)) is not None:
+        wanted = None  # the declaration says what to read
         Lake(settings.bucket).put_json(keys.declaration(request.run_id), declaration)
         source = sources.for_run(given.source, request.run_id, Lake(settings.bucket))
     embed = bool(source.text) if given.embed is None else given.embed
@@ -35,7 +37,7 @@ def plan(request: PlanRequest) -> PlanResult:
         window = windows.derive(source, given.start, given.end, ledger.get_cursor(cursor, source.name), today)
         tables.ensure_curated(cursor, source)
         ledger.open_run(cursor, source, request.run_id, request.execution, request.input, window, request.started_at)
-    requests = list(source.partitions(window, given.input, settings))
+    requests = list(source.partitions(window, wanted, settings))
     if (size := len(orjson.dumps(requests))) > _PARTITIONS_BYTES:
         raise ContractError(
             f"{len(requests)} partitions take {size} bytes to describe; the state machine carries {_PARTITIONS_BYTES}",

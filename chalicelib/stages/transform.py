@@ -80,7 +80,7 @@ def _transformed(batch: Batch, source: Source, chunk: int) -> dict[str, list]:
 
 def _typed(fields: dict[str, list], batch: Batch, source: Source) -> tuple[bytes, dict[int, list[Reason]], int]:
     """(COPY text of the rows that fit, the reasons of the others by seq, how many fit)."""
-    seqs = list(batch.seqs)
+    seqs = batch.seqs.tolist()
     columns: list[list[str]] = []
     reasons: dict[int, list[Reason]] = {}
     absent = [None] * len(seqs)

@@ -1,0 +1,65 @@
+"""A contract that is broken is told by field, at once."""
+
+import pytest
+
+from chalicelib import contracts
+from chalicelib.contracts import Chunk, FetchPartitionRequest, PlanResult, RunInput, Slice, Window
+from chalicelib.errors import ContractError
+
+SLICE = {"part": 0, "key": "k", "raw_key": "k", "start": 0, "end": None, "first_line": 1}
+CHUNK = {"chunk": 3, "partition": 0, "request": {}, "format": "ndjson", "slices": [SLICE]}
+
+
+def test_nested_contracts_are_read_and_written_back():
+    chunk = contracts.read(Chunk, CHUNK)
+    assert chunk.slices == (Slice(part=0, key="k", raw_key="k", start=0, end=None, first_line=1),)
+    assert contracts.read(Chunk, contracts.write(chunk)) == chunk
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"chunk": "3"}, "event.chunk is '3' (str), expected int"),
+        ({"chunk": True}, "event.chunk is True"),
+        ({"slices": "x"}, "event.slices is str, expected an array"),
+        ({"slices": [{**SLICE, "start": None}]}, "event.slices[0].start is None"),
+        ({"colour": 1}, "does not know: colour"),
+        ({"format": ...}, "event.format is missing"),
+    ],
+)
+def test_what_is_missing_extra_or_mistyped_is_named(change, message):
+    event = {name: value for name, value in {**CHUNK, **change}.items() if value is not ...}
+    with pytest.raises(ContractError) as error:
+        contracts.read(Chunk, event)
+    assert message in str(error.value)
+
+
+def test_an_event_that_is_no_object_is_refused():
+    with pytest.raises(ContractError, match="event is list"):
+        contracts.read(FetchPartitionRequest, [])
+
+
+def test_a_plan_survives_the_round_trip():
+    plan = PlanResult("r", "weather", Window("2024-01-01", None), (contracts.Partition(0, {"a": [1]}),), 1, 2, False)
+    assert contracts.read(PlanResult, contracts.write(plan)) == plan
+
+
+def test_the_input_of_a_run_has_from_and_to():
+    given = RunInput.from_json({"source": "weather", "from": "2024-01-01", "to": "2024-01-02", "embed": False})
+    assert (given.start, given.end, given.embed) == ("2024-01-01", "2024-01-02", False)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "input.source is missing"),
+        ({"source": "weather", "form": "2024-01-01"}, "does not know: form"),
+        ({"source": "weather", "start": "2024-01-01"}, "`from` and `to`"),
+        ({"source": 5}, "expected str"),
+        ("weather", "expected an object"),
+    ],
+)
+def test_a_wrong_input_of_a_run_is_told_by_name(given, message):
+    with pytest.raises(ContractError) as error:
+        RunInput.from_json(given)
+    assert message in str(error.value)

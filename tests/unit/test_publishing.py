@@ -1,0 +1,159 @@
+"""Publishing counts every row, changes only what differs, and rolls back when the account does not balance."""
+
+import io
+
+import pytest
+from psycopg2 import sql
+
+from chalicelib.columns import Column
+from chalicelib.contracts import Window
+from chalicelib.conversion import encode
+from chalicelib.errors import AccountError, SchemaMismatch
+from chalicelib.sources.base import Source
+from chalicelib.warehouse import connection, copy_text, ledger, publishing, tables
+
+
+class Shop(Source):
+    name = "shop"
+    key = ("id",)
+    columns = (Column("id", "integer"), Column("name", "text"), Column("price", "numeric(10,2)"))
+
+
+class Pairs(Source):
+    name = "pairs"
+    key = ("a", "b")
+    columns = (Column("a", "integer"), Column("b", "text"))
+
+
+@pytest.fixture
+def publish(database_url):
+    """publish(run_id, rows, …) stages `rows` and publishes them; gives the account."""
+
+    def published(run_id, rows, source=None, fetched=None, quarantined=0, seqs=None):
+        source = source or Shop()
+        with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+            tables.ensure_curated(cursor, source)
+            ledger.open_run(cursor, source, run_id, "arn", {}, Window("2024-01-01", "2024-01-31", True), "2024-02-01")
+            tables.create_staging(cursor, source, run_id)
+            columns = [encode(list(v), c)[0] for v, c in zip(zip(*rows, strict=True), source.columns, strict=True)]
+            copy = sql.SQL("COPY {} ({}) FROM STDIN").format(
+                tables.staging(source.table, run_id), tables.copy_columns(source)
+            )
+            text = copy_text.write(columns, seqs or list(range(1, len(rows) + 1)))
+            cursor.copy_expert(copy, io.BytesIO(text))
+        with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+            account = publishing.merge(cursor, source, run_id, len(rows) if fetched is None else fetched, quarantined)
+            ledger.publish(cursor, run_id, "pass", account)
+        return account
+
+    with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS curated.shop, curated.pairs")
+        cursor.execute("DROP SCHEMA staging CASCADE; CREATE SCHEMA staging")
+        cursor.execute("TRUNCATE pipeline.runs, pipeline.cursors CASCADE")
+    return published
+
+
+@pytest.fixture
+def query(database_url):
+    def rows(text):
+        with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+            cursor.execute(text)
+            return cursor.fetchall()
+
+    return rows
+
+
+ROWS = [(1, "tea", "2.50"), (2, "salt", "0.80"), (3, None, None)]
+
+
+def numbers(account):
+    return (account.inserted, account.updated, account.unchanged, account.duplicates)
+
+
+def test_a_first_run_inserts_every_row_with_its_lineage(publish, query):
+    assert numbers(publish("r1", ROWS, seqs=[1, 2, (5 << 40) + 7])) == (3, 0, 0, 0)
+    assert query("SELECT id, name, price::text, _run_id, _raw FROM curated.shop ORDER BY id") == [
+        (1, "tea", "2.50", "r1", "0:1"),
+        (2, "salt", "0.80", "r1", "0:2"),
+        (3, None, None, "r1", "5:7"),
+    ]
+
+
+def test_the_same_rows_again_change_nothing(publish, query):
+    publish("r1", ROWS)
+    before = query("SELECT xmin, ctid, * FROM curated.shop ORDER BY id")
+    assert numbers(publish("r2", ROWS)) == (0, 0, 3, 0)
+    assert query("SELECT xmin, ctid, * FROM curated.shop ORDER BY id") == before
+
+
+def test_only_rows_that_differ_are_updated(publish, query):
+    publish("r1", ROWS)
+    assert numbers(publish("r2", [(1, "tea", "2.50"), (2, "salt", "0.90"), (4, "oil", "7.00")])) == (1, 1, 1, 0)
+    assert query("SELECT id, _run_id FROM curated.shop ORDER BY id") == [(1, "r1"), (2, "r2"), (3, "r1"), (4, "r2")]
+
+
+def test_of_duplicate_keys_the_last_in_raw_order_wins(publish, query):
+    rows = [(1, "last", "3.00"), (1, "first", "1.00"), (1, "middle", "2.00"), (2, "x", "1.00")]
+    assert numbers(publish("r1", rows, seqs=[30, 10, 20, 5])) == (2, 0, 0, 2)
+    assert query("SELECT name FROM curated.shop WHERE id = 1") == [("last",)]
+
+
+def test_a_table_that_is_all_key_publishes(publish, query):
+    assert numbers(publish("r1", [(1, "x"), (1, "y"), (1, "x")], Pairs())) == (2, 0, 0, 1)
+    assert numbers(publish("r2", [(1, "x"), (2, "x")], Pairs())) == (1, 0, 1, 0)
+
+
+def test_an_account_that_does_not_balance_publishes_nothing(publish, query):
+    publish("r1", ROWS)
+    with pytest.raises(AccountError, match="5 rows were fetched, 4 are accounted for"):
+        publish("r2", [(1, "new", "1.00"), (9, "new", "1.00"), (9, "newer", "1.00")], fetched=5, quarantined=1)
+    assert query("SELECT id, name FROM curated.shop ORDER BY id") == [(1, "tea"), (2, "salt"), (3, None)]
+    assert query("SELECT status, published_at FROM pipeline.runs WHERE run_id = 'r2'") == [("running", None)]
+
+
+def test_a_staging_table_that_was_lost_is_an_error(publish, database_url):
+    with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+        tables.ensure_curated(cursor, Shop())
+    with (
+        pytest.raises(AccountError, match="staging table of the run is gone"),
+        connection.transaction(database_url) as conn,
+        conn.cursor() as cursor,
+    ):
+        publishing.merge(cursor, Shop(), "never-staged", 0, 0)
+
+
+def test_publishing_moves_the_cursor_forwards_and_drops_the_staging_table(publish, query):
+    publish("r1", ROWS)
+    assert query("SELECT position, run_id FROM pipeline.cursors WHERE source = 'shop'") == [("2024-01-31", "r1")]
+    assert query("SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'") == [(0,)]
+
+
+def test_no_rows_are_published_too(publish):
+    assert numbers(publish("r1", [(1, "x", "1")])) == (1, 0, 0, 0)
+
+
+def test_a_table_with_other_columns_is_refused_with_the_statements_that_mend_it(database_url):
+    class Changed(Source):
+        name = "changed"
+        key = ("id",)
+        columns = (Column("id", "integer"), Column("price", "numeric(12,2)"), Column("since", "timestamptz"))
+
+    with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS curated.changed")
+        tables.ensure_curated(cursor, Changed())
+        tables.ensure_curated(cursor, Changed())  # the same declaration again is fine
+    Changed.columns = (Column("id", "bigint"), Column("price", "numeric(12,2)"), Column("extra", "text"))
+    with (
+        pytest.raises(SchemaMismatch) as mismatch,
+        connection.transaction(database_url) as conn,
+        conn.cursor() as cursor,
+    ):
+        tables.ensure_curated(cursor, Changed())
+    for part in ("ADD COLUMN extra text", "ALTER COLUMN id TYPE bigint", "DROP COLUMN since"):
+        assert part in str(mismatch.value)
+
+
+def test_staging_names_fit_postgres_and_differ_between_runs():
+    names = {tables.staging_name("t" * 63, run_id) for run_id in ("a" * 80, "a" * 79 + "b")}
+    assert len(names) == 2
+    assert all(len(name) <= 63 for name in names)
