@@ -159,7 +159,10 @@ class Client:
         where = redaction.url(visited[0])
         if not location:
             raise SourceError(f"the source answered {response.status} without a Location", url=where)
-        target = urljoin(response.url, location)
+        try:
+            target = urljoin(response.url, location)
+        except ValueError:
+            raise SourceError(f"the source redirects to {redaction.url(location)!r}, not a URL", url=where) from None
         if target in visited:
             circle = " → ".join(redaction.url(u) for u in [*visited, target])
             raise SourceError(f"the source redirects in a circle: {circle}", url=where)

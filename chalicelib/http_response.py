@@ -135,7 +135,12 @@ class Response:
         for target, parameters in _LINK.findall(self.headers.get("Link", "")):
             relations = re.search(r';\s*rel\s*=\s*"?([^";]*)', parameters)
             if relations and "next" in relations[1].lower().split():
-                here, there = urlsplit(self.url), urlsplit(urljoin(self.url, target))
+                try:
+                    here, there = urlsplit(self.url), urlsplit(urljoin(self.url, target))
+                except ValueError:
+                    raise SourceError(
+                        f"the Link header names {target!r}, not a URL", url=redaction.url(self.url)
+                    ) from None
                 if there.netloc.lower() != here.netloc.lower():
                     raise SourceError(f"the next page is on another host, {there.netloc}", url=redaction.url(self.url))
                 return urlunsplit((here.scheme, here.netloc, there.path, there.query, ""))

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, unquote_plus, urlsplit, urlunsplit
+from urllib.parse import unquote_plus
 
 MASK = "***"
 
 # Names of query parameters and headers whose value is withheld. Better one harmless value too many
 # (`design=` holds "sig") than a key in somebody's inbox.
 _SECRET_NAME = re.compile(r"key|token|secret|passw|pwd|auth|sig|cred|appid|session|cookie", re.IGNORECASE)
+_USER = re.compile(r"(?<=//)[^/?#]*@")
+_PARAMETER = re.compile(r"(?<=[?&])([^=&#]+)=([^&#]+)")
 # shorter values would mask ordinary words and numbers wherever they occur
 _SECRET_LENGTH = 6
 
 
 def url(text: str) -> str:
-    """A URL without its password and without the values of secret query parameters."""
-    parts = urlsplit(text)
-    netloc = f"{MASK}@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
-    query = "&".join(_parameter(pair) for pair in parts.query.split("&")) if parts.query else ""
-    return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+    """A URL, or what was meant as one, without its password and the values of secret query parameters."""
+    return _PARAMETER.sub(_masked, _USER.sub(f"{MASK}@", text))
 
 
 def secrets(request_url: str, headers: Mapping[str, str]) -> frozenset[str]:
     """The values, sent with a request, that no message may repeat."""
-    pairs = [*parse_qsl(urlsplit(request_url).query), *headers.items()]
-    values = {value for name, value in pairs if _SECRET_NAME.search(name)}
+    values = {value for name, value in headers.items() if _SECRET_NAME.search(name)}
+    for name, value in _PARAMETER.findall(request_url):
+        if _SECRET_NAME.search(unquote_plus(name)):
+            values |= {value, unquote_plus(value)}
     values |= {word for value in values for word in value.split()}  # the token of "Bearer <token>"
     return frozenset(value for value in values if len(value) >= _SECRET_LENGTH)
 
@@ -38,6 +39,5 @@ def text(message: str, withheld: frozenset[str]) -> str:
     return message
 
 
-def _parameter(pair: str) -> str:
-    name, equals, value = pair.partition("=")
-    return f"{name}={MASK}" if equals and value and _SECRET_NAME.search(unquote_plus(name)) else pair
+def _masked(parameter: re.Match) -> str:
+    return f"{parameter[1]}={MASK}" if _SECRET_NAME.search(unquote_plus(parameter[1])) else parameter[0]

@@ -30,15 +30,16 @@ def wrap(app: Callable) -> Callable:
     """`app`, with `/faults/<fault>` served in front of any of its paths."""
 
     def faulty(environ, start_response):
-        _, first, *rest = environ.get("PATH_INFO", "").split("/", 3) if environ.get("PATH_INFO") else ("", "")
-        if first != "faults" or not rest:
+        first, _, rest = environ.get("PATH_INFO", "").lstrip("/").partition("/")
+        spec, _, path = rest.partition("/")
+        if first != "faults" or not spec:
             return app(environ, start_response)
-        name, options = _spec(rest[0])
-        # what is left is the path that the answer's own links continue from
+        name, options = _spec(spec)
+        # the answer's own links then continue from here
         environ = {
             **environ,
-            "SCRIPT_NAME": f"{environ.get('SCRIPT_NAME', '')}/faults/{rest[0]}",
-            "PATH_INFO": "/" + "/".join(rest[1:]),
+            "SCRIPT_NAME": f"{environ.get('SCRIPT_NAME', '')}/faults/{spec}",
+            "PATH_INFO": "/" + path,
         }
         fault = FAULTS.get(name) or (_status if name.isdecimal() and 400 <= int(name) <= 599 else None)
         if fault is None:
@@ -154,8 +155,8 @@ def _truncated_gzip(name, options, environ, app) -> Response:
 
 
 def _gzip_bomb(name, options, environ, app) -> Response:
-    """200 kB that decode to 200 MB."""
-    body = gzip.compress(b"[" + b" " * 200_000_000 + b"]")
+    """50 kB that decode to 50 MB."""
+    body = gzip.compress(b"[" + b" " * 50_000_000 + b"]")
     return _json(body, headers={"Content-Encoding": "gzip"})
 
 

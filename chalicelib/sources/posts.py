@@ -24,7 +24,7 @@ PAGE_ITEMS = 50
 PAGE_BYTES = 16 * 1024 * 1024
 
 _PATHS = {"post": "/posts", "comment": "/comments"}
-_FIELDS = {"userId": "user_id", "postId": "post_id"}
+_COLUMN_OF = {"userId": "user_id", "postId": "post_id", "name": "title"}
 
 
 class Posts(Source):
@@ -76,18 +76,15 @@ class Posts(Source):
             )
 
     def records(self, document: Any, request: dict) -> Iterable[dict]:
-        """The items of one page, each with its `kind`; what is no object is left to be rejected."""
-        return [{"kind": request["kind"], **item} if isinstance(item, dict) else item for item in document]
+        """The items of one page under the names of our columns; what is no object is left to be rejected."""
+        return [_record(request["kind"], item) if isinstance(item, dict) else item for item in document]
 
-    def transform(self, frame):
-        frame = frame.rename(columns=_FIELDS)
-        comments = frame["kind"] == "comment"
-        if "name" in frame:
-            frame["title"] = frame["name"].where(comments, frame.get("title"))
-        if "id" in frame:
-            thread = frame.get("post_id", frame["id"])
-            frame["post_id"] = thread.where(comments, frame["id"])
-        return frame
+
+def _record(kind: str, item: dict) -> dict:
+    record = {"kind": kind, **{_COLUMN_OF.get(field, field): value for field, value in item.items()}}
+    if kind == "post":
+        record["post_id"] = item.get("id")
+    return record
 
 
 def _identities(body: bytes, url: str) -> set[str]:
