@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -89,10 +90,8 @@ def _fault(row: list[str], header: tuple[str, ...]) -> str | None:
 def _record_end(lines: list[str], begin: int, delimiter: str) -> int:
     """The line after the record that begins at line `begin`, as the cutter sees it: quotes matter, faults do not."""
     lenient = csv.reader(_from(lines, begin), delimiter=delimiter)
-    try:
+    with contextlib.suppress(csv.Error):  # a bare CR; what it interrupts ends with the line
         next(lenient)
-    except csv.Error:  # a bare CR; what it interrupts ends with the line
-        pass
     return begin + lenient.line_num
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from chalicelib.columns import Column
@@ -49,6 +50,8 @@ class Source:
     suite_document: dict | None = None  # the suite itself, where the run's input brought one along
     hosts: tuple[str, ...] = ()  # the only hosts a live fetch may contact
     text: tuple[str, ...] = ()  # columns worth embedding
+    rename: Mapping[str, str] = MappingProxyType({})  # field in the records -> column, done while reading
+    nulls: tuple[str, ...] = ()  # tokens that mean null in a CSV, besides the empty field
     schedule: str | None = None  # EventBridge Scheduler expression
     first_day: dt.date | None = None  # where the cursor starts; None: the source has no windows
     overlap_days: int = 0  # days before the cursor that are asked for again, for late data

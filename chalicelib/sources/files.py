@@ -14,8 +14,6 @@ from chalicelib.sources import declaration, location
 from chalicelib.sources.base import Page, Source
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from chalicelib.http import Client
 
 _HEAD_BYTES = 64 * 1024
@@ -30,7 +28,6 @@ class FileSource(Source):
 
     format: str = declaration.AUTO  # or csv, ndjson, json
     delimiter: str | None = None  # of CSV; None: found out from the header
-    nulls: tuple[str, ...] = ()  # tokens that mean null in CSV, besides the empty field
     default_input: str | None = None
 
     def partitions(self, window: Window, given: str | None, settings: Settings) -> list[dict]:
@@ -67,7 +64,6 @@ class Files(FileSource):
     name = "files"
     key = ()
     columns = ()
-    rename: dict[str, str] = {}  # noqa: RUF012 - replaced as a whole, per instance
 
     def check(self) -> None:
         if self.columns:  # else it is not declared yet
@@ -93,9 +89,6 @@ class Files(FileSource):
             suite = location.beside(where, values["suite"])
             values["suite"] = declaration.load_suite(_text(suite, settings), location.shown(suite))
         return values
-
-    def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
-        return frame.rename(columns=self.rename)
 
 
 def declared(values: dict) -> Files:

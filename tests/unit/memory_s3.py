@@ -1,0 +1,41 @@
+"""An S3 client that keeps objects in memory, with as much of boto3's interface as `Lake` uses."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from botocore.exceptions import ClientError
+
+
+class MemoryS3:
+    def __init__(self):
+        self.objects: dict[str, bytes] = {}
+        self.uploads: dict[str, list[bytes]] = {}
+
+    def put_object(self, Bucket, Key, Body, **_):
+        self.objects[Key] = bytes(Body)
+
+    def get_object(self, Bucket, Key, Range=None):
+        if Key not in self.objects:
+            raise ClientError({"Error": {"Code": "NoSuchKey", "Message": Key}}, "GetObject")
+        body = self.objects[Key]
+        if Range:
+            start, end = re.fullmatch(r"bytes=(\d+)-(\d*)", Range).groups()
+            body = body[int(start) : int(end) + 1 if end else None]
+        return {"Body": io.BytesIO(body)}
+
+    def create_multipart_upload(self, Bucket, Key):
+        self.uploads[Key] = []
+        return {"UploadId": Key}
+
+    def upload_part(self, UploadId, PartNumber, Body, **_):
+        assert PartNumber == len(self.uploads[UploadId]) + 1
+        self.uploads[UploadId].append(Body)
+        return {"ETag": str(PartNumber)}
+
+    def complete_multipart_upload(self, UploadId, MultipartUpload, Bucket, Key):
+        self.objects[Key] = b"".join(self.uploads.pop(UploadId))
+
+    def abort_multipart_upload(self, UploadId, **_):
+        del self.uploads[UploadId]
