@@ -70,8 +70,8 @@ class Client:
     ) -> Response:
         """The answer to a GET, its body not read yet.
 
-        `json` says that JSON is expected: an empty body or one that begins like HTML is then
-        refused. Raises SourceUnavailable or SourceError, naming the URL without its secrets.
+        An HTML page is refused. `json` says that JSON is expected: then so is an empty body, and
+        one that begins like markup whatever its Content-Type. Raises SourceUnavailable or SourceError, naming the URL without its secrets.
         """
         if params:
             url += ("&" if "?" in url else "?") + urlencode(params)
@@ -242,18 +242,17 @@ def _exchange(target: Url, headers: Mapping[str, str], deadline: Deadline, withh
 
 
 def _checked(response: Response, json: bool) -> Response:
-    """`response`, unless it cannot be the JSON that was expected."""
-    if json:
-        head = response.start(512)
-        start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-        where = redaction.url(response.url)
-        if not start and len(head) < 512:
-            response.close()
-            raise SourceError(f"the source answered {response.status} with an empty body, expected JSON", url=where)
-        if start.startswith(b"<") or "html" in response.headers.get("Content-Type", "").lower():
-            quote = response.quote()
-            response.close()
-            raise SourceError(f"the source answered with HTML, expected JSON: {quote}", url=where)
+    """`response`, unless it cannot be the data that was expected."""
+    where = redaction.url(response.url)
+    head = response.start(512)
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if json and not start and len(head) < 512:
+        response.close()
+        raise SourceError(f"the source answered {response.status} with an empty body, expected JSON", url=where)
+    if "html" in response.headers.get("Content-Type", "").lower() or (json and start.startswith(b"<")):
+        quote = response.quote()
+        response.close()
+        raise SourceError(f"the source answered with HTML, expected {'JSON' if json else 'data'}: {quote}", url=where)
     return response
 
 

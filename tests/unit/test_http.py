@@ -272,6 +272,11 @@ def test_an_empty_body_instead_of_json_is_refused(client, web, body):
         client.get(f"{web.url}/empty")
 
 
+def test_a_page_for_people_is_refused_where_a_file_was_expected(client, web):
+    with pytest.raises(SourceError, match=r"HTML, expected data: .*Please sign in"):
+        client.get(f"{web.url}/faults/html/{POSTS}", json=False)
+
+
 def test_where_no_json_is_expected_an_empty_body_is_fine(client, web):
     assert client.get(f"{web.url}/faults/empty/{POSTS}", json=False).read() == b""
 
