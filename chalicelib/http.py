@@ -71,7 +71,8 @@ class Client:
         """The answer to a GET, its body not read yet.
 
         An HTML page is refused. `json` says that JSON is expected: then so is an empty body, and
-        one that begins like markup whatever its Content-Type. Raises SourceUnavailable or SourceError, naming the URL without its secrets.
+        one that begins like markup whatever its Content-Type. Raises SourceUnavailable or
+        SourceError, naming the URL without its secrets.
         """
         if params:
             url += ("&" if "?" in url else "?") + urlencode(params)
