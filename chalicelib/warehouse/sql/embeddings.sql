@@ -29,6 +29,9 @@ SET content_hash = excluded.content_hash, embedding = excluded.embedding, run_id
 -- name: drop_batch
 DROP TABLE pg_temp.embedding_batch;
 
+-- name: count_of_run
+SELECT count(*) FROM pipeline.embeddings WHERE run_id = %(run_id)s;
+
 -- name: remove_orphans -- vectors, of any model, whose row is gone or has no text any more
 DELETE FROM pipeline.embeddings AS e
 WHERE e.table_name = %(table)s AND NOT EXISTS (
