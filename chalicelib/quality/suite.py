@@ -1,0 +1,281 @@
+"""Expectation suites: Great Expectations' own JSON, read strictly.
+
+A suite is a file in `expectations/`, in the format that Great Expectations itself writes
+(https://docs.greatexpectations.io/docs/core/define_expectations/organize_expectation_suites):
+
+    {"name": "weather",
+     "expectations": [{"type": "expect_…", "kwargs": {…}, "severity": "critical"}, …],
+     "meta": {"sluice": {"quarantine": {"warn": 0.0, "fail": 0.05}}}}
+
+`severity` decides about rows: a row that fails a `critical` row-wise expectation is quarantined, a
+`warning` is counted and makes the run warn, `info` is counted only. `mostly` decides about the run.
+`meta.sluice.quarantine` says which share of the fetched rows may be quarantined before the run
+warns, and before it fails.
+
+Great Expectations' own loader logs and drops an expectation that it does not know, and a suite
+without expectations passes: a gate built on it stands open. Here every fault is an error, and all
+of them are reported at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chalicelib.columns import Column
+from chalicelib.errors import SuiteError
+from chalicelib.quality import arguments, catalogue
+
+if TYPE_CHECKING:
+    from chalicelib.sources.base import Source
+
+FOLDER = Path(__file__).resolve().parents[2] / "expectations"
+
+CRITICAL, WARNING, INFO = "critical", "warning", "info"
+SEVERITIES = (CRITICAL, WARNING, INFO)
+
+# what Great Expectations writes into a file; the last four carry nothing that we use
+_SUITE_KEYS = {"name", "expectations", "meta", "id", "notes", "suite_parameters"}
+_ITEM_KEYS = {"type", "kwargs", "severity", "id", "meta", "description"} | {
+    "notes",
+    "rendered_content",
+    "success_on_last_run",
+    "expectation_context",
+}
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Shares of the fetched rows, 0 to 1: above `warn` the run warns, above `fail` it fails."""
+
+    warn: float = 0.0
+    fail: float = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One expectation of a suite. `mostly` is None where the file does not set it."""
+
+    index: int
+    id: str
+    type: str
+    kwargs: dict
+    severity: str = CRITICAL
+    description: str | None = None
+
+    @property
+    def entry(self) -> catalogue.Entry:
+        return catalogue.ENTRIES[self.type]
+
+    @property
+    def mostly(self) -> float | None:
+        return self.kwargs.get("mostly")
+
+    @functools.cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns it judges, without those of its row condition."""
+        return arguments.columns_of(self.kwargs)
+
+    @functools.cached_property
+    def read_columns(self) -> tuple[str, ...]:
+        """Every column it reads, those of its row condition included."""
+        return tuple(dict.fromkeys([*self.columns, *arguments.condition_columns(self.kwargs.get("row_condition"))]))
+
+    @functools.cached_property
+    def expected(self) -> str:
+        """What it expects, as the words after "expected": "between -90 and 60"."""
+        words = self.description or self.entry.expected(self.kwargs)
+        condition = self.kwargs.get("row_condition")
+        return f"{words} where {arguments.condition_text(condition)}" if condition else words
+
+    @property
+    def subject(self) -> str:
+        return self.entry.subject.format(columns=", ".join(self.columns))
+
+    @property
+    def title(self) -> str:
+        """A line for reports: "temperature_max: between -90 and 60"."""
+        return f"{self.subject}: {self.expected}" if self.subject else self.expected
+
+    @property
+    def breach(self) -> str:
+        """What to say of rows that fail it: "temperature_max, expected between -90 and 60"."""
+        return f"{self.subject}, expected {self.expected}" if self.subject else f"expected {self.expected}"
+
+
+@dataclass(frozen=True, eq=False)
+class Suite:
+    """A suite that has been checked against the columns of its table."""
+
+    name: str
+    file: str
+    items: tuple[Item, ...]
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    quarantine: Tolerance = field(default_factory=Tolerance)
+
+    @functools.cached_property
+    def row_items(self) -> tuple[Item, ...]:
+        return tuple(item for item in self.items if item.entry.scope == catalogue.ROW)
+
+    @functools.cached_property
+    def dataset_items(self) -> tuple[Item, ...]:
+        return tuple(item for item in self.items if item.entry.scope == catalogue.DATASET)
+
+    @functools.cached_property
+    def row_columns(self) -> tuple[str, ...]:
+        """The columns that the row-wise expectations read, in the table's order."""
+        read = {name for item in self.row_items for name in item.read_columns}
+        return tuple(column.name for column in self.columns if column.name in read)
+
+    def where(self, item: Item) -> str:
+        """An item's place, for messages: "expectations[3] (expect_…)"."""
+        return f"expectations[{item.index}] ({item.type})"
+
+    def family(self, column: str) -> str:
+        return catalogue.family(next(c.base for c in self.columns if c.name == column))
+
+
+def load(source: Source, folder: Path = FOLDER) -> Suite:
+    """The suite of a source; raises SuiteError naming the file and every fault in it."""
+    path = Path(folder) / source.suite
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SuiteError(
+            f"expectations/{source.suite} does not exist",
+            source=source.name,
+            next_step=f"write it; a suite needs at least one expectation (see expectations/{_example(folder)})",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(f"expectations/{source.suite} cannot be read: {error}", source=source.name) from error
+    return parse(text, f"expectations/{source.suite}", tuple(source.columns), tuple(source.key))
+
+
+def _example(folder: Path) -> str:
+    return next((path.name for path in sorted(Path(folder).glob("*.json"))), "weather.json")
+
+
+# a warm process judges chunk after chunk by the same suite; checking it takes 50 to 150 ms
+@functools.lru_cache(maxsize=32)
+def parse(text: str, file: str, columns: tuple[Column, ...], key: tuple[str, ...]) -> Suite:
+    """A suite from its JSON, checked for a table of `columns`.
+
+    Raises SuiteError with every fault found: not JSON, no or unknown expectations, arguments that
+    are missing, extra or of the wrong type, columns that the table does not have, severities and
+    settings that do not exist, the same expectation twice, and what Great Expectations itself
+    cannot evaluate on a column of that type, such as a broken regular expression.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise SuiteError(f"{file} is not JSON: {error}", next_step="correct it at that line") from error
+    if not isinstance(document, dict):
+        raise SuiteError(f"{file} holds {type(document).__name__}, expected an object with name and expectations")
+    problems: list[str] = _unknown(document, _SUITE_KEYS, "the suite")
+    name = document.get("name")
+    if not isinstance(name, str) or not name:
+        problems.append("name: give the suite a name, such as that of its source")
+    tolerance = _tolerance(document.get("meta"), problems)
+    items = _items(document.get("expectations"), columns, problems)
+    suite = Suite(str(name), file, tuple(items), columns, key, tolerance)
+    problems += _evaluation_problems(suite)
+    if problems:
+        count = "1 fault" if len(problems) == 1 else f"{len(problems)} faults"
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise SuiteError(f"{file} has {count}:\n{listed}", next_step=f"correct {file} and run again")
+    return suite
+
+
+def _evaluation_problems(suite: Suite) -> list[str]:
+    from chalicelib.quality import trial  # takes seconds: it imports Great Expectations
+
+    return [f"{suite.where(item)}: {problem}" for item, problem in trial.problems(suite)]
+
+
+def _items(listed: object, columns: Sequence[Column], problems: list[str]) -> list[Item]:
+    """The items that are sound as far as can be told without evaluating them."""
+    if not isinstance(listed, list) or not listed:
+        problems.append("expectations: there are none, so every row would pass; add at least one")
+        return []
+    items: list[Item] = []
+    seen: dict[str, int] = {}
+    for index, given in enumerate(listed):
+        item, found = _item(index, given, columns)
+        kind = given.get("type") if isinstance(given, dict) else type(given).__name__
+        problems += [f"expectations[{index}] ({kind}): {problem}" for problem in found]
+        if item is None:
+            continue
+        if item.id in seen:
+            problems.append(
+                f"expectations[{index}] ({item.type}): the id or all arguments are those of "
+                f"expectations[{seen[item.id]}]; remove one"
+            )
+        seen.setdefault(item.id, index)
+        if not found:
+            items.append(item)
+    return items
+
+
+def _item(index: int, given: object, columns: Sequence[Column]) -> tuple[Item | None, list[str]]:
+    if not isinstance(given, dict):
+        return None, ["an expectation is an object with type and kwargs"]
+    problems = _unknown(given, _ITEM_KEYS, "an expectation")
+    kind, kwargs, severity = given.get("type"), given.get("kwargs", {}), given.get("severity", CRITICAL)
+    if severity not in SEVERITIES:
+        problems.append(f"severity is {severity!r}, use one of {', '.join(SEVERITIES)}")
+    if kind in catalogue.REFUSED:
+        return None, [*problems, f"it cannot be used here: {catalogue.REFUSED[kind]}"]
+    if kind not in catalogue.ENTRIES:
+        return None, [*problems, "no such expectation" + arguments.closest(str(kind), catalogue.ENTRIES)]
+    if not isinstance(kwargs, dict):
+        return None, [*problems, f"kwargs is {type(kwargs).__name__}, expected an object"]
+    if given.get("description") is not None and not isinstance(given["description"], str):
+        problems.append("description must be text")
+    if given.get("id") is not None and not (isinstance(given["id"], str) and given["id"]):
+        problems.append("id must be text")
+    problems += arguments.problems(kind, kwargs, columns)
+    identity = given.get("id") or _identity(kind, kwargs)
+    description = given.get("description")
+    return Item(index, str(identity), kind, kwargs, severity, description), problems
+
+
+def _identity(kind: str, kwargs: dict) -> str:
+    """An id that stays the same as long as the expectation does."""
+    canonical = json.dumps([kind, kwargs], sort_keys=True, ensure_ascii=True)
+    return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()
+
+
+def _tolerance(meta: object, problems: list[str]) -> Tolerance:
+    meta = {} if meta is None else meta
+    if not isinstance(meta, dict):
+        problems.append(f"meta is {type(meta).__name__}, expected an object")
+        return Tolerance()
+    ours = meta.get("sluice", {})
+    if not isinstance(ours, dict) or not isinstance(ours.get("quarantine", {}), dict):
+        problems.append('meta.sluice: expected {"quarantine": {"warn": share, "fail": share}}')
+        return Tolerance()
+    problems += _unknown(ours, {"quarantine"}, "meta.sluice")
+    limits = ours.get("quarantine", {})
+    problems += _unknown(limits, {"warn", "fail"}, "meta.sluice.quarantine")
+    values = {}
+    for name in ("warn", "fail"):
+        value = limits.get(name, getattr(Tolerance, name))
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            problems.append(f"meta.sluice.quarantine.{name} is {value!r}, expected a share between 0 and 1")
+            value = getattr(Tolerance, name)
+        values[name] = float(value)
+    if "warn" not in limits:
+        values["warn"] = min(values["warn"], values["fail"])
+    if values["warn"] > values["fail"]:
+        problems.append(f"meta.sluice.quarantine: warn {values['warn']} is above fail {values['fail']}")
+    return Tolerance(**values)
+
+
+def _unknown(given: dict, known: set[str], owner: str) -> list[str]:
+    return [f"{owner} has no {name!r}{arguments.closest(name, known)}" for name in given if name not in known]
