@@ -67,9 +67,15 @@ def _subject(event: dict) -> dict:
     if not isinstance(event, dict):
         return {}
     subject = {key: event.get(key) for key in ("run_id", "source", "shard")}
-    for part in ("chunk", "partition"):
-        value = event.get(part)
-        subject[part] = value.get("chunk" if part == "chunk" else "index") if isinstance(value, dict) else None
+    # a warm process keeps its keys: what this event does not have is taken away
+    subject |= {"chunk": None, "partition": None}
+    for part, name, number in (
+        ("chunk", "chunk", "chunk"),
+        ("validated", "chunk", "chunk"),
+        ("partition", "partition", "index"),
+    ):
+        if isinstance(event.get(part), dict):
+            subject[name] = event[part].get(number)
     return subject
 
 

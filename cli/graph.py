@@ -19,11 +19,10 @@ from statemachine import render
 def graph(run_id, out) -> None:
     """Draw the execution of RUN as an SVG, in the manner of the Step Functions console."""
     session = connect()
-    definition = render.definition()
     client = session.client("stepfunctions")
     arn = session.settings.state_machine_arn.replace(":stateMachine:", ":execution:") + f":{run_id}"
     try:
-        execution = executions.read(client, arn, definition)
+        execution = executions.read(client, arn)
     except client.exceptions.ExecutionDoesNotExist:
         # the emulated Step Functions forgets when the stack goes down; `sluice run` kept a copy
         saved = session.folder / "runs" / run_id / "execution.json"
@@ -33,5 +32,5 @@ def graph(run_id, out) -> None:
             ) from None
         execution = executions.from_json(saved.read_text())
     path = out or session.run_folder(run_id) / "graph.svg"
-    path.write_text(svg(definition, execution))
+    path.write_text(svg(render.definition(), execution))
     click.echo(str(path))

@@ -17,7 +17,6 @@ from chalicelib.warehouse import connection
 from cli import outcome
 from cli.progress import follow
 from cli.session import Session, connect
-from statemachine import render
 
 # Step Functions' limit for an execution's name
 _NAME_LENGTH = 80
@@ -40,11 +39,8 @@ def run(context, source, start, end, given, embed, name, as_json) -> None:
     wanted = {"source": source, "from": start, "to": end, "input": _absolute(given), "embed": embed}
     arn = start_execution(session, run_id, {key: value for key, value in wanted.items() if value is not None})
     console = Console(stderr=True, quiet=as_json)
-    client = session.client("stepfunctions")
-    definition = render.definition()
-    execution = follow(
-        lambda: executions.read(client, arn, definition), console, rows=lambda: _rows_so_far(session, run_id)
-    )
+    reader = executions.Reader(session.client("stepfunctions"), arn)
+    execution = follow(reader.read, console, rows=lambda: _rows_so_far(session, run_id))
     result = outcome.read(session, run_id, execution)
     if as_json:
         sys.stdout.write(json.dumps(result.to_json()) + "\n")

@@ -83,8 +83,7 @@ def show(run_id, as_json) -> None:
     if failed:
         click.echo("\nexpectations that failed")
         for row in failed:
-            column = f" {row['column_name']}" if row["column_name"] else ""
-            click.echo(f"  {row['severity']:9}{row['type']}{column}: {row['observed']}")
+            click.echo(f"  {row['severity']:9}{row['title']}: {row['observed']}")
     if reasons:
         click.echo("\nquarantine")
         for row in reasons:

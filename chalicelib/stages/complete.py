@@ -1,14 +1,24 @@
-"""Complete: the run is done; the ledger says so."""
+"""Complete: the vectors are indexed, the run is done; the ledger says so."""
 
 from __future__ import annotations
 
+from chalicelib import settings as settings_module
+from chalicelib import sources
 from chalicelib.contracts import CompleteRequest, CompleteResult
-from chalicelib.embeddings import store
+from chalicelib.embeddings import provider, store
+from chalicelib.lake import Lake
 from chalicelib.warehouse import connection, ledger
 
 
 def complete(request: CompleteRequest) -> CompleteResult:
+    settings = settings_module.current()
+    settings.require("bucket", "database_url")
+    source = sources.for_run(request.source, request.run_id, Lake(settings.bucket))
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         embedded = store.count_of_run(cursor, request.run_id)
+        if embedded:
+            model = provider.current(settings)
+            store.remove_orphans(open_connection, source)
+            store.ensure_index(open_connection, source, model.model, model.dimensions)
         ledger.complete(cursor, request.run_id, embedded)
     return CompleteResult(run_id=request.run_id, status="succeeded", embedded=embedded)

@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import settings as settings_module
 from chalicelib.contracts import RecordFailureRequest, RecordFailureResult
+from chalicelib.failure import read_cause
 from chalicelib.links import Links
 from chalicelib.quality.alert import failure_alert
 from chalicelib.warehouse import connection, ledger, tables
@@ -17,7 +18,7 @@ from chalicelib.warehouse import connection, ledger, tables
 def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
     settings = settings_module.current()
     settings.require("database_url")
-    error, reason = _read(request.error)
+    error, reason = read_cause(request.error)
     state = _failed_state(request.execution)
     source = str(request.input.get("source", "unknown"))
     with connection.transaction() as open_connection:
@@ -39,16 +40,6 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
         published=run["published_at"] is not None,
     )
     return RecordFailureResult(alert=alert)
-
-
-def _read(error: dict) -> tuple[str, str]:
-    """(name, reason) of what Catch was given: a Lambda's cause is the JSON of its exception."""
-    name, cause = str(error.get("Error", "Unknown")), str(error.get("Cause", ""))
-    try:
-        details = json.loads(cause)
-        return name, str(details["errorMessage"])
-    except (ValueError, TypeError, KeyError):
-        return name, cause
 
 
 def _failed_state(execution: str) -> str:

@@ -50,7 +50,7 @@ def transform(request: TransformRequest) -> TransformResult:
 
 def _transformed(batch: Batch, source: Source, chunk: int) -> dict[str, list]:
     """The fields after the source's own transform; raises TransformError."""
-    if type(source).transform is Source.transform:
+    if type(source).transform is Source.transform or not len(batch.seqs):
         return batch.fields  # no frame to build: a third of the time of a chunk without a transform
     import pandas as pd
 

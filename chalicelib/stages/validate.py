@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+from chalicelib import contracts, sources
 from chalicelib import settings as settings_module
-from chalicelib import sources
-from chalicelib.contracts import ValidateRequest, ValidateResult
+from chalicelib.contracts import Chunk, ValidateRequest, ValidateResult
 from chalicelib.lake import Lake, keys, records
 from chalicelib.lake.position import part_and_line
 from chalicelib.quality import rows as row_quality
 from chalicelib.quality import suite as suites
+from chalicelib.quality.rows import Example, ItemCount
 from chalicelib.rejection import Rejected, dump
 from chalicelib.warehouse import copy_text
 
@@ -21,8 +24,7 @@ def validate(request: ValidateRequest) -> ValidateResult:
     suite = suites.load(source)
     transformed = request.transformed
     rows = lake.get(transformed.rows_key)
-    frame = copy_text.read_frame(rows, source.columns, suite.row_columns)
-    check = row_quality.check(frame, suite)
+    check = row_quality.check(copy_text.read_frame(rows, source.columns, suite.row_columns), suite)
 
     rows_key = transformed.rows_key
     rejected_keys = [transformed.rejected_key] if transformed.rejected_key else []
@@ -38,7 +40,8 @@ def validate(request: ValidateRequest) -> ValidateResult:
         rejected_keys.append(lake.put(key, dump(rejected), "application/x-ndjson"))
         key = keys.chunk(request.run_id, transformed.chunk, "clean.copy")
         rows_key = lake.put(key, copy_text.without(rows, positions), "text/tab-separated-values")
-    results = {"expectations": [count.to_json() for count in check.counts], "extra": list(transformed.extra)}
+    counts = [contracts.write(count) for count in _located(check.counts, rows, request.chunk)]
+    results = {"expectations": counts, "extra": list(transformed.extra)}
     return ValidateResult(
         chunk=transformed.chunk,
         records=transformed.records,
@@ -48,3 +51,18 @@ def validate(request: ValidateRequest) -> ValidateResult:
         rejected_keys=tuple(rejected_keys),
         results_key=lake.put_json(keys.chunk(request.run_id, transformed.chunk, "results.json"), results),
     )
+
+
+def _located(counts: tuple[ItemCount, ...], rows: bytes, chunk: Chunk) -> list[ItemCount]:
+    """The counts, their examples with the raw object and line they came from."""
+    raw_keys = {piece.part: piece.raw_key for piece in chunk.slices}
+    positions = sorted({e.position for count in counts for e in count.examples if e.position is not None})
+    seqs = dict(zip(positions, copy_text.seqs_at(rows, positions), strict=True)) if positions else {}
+
+    def located(example: Example) -> Example:
+        if example.position is None:
+            return example
+        part, line = part_and_line(seqs[example.position])
+        return dataclasses.replace(example, raw=raw_keys[part], line=line)
+
+    return [dataclasses.replace(count, examples=tuple(map(located, count.examples))) for count in counts]

@@ -106,10 +106,15 @@ def judge(cursor, run_id: str, verdict: str, report_key: str, fetched: int, quar
     )
 
 
-def add_quality_results(cursor, run_id: str, results: Iterable[tuple]) -> None:
-    """`results`: (expectation id, type, column, severity, success, evaluated, unexpected, observed)."""
+def add_quality_results(cursor, run_id: str, results: Iterable) -> None:
+    """`results` are `quality.results.ItemResult`s."""
     execute_values(
-        cursor, statement("ledger", "add_quality_result").as_string(cursor), [(run_id, *result) for result in results]
+        cursor,
+        statement("ledger", "add_quality_result").as_string(cursor),
+        [
+            (run_id, r.id, r.type, r.title, r.severity, r.success, r.evaluated, r.unexpected, r.observed or r.text)
+            for r in results
+        ],
     )
 
 

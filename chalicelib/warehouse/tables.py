@@ -105,6 +105,11 @@ def create_staging(cursor, source: Source, run_id: str) -> None:
     )
 
 
+def count_staged(cursor, table: str, run_id: str) -> int:
+    cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(staging(table, run_id)))
+    return cursor.fetchone()[0]
+
+
 def drop_staging(cursor, table: str, run_id: str) -> None:
     cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(staging(table, run_id)))
 

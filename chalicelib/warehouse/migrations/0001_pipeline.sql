@@ -62,7 +62,7 @@ CREATE TABLE pipeline.quality_results (
     run_id       text NOT NULL REFERENCES pipeline.runs ON DELETE CASCADE,
     expectation  text NOT NULL,
     type         text NOT NULL,
-    column_name  text,
+    title        text NOT NULL,
     severity     text NOT NULL,
     success      boolean NOT NULL,
     evaluated    bigint,

@@ -29,26 +29,20 @@ SELECT chunk, records, staged, quarantined, results FROM pipeline.chunks WHERE r
 -- name: count_quarantined
 SELECT count(*) FROM pipeline.quarantine WHERE run_id = %(run_id)s;
 
--- name: rejections -- reasons that are no expectation (malformed records, values that do not fit), with an example each
+-- name: rejections -- reasons that are no expectation: malformed records, values that do not fit; an example each
 SELECT reason ->> 'kind' AS kind, reason ->> 'column' AS column_name, count(*) AS rows,
-       (array_agg(reason ->> 'message' ORDER BY part, line))[1] AS message,
-       (array_agg(part || ':' || line ORDER BY part, line))[1] AS raw
-FROM pipeline.quarantine, jsonb_array_elements(reasons) AS reason
-WHERE run_id = %(run_id)s AND reason ->> 'kind' <> 'expectation'
+       (array_agg(reason ->> 'message' ORDER BY q.part, q.line))[1] AS message,
+       (array_agg(q.record ORDER BY q.part, q.line))[1] AS record,
+       (array_agg(q.line ORDER BY q.part, q.line))[1] AS line,
+       (array_agg(o.key ORDER BY q.part, q.line))[1] AS key
+FROM pipeline.quarantine q
+JOIN pipeline.raw_objects o USING (run_id, part)
+CROSS JOIN jsonb_array_elements(q.reasons) AS reason
+WHERE q.run_id = %(run_id)s AND reason ->> 'kind' <> 'expectation'
 GROUP BY 1, 2 ORDER BY rows DESC;
 
--- name: quarantined_examples -- one row per expectation: the first it set aside
-SELECT DISTINCT ON (reason ->> 'expectation')
-       reason ->> 'expectation' AS expectation, reason ->> 'message' AS message, part, line, record
-FROM pipeline.quarantine, jsonb_array_elements(reasons) AS reason
-WHERE run_id = %(run_id)s AND reason ->> 'kind' = 'expectation'
-ORDER BY reason ->> 'expectation', part, line;
-
--- name: raw_object
-SELECT key FROM pipeline.raw_objects WHERE run_id = %(run_id)s AND part = %(part)s;
-
 -- name: add_quality_result
-INSERT INTO pipeline.quality_results (run_id, expectation, type, column_name, severity, success, evaluated, unexpected, observed)
+INSERT INTO pipeline.quality_results (run_id, expectation, type, title, severity, success, evaluated, unexpected, observed)
 VALUES %s
 ON CONFLICT (run_id, expectation) DO UPDATE
 SET success = excluded.success, evaluated = excluded.evaluated, unexpected = excluded.unexpected, observed = excluded.observed;
@@ -84,7 +78,7 @@ ON CONFLICT (source) DO UPDATE SET position = excluded.position, run_id = exclud
 WHERE cursors.position < excluded.position;
 
 -- name: failed_expectations
-SELECT expectation, type, column_name, severity, evaluated, unexpected, observed FROM pipeline.quality_results
+SELECT expectation, type, title, severity, evaluated, unexpected, observed FROM pipeline.quality_results
 WHERE run_id = %(run_id)s AND NOT success ORDER BY severity, type;
 
 -- name: quarantine_reasons -- why rows were set aside, most frequent first, with the first raw record of each

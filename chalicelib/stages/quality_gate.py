@@ -1,0 +1,112 @@
+"""QualityGate: every chunk's outcome, the dataset-wide expectations, the quarantine: one verdict, one report.
+
+The audit of write-audit-publish: rows are in staging, nobody has seen them yet.
+"""
+
+from __future__ import annotations
+
+from chalicelib import contracts, sources
+from chalicelib import settings as settings_module
+from chalicelib.contracts import QualityGateRequest, QualityGateResult
+from chalicelib.errors import AccountError, ChunksFailed, NotFound
+from chalicelib.failure import read_cause
+from chalicelib.lake import Lake, keys
+from chalicelib.links import Links
+from chalicelib.quality import dataset, verdict
+from chalicelib.quality import suite as suites
+from chalicelib.quality.alert import quality_alert
+from chalicelib.quality.report import Report
+from chalicelib.quality.rows import Example, ItemCount
+from chalicelib.quality.verdict import RejectionCount
+from chalicelib.sources.base import Source
+from chalicelib.warehouse import connection, ledger, tables
+from chalicelib.warehouse.ledger import ChunkCounts
+
+# of the chunks that failed, how many are quoted with their error
+_FAILURES_QUOTED = 3
+
+
+def quality_gate(request: QualityGateRequest) -> QualityGateResult:
+    settings = settings_module.current()
+    settings.require("bucket", "database_url")
+    lake = Lake(settings.bucket)
+    source = sources.for_run(request.source, request.run_id, lake)
+    suite = suites.load(source)
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        chunks = ledger.chunks(cursor, request.run_id)
+        _check_complete(request, lake, chunks)
+        staged = tables.count_staged(cursor, source.table, request.run_id)
+        quarantined = ledger.count_quarantined(cursor, request.run_id)
+        _check_account(request.run_id, chunks, staged, quarantined)
+        rejections = _rejections(cursor, request.run_id)
+    fetched = sum(chunk.records for chunk in chunks)
+    judged = verdict.judge(
+        suite,
+        [[contracts.read(ItemCount, count) for count in chunk.results["expectations"]] for chunk in chunks],
+        dataset.check(suite, settings.database_url, tables.STAGING, tables.staging_name(source.table, request.run_id)),
+        fetched,
+        quarantined,
+        rejections,
+    )
+    report = _report(request, source, suite, judged, chunks, fetched, staged, quarantined)
+    report_key = keys.report(request.run_id, "html")
+    lake.put(keys.report(request.run_id, "json"), report.to_json(), "application/json")
+    lake.put(report_key, report.to_html(), "text/html; charset=utf-8")
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        ledger.judge(cursor, request.run_id, judged.verdict, report_key, fetched, quarantined)
+        ledger.add_quality_results(cursor, request.run_id, judged.results)
+    return QualityGateResult(
+        verdict=judged.verdict,
+        fetched=fetched,
+        staged=staged,
+        quarantined=quarantined,
+        report_key=report_key,
+        alert=quality_alert(report, Links(settings)),
+    )
+
+
+def _check_complete(request: QualityGateRequest, lake: Lake, chunks: list[ChunkCounts]) -> None:
+    """Raise ChunksFailed unless every chunk of the manifest is in the ledger."""
+    planned = {chunk["chunk"] for chunk in lake.get_json(request.manifest_key)}
+    missing = sorted(planned - {chunk.chunk for chunk in chunks})
+    if not missing:
+        return
+    quoted = [f"chunk {number}: {_failure(lake, request.run_id, number)}" for number in missing[:_FAILURES_QUOTED]]
+    more = f" and {len(missing) - _FAILURES_QUOTED} more" if len(missing) > _FAILURES_QUOTED else ""
+    raise ChunksFailed(
+        f"{len(missing)} of {len(planned)} chunks failed. {'; '.join(quoted)}{more}", run_id=request.run_id
+    )
+
+
+def _failure(lake: Lake, run_id: str, chunk: int) -> str:
+    try:
+        name, reason = read_cause(lake.get_json(keys.chunk(run_id, chunk, "failure.json")))
+        return f"{name}: {reason}"
+    except NotFound:
+        return "no outcome was recorded; its worker ended before it could be"
+
+
+def _check_account(run_id: str, chunks: list[ChunkCounts], staged: int, quarantined: int) -> None:
+    """Raise AccountError unless what the chunks counted is what the tables hold."""
+    for what, found, counted in (
+        ("staged", staged, sum(chunk.staged for chunk in chunks)),
+        ("quarantined", quarantined, sum(chunk.quarantined for chunk in chunks)),
+    ):
+        if found != counted:
+            raise AccountError(
+                f"the run's chunks counted {counted} {what} rows, its table holds {found}",
+                run_id=run_id,
+                next_step="run the source again; staging is lost when Postgres crashes in the middle of a run",
+            )
+
+
+def _rejections(cursor, run_id: str) -> list[RejectionCount]:
+    """Rows that no expectation saw, by reason."""
+    return [
+        RejectionCount(
+            reason=row["message"],
+            count=row["rows"],
+            examples=(Example(value=row["record"], raw=row["key"], line=row["line"]),),
+        )
+        for row in ledger.rows(cursor, "rejections", run_id=run_id)
+    ]

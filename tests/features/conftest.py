@@ -1,0 +1,163 @@
+"""The local stack, once for all feature tests, and a handle on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import boto3
+import psycopg2
+import pytest
+
+from local.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished execution. `row` is its row in the ledger, {} when it never got there."""
+
+    run_id: str
+    status: str  # Step Functions' own: SUCCEEDED | FAILED | …
+    error: str | None
+    cause: str | None
+    row: dict
+
+    @property
+    def account(self) -> tuple:
+        return tuple(self.row[n] for n in ("fetched", "inserted", "updated", "unchanged", "duplicates", "quarantined"))
+
+
+@dataclass
+class Pipeline:
+    """What a test does with the stack: run, query, read the mail and the dead letters."""
+
+    home: Path
+    stack: Stack
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.env = self.stack.env()
+
+    def client(self, service: str):
+        return boto3.client(
+            service,
+            endpoint_url=self.env["AWS_ENDPOINT_URL"],
+            region_name=self.env["AWS_DEFAULT_REGION"],
+            aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def start(self, source: str, name: str | None = None, **given) -> str:
+        """Start an execution; returns its ARN. `start` and `end` are passed as `from` and `to`."""
+        names = {"start": "from", "end": "to"}
+        wanted = {"source": source, **{names.get(key, key): value for key, value in given.items()}}
+        return self.client("stepfunctions").start_execution(
+            stateMachineArn=self.env["SLUICE_STATE_MACHINE_ARN"],
+            name=name or f"{source}-{uuid.uuid4().hex[:8]}",
+            input=json.dumps(wanted),
+        )["executionArn"]
+
+    def wait(self, arn: str, seconds: float = 240) -> Run:
+        client = self.client("stepfunctions")
+        deadline = time.monotonic() + seconds
+        while (found := client.describe_execution(executionArn=arn))["status"] == "RUNNING":
+            assert time.monotonic() < deadline, f"{arn} is still running after {seconds} s"
+            time.sleep(0.05)
+        rows = self.query("SELECT row_to_json(r) FROM pipeline.runs r WHERE run_id = %s", arn.rsplit(":", 1)[1])
+        return Run(
+            run_id=arn.rsplit(":", 1)[1],
+            status=found["status"],
+            error=found.get("error"),
+            cause=found.get("cause"),
+            row=rows[0][0] if rows else {},
+        )
+
+    def run(self, source: str, **given) -> Run:
+        return self.wait(self.start(source, **given))
+
+    def query(self, statement: str, *values) -> list[tuple]:
+        connection = psycopg2.connect(self.env["DATABASE_URL"])
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.commit()
+            connection.close()
+
+    def states(self, run: Run) -> list[str]:
+        """The states that the execution entered, in order."""
+        arn = self.env["SLUICE_STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:") + f":{run.run_id}"
+        pages = self.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
+        events = [event for page in pages for event in page["events"]]
+        return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
+
+    def emails(self, run_id: str) -> list:
+        """The emails about a run, each with `subject` and `message`."""
+        return [mail for mail in self.stack.sent_emails() if run_id in mail["message"] + mail["subject"]]
+
+    def dead_letters(self, run_id: str) -> list[dict]:
+        """The dead letters of a run; others are left in the queue."""
+        client, found, after = self.client("sqs"), [], []
+        while messages := client.receive_message(
+            QueueUrl=self.env["SLUICE_DEAD_LETTER_URL"], MaxNumberOfMessages=10, VisibilityTimeout=20
+        ).get("Messages"):
+            after += messages
+            found += [body for body in (json.loads(m["Body"]) for m in messages) if body["run_id"] == run_id]
+        for message in after:
+            client.change_message_visibility(
+                QueueUrl=self.env["SLUICE_DEAD_LETTER_URL"], ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+            )
+        return found
+
+    def sluice(self, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess:
+        """The command line, as a user types it; `status` is the exit status expected, None for any."""
+        ran = subprocess.run(
+            [sys.executable, "-m", "cli", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "SLUICE_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+        assert status is None or ran.returncode == status, ran.stdout + ran.stderr
+        return ran
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory):
+    home = tmp_path_factory.mktemp("stack")
+    stack = Stack(home)
+    stack.up()
+    try:
+        yield Pipeline(home, stack)
+    finally:
+        stack.down()
+
+
+@pytest.fixture
+def declare(tmp_path):
+    """declare(table, content, columns, …) writes a data file and its declaration; gives the declaration's path."""
+
+    def declared(
+        table: str, content: bytes | str, columns: dict[str, str], key=("id",), suite=None, name="data.ndjson"
+    ):
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        lines = [f'location = "{name}"', f'table = "{table}"', f"key = {json.dumps(list(key))}"]
+        if suite is not None:
+            (tmp_path / f"{table}.suite.json").write_text(json.dumps({"name": table, **suite}))
+            lines.append(f'suite = "{table}.suite.json"')
+        lines += ["[columns]", *(f'{column} = "{kind}"' for column, kind in columns.items())]
+        path = tmp_path / f"{table}.toml"
+        path.write_text("\n".join(lines) + "\n")
+        return str(path)
+
+    return declared
