@@ -86,7 +86,12 @@ def reject(event, context):
 def embed_shard(event, context):
     from chalicelib.stages.embed_shard import embed_shard as stage
 
-    return run_stage(stage, contracts.EmbedShardRequest, event)
+    return run_stage(
+        stage,
+        contracts.EmbedShardRequest,
+        event,
+        remaining_seconds=lambda: context.get_remaining_time_in_millis() / 1000,
+    )
 
 
 @app.lambda_function(name="complete")

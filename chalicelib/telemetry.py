@@ -39,10 +39,10 @@ _ROWS = {
 }
 
 
-def run_stage(stage: Callable, request_type: type, event: dict) -> dict:
+def run_stage(stage: Callable, request_type: type, event: dict, **arguments) -> dict:
     """Call one stage function as a Lambda does: contract in, contract out, measured and logged.
 
-    `stage` takes a `request_type` and returns a result contract. Errors are logged and raised on,
+    `stage` takes a `request_type`, and `arguments`, and returns a result contract. Errors are logged and raised on,
     since the state machine decides what becomes of them.
     """
     name = stage.__name__
@@ -50,7 +50,7 @@ def run_stage(stage: Callable, request_type: type, event: dict) -> dict:
     started = time.perf_counter()
     try:
         with _tracer().provider.in_subsegment(name=f"## {name}"):
-            result = stage(contracts.read(request_type, event))
+            result = stage(contracts.read(request_type, event), **arguments)
     except Exception as error:
         details = error.where if isinstance(error, SluiceError) else {}
         logger.error("stage failed", error=type(error).__name__, reason=str(error), details=details)

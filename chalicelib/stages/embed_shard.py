@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chalicelib import settings as settings_module
 from chalicelib import sources
 from chalicelib.contracts import EmbedShardRequest, EmbedShardResult
@@ -10,13 +12,21 @@ from chalicelib.lake import Lake
 from chalicelib.warehouse import connection
 
 
-def embed_shard(request: EmbedShardRequest) -> EmbedShardResult:
+def embed_shard(
+    request: EmbedShardRequest, remaining_seconds: Callable[[], float] = lambda: float("inf")
+) -> EmbedShardResult:
     """Commits batch by batch, so that a retry goes on where the last attempt stopped."""
     settings = settings_module.current()
     settings.require("bucket", "database_url")
     source = sources.for_run(request.source, request.run_id, Lake(settings.bucket))
     with connection.transaction() as open_connection:
         embedded = store.embed_pending(
-            open_connection, source, provider.current(settings), request.run_id, request.shard, request.shards
+            open_connection,
+            source,
+            provider.current(settings),
+            request.run_id,
+            request.shard,
+            request.shards,
+            remaining_seconds=remaining_seconds,
         )
     return EmbedShardResult(shard=request.shard, embedded=embedded)

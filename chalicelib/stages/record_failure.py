@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
