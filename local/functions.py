@@ -1,4 +1,4 @@
-"""The Lambda functions' limits, as `.chalice/config.json` sets them for a stage."""
+"""The Lambda functions' names, and their limits as `.chalice/config.json` sets them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chalice.config import Config
+from chalice.constants import DEFAULT_STAGE_NAME
 
 from chalicelib.errors import ConfigurationError
 from chalicelib.settings import LOCAL
@@ -39,13 +40,18 @@ class Function:
         return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.full_name}"
 
 
-def read(folder: Path, name: str, stage: str = LOCAL) -> Function:
-    """The function `name` of the Chalice project in `folder`; Chalice's own look-up order and defaults."""
+def read(folder: Path, name: str) -> Function:
+    """The function `name` of the Chalice project in `folder`; Chalice's own look-up order and defaults.
+
+    The stage is `local` where the project configures one, else Chalice's default stage, `dev`: the
+    laptop should feel the limits of AWS.
+    """
     path = folder / ".chalice" / "config.json"
     try:
         from_disk = json.loads(path.read_text()) if path.exists() else {}
     except ValueError as error:
         raise ConfigurationError(f"{path} is not JSON: {error}") from error
+    stage = LOCAL if LOCAL in from_disk.get("stages", {}) else DEFAULT_STAGE_NAME
     config = Config(chalice_stage=stage, function_name=name, config_from_disk=from_disk)
     return Function(
         name=name,

@@ -6,7 +6,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+ALREADY_RUNNING = 3  # exit status of a server that finds another one at its home folder
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def home() -> Path:
+    """The home folder: SLUICE_HOME, or `.sluice` in the repository."""
+    return Path(os.environ.get("SLUICE_HOME") or REPOSITORY / ".sluice").expanduser().resolve()
 
 
 @dataclass(frozen=True)
@@ -14,11 +21,6 @@ class Home:
     """The home folder's layout."""
 
     path: Path
-
-    @classmethod
-    def at(cls, path: str | Path | None = None) -> Home:
-        """`path`, or what SLUICE_HOME says, or `.sluice` in the repository."""
-        return cls(Path(path or os.environ.get("SLUICE_HOME") or REPOSITORY / ".sluice").expanduser().resolve())
 
     @property
     def lock(self) -> Path:

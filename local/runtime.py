@@ -72,11 +72,10 @@ class Runtime:
         log: Path,
         workers: int | None = None,
         preload: Iterable[str] = PRELOAD,
-        stage: str = functions.LOCAL,
     ):
         self.workers = workers or os.cpu_count() or 1
         self._folder, self._environment, self._log = folder, environment, log
-        self._preload, self._stage = tuple(preload), stage
+        self._preload = tuple(preload)
         self._functions: dict[str, Function] = {}
         self._usage: dict[str, Usage] = {}
         self._lock = threading.Lock()
@@ -145,7 +144,7 @@ class Runtime:
 
     def _function(self, name: str) -> Function:
         if name not in self._functions:
-            self._functions[name] = functions.read(self._folder, name, self._stage)
+            self._functions[name] = functions.read(self._folder, name)
         return self._functions[name]
 
     def _invocation(self, function: Function, payload: bytes) -> Invocation:

@@ -1,0 +1,72 @@
+"""The environment variables of the stack: those its own processes start with, and those that `sluice env` prints."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from collections.abc import Mapping
+
+from chalicelib.settings import LOCAL
+from local.functions import REGION
+from local.home import Home
+from local.provision import ACCESS_KEY, Resources
+
+# credentials, profiles and endpoints of the user's shell must not reach the stack's processes; its CA bundle may
+_KEPT_OF_AWS = {"AWS_CA_BUNDLE"}
+
+
+def inherited(home: Home, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What the stack's processes take over from the caller's environment.
+
+    Bytecode is written, whatever PYTHONDONTWRITEBYTECODE says: without it every start compiles
+    great-expectations anew (7.6 s instead of 2.3).
+    """
+    environ = os.environ if environ is None else environ
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if (not name.startswith("AWS_") or name in _KEPT_OF_AWS) and name != "PYTHONDONTWRITEBYTECODE"
+    }
+    if not os.access(sysconfig.get_path("purelib"), os.W_OK):
+        kept.setdefault("PYTHONPYCACHEPREFIX", str(home.path / "pycache"))
+    for name in ("NO_PROXY", "no_proxy"):
+        kept[name] = ",".join(filter(None, [kept.get(name), "127.0.0.1", "localhost"]))
+    kept["GX_ANALYTICS_ENABLED"] = "false"
+    return kept
+
+
+def clients(resources: Resources, database_url: str, sources_url: str) -> dict[str, str]:
+    """What any client needs to talk to the stack, the pipeline's own code included."""
+    return {
+        "DATABASE_URL": database_url,
+        "AWS_ENDPOINT_URL": resources.endpoint,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        **ACCESS_KEY,
+        "SLUICE_STAGE": LOCAL,
+        "SLUICE_BUCKET": resources.bucket,
+        "SLUICE_DATABASE_URL": database_url,
+        "SLUICE_TOPIC_ARN": resources.topic_arn,
+        "SLUICE_DEAD_LETTER_URL": resources.dead_letter_url,
+        "SLUICE_STATE_MACHINE_ARN": resources.state_machine_arn,
+        "SLUICE_SOURCES_URL": sources_url,
+        "SLUICE_LINKS_URL": resources.endpoint,
+        "SLUICE_EMBEDDINGS": "minilm",
+    }
+
+
+def workers(inherited: Mapping[str, str], clients: Mapping[str, str], count: int) -> dict[str, str]:
+    """The whole environment of `count` Lambda workers."""
+    return {
+        # as many children of the Map as keep the workers busy: a queued one's TimeoutSeconds runs already
+        "SLUICE_PROCESS_CONCURRENCY": str(count + 2),
+        # a Lambda below 1,770 MB has less than one core; threads would also not survive the fork
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # macOS
+        # checksums are there to find what a network breaks
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+        **inherited,
+        **clients,
+    }

@@ -1,0 +1,107 @@
+"""The stack's HTTP endpoint: AWS' APIs by moto, Lambda by our runtime, and the pages that alerts link to.
+
+POST /2015-03-31/functions/<name or ARN>/invocations    Lambda's Invoke
+GET  /runs/<run>/report.html, /runs/<run>/graph.svg     what the links in alerts show
+GET  /_sluice/health                                    {"status": "ok", "preloaded": …}
+GET  /_sluice/emails                                    what SNS sent by email, oldest first
+GET  /_sluice/runtime, DELETE /_sluice/runtime          use of the functions since the last DELETE
+everything else                                         moto
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import uuid
+from collections.abc import Callable
+from urllib.parse import unquote
+
+from werkzeug.wrappers import Request, Response
+
+from local.runtime import RequestTooLarge, Result, Runtime, UnknownFunction
+
+_INVOKE = re.compile(r"/2015-03-31/functions/(?P<function>[^/]+)/invocations")
+_PAGE = re.compile(r"/runs/(?P<run>[^/]+)/(?P<page>report\.html|graph\.svg)")
+
+
+class Gateway:
+    """A WSGI application in front of `aws`; `pages` maps "report.html" and "graph.svg" to what renders a run's."""
+
+    def __init__(
+        self,
+        aws: Callable,
+        runtime: Runtime,
+        pages: dict[str, Callable[[str], str | bytes | None]],
+        emails: Callable[[], list[dict]],
+    ):
+        self._aws, self._runtime, self._pages, self._emails = aws, runtime, pages, emails
+
+    def __call__(self, environ, start_response):
+        path = environ["PATH_INFO"]
+        if found := _INVOKE.fullmatch(path):
+            response = self._invoke(Request(environ), unquote(found["function"]))
+        elif path.startswith("/_sluice/"):
+            response = self._about(Request(environ), path.removeprefix("/_sluice/"))
+        elif "HTTP_AUTHORIZATION" not in environ and (found := _PAGE.fullmatch(path)):
+            response = self._page(found["page"], unquote(found["run"]))
+        else:
+            return self._aws(environ, start_response)
+        return response(environ, start_response)
+
+    def _invoke(self, request: Request, function: str) -> Response:
+        """https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
+        payload = request.get_data()
+        try:
+            json.loads(payload or b"{}")
+        except ValueError as error:
+            return _refusal(400, "InvalidRequestContentException", f"Could not parse request body into json: {error}")
+        kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
+        if kind == "DryRun":
+            return Response(status=204)
+        if kind == "Event":  # unlike AWS, not tried again when it fails
+            threading.Thread(target=self._runtime.invoke, args=(function, payload), daemon=True).start()
+            return Response(status=202)
+        try:
+            result: Result = self._runtime.invoke(function, payload)
+        except UnknownFunction as error:
+            return _refusal(404, "ResourceNotFoundException", str(error))
+        except RequestTooLarge as error:
+            return _refusal(413, "RequestTooLargeException", str(error))
+        response = Response(result.payload, content_type="application/json")
+        response.headers["X-Amzn-RequestId"] = result.request_id
+        response.headers["X-Amz-Executed-Version"] = "$LATEST"
+        if result.error:
+            response.headers["X-Amz-Function-Error"] = result.error
+        return response
+
+    def _about(self, request: Request, what: str) -> Response:
+        if what == "health":
+            return _json({"status": "ok", "preloaded": self._runtime.preloaded, "workers": self._runtime.workers})
+        if what == "emails":
+            return _json(self._emails())
+        if what == "runtime":
+            usage = self._runtime.usage()
+            if request.method == "DELETE":
+                self._runtime.reset_usage()
+            return _json(usage)
+        return _json({"error": f"nothing is called {what!r} here"}, 404)
+
+    def _page(self, page: str, run_id: str) -> Response:
+        content = self._pages[page](run_id)
+        if content is None:
+            return Response(f"There is no {page} of run {run_id}.\n", 404, content_type="text/plain; charset=utf-8")
+        kind = "image/svg+xml" if page.endswith(".svg") else "text/html; charset=utf-8"
+        return Response(content, content_type=kind)
+
+
+def _json(document, status: int = 200) -> Response:
+    return Response(json.dumps(document), status, content_type="application/json")
+
+
+def _refusal(status: int, kind: str, message: str) -> Response:
+    """An error in the REST-JSON protocol's form, as boto3 reads it."""
+    response = _json({"Type": "User", "message": message, "Message": message}, status)
+    response.headers["X-Amzn-ErrorType"] = kind
+    response.headers["X-Amzn-RequestId"] = str(uuid.uuid4())
+    return response

@@ -1,0 +1,197 @@
+"""S3 objects as files in the home folder, so that they are neither kept in memory nor lost when the stack goes down.
+
+moto keeps a body in memory up to 5 MB and in an unlinked temporary file, held open, beyond: 1,000
+such objects exhaust a process's file descriptors, a ranged GET reads the whole body, and completing
+a multipart upload holds the object in memory four times. Here every body is a file that is open
+only while it is read, and parts are joined on the disk.
+
+What is in memory alone (keys, types, times) is written by `save` when the stack goes down and read
+by `restore` when it comes up. After a kill, the objects are those of the last time it went down.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import mmap
+import os
+import re
+import shutil
+import threading
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3 import exceptions, models, responses
+
+INDEX = "index.json"
+
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+_request = threading.local()  # `ranged`: whether this thread answers a GET of a part of an object
+
+
+class Body:
+    """What moto asks of a key's `_value_buffer`, on a file of its own."""
+
+    folder: Path  # set by `keep_in`
+
+    def __init__(self, *args, path: Path | None = None):
+        self.path = path or self.folder / uuid.uuid4().hex
+        self._position = 0
+
+    def seek(self, position: int) -> None:
+        self._position = position
+
+    def truncate(self) -> None:
+        self.path.write_bytes(b"")
+
+    def write(self, value: bytes | Parts) -> None:
+        if isinstance(value, Parts):
+            value.join(self.path)
+        else:
+            self.path.write_bytes(value)
+
+    def read(self, size: int = -1) -> bytes | mmap.mmap:
+        with self.path.open("rb") as file:
+            if size < 0 and getattr(_request, "ranged", False) and os.fstat(file.fileno()).st_size:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            file.seek(self._position)
+            value = file.read(size)
+        self._position += len(value)
+        return value
+
+    def close(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class Parts:
+    """The value of a completed multipart upload: its parts' files, which become one."""
+
+    def __init__(self, parts: list[models.FakeKey]):
+        self._paths = [part._value_buffer.path for part in parts]
+        self._size = sum(part.contentsize for part in parts)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def join(self, path: Path) -> None:
+        self._paths[0].replace(path)
+        with path.open("ab") as whole:
+            for part in self._paths[1:]:
+                with part.open("rb") as file:
+                    shutil.copyfileobj(file, whole, 8 * 2**20)
+                part.unlink()
+
+
+def complete(upload: models.FakeMultipart, body: Iterable[tuple[int, str]]) -> tuple[Parts, str, None]:
+    """Stands in for `FakeMultipart.complete`; the object gets no checksum but its ETag."""
+    parts = []
+    for number, etag in body:
+        part = upload.parts.get(number)
+        if part is None or part.etag.strip('"') != etag.strip('"'):
+            raise exceptions.InvalidPart()
+        if parts and parts[-1].contentsize < models.S3_UPLOAD_PART_MIN_SIZE:
+            raise exceptions.EntityTooSmall()
+        parts.append(part)
+    if not parts:
+        raise exceptions.MalformedXML
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html: the parts' MD5s' MD5
+    digest = hashlib.md5(b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts), usedforsecurity=False)
+    return Parts(parts), f"{digest.hexdigest()}-{len(parts)}", None
+
+
+class Forgetful(list):
+    """moto appends every key to a list of its class, which would keep deleted and overwritten ones for ever."""
+
+    def append(self, item) -> None:
+        pass
+
+
+def keep_in(folder: Path) -> None:
+    """Make moto keep the bodies of S3 objects in `folder`."""
+    Body.folder = folder
+    models.tempfile = _Tempfile
+    models.FakeKey.instances_tracked = Forgetful()
+    models.FakeMultipart.instances_tracked = Forgetful()
+    models.FakeKey.value = property(_value, models.FakeKey.value.fset)
+    models.FakeMultipart.complete = complete
+
+    original = responses.S3Response.get_object
+
+    def get_object(self):
+        wanted = _RANGE.fullmatch(self.headers.get("range", ""))
+        _request.ranged = wanted is not None and (not wanted[2] or int(wanted[1]) <= int(wanted[2]))
+        try:
+            return original(self)
+        finally:
+            _request.ranged = False
+
+    responses.S3Response.get_object = get_object
+
+
+class _Tempfile:
+    """Stands in for the module `tempfile` in moto's S3."""
+
+    SpooledTemporaryFile = Body
+
+
+def _value(key: models.FakeKey) -> bytes | mmap.mmap:
+    with key.lock:
+        key._value_buffer.seek(0)
+        return key._value_buffer.read()
+
+
+def save(bucket: str, folder: Path) -> None:
+    """Write down what is known of the bucket's objects."""
+    index = [
+        {
+            "key": name,
+            "file": key._value_buffer.path.name,
+            "bytes": key.contentsize,
+            "etag": key.etag.strip('"'),
+            "modified": key.last_modified.isoformat(),
+            "metadata": dict(key.metadata),
+        }
+        for name, key in _bucket(bucket).keys.items()
+        if isinstance(key, models.FakeKey)
+    ]
+    unfinished = folder / f"{INDEX}.new"
+    unfinished.write_text(json.dumps(index))
+    unfinished.replace(folder / INDEX)
+
+
+def restore(bucket: str, folder: Path) -> int:
+    """Put the objects that were saved into the bucket, and delete files that belong to none; how many there are."""
+    path = folder / INDEX
+    index = json.loads(path.read_text()) if path.exists() else []
+    kept = {INDEX}
+    target = _bucket(bucket)
+    for entry in index:
+        file = folder / entry["file"]
+        if not file.exists() or file.stat().st_size != entry["bytes"]:
+            continue  # overwritten or deleted after the last `save`, by a stack that was killed
+        key = models.FakeKey(
+            name=entry["key"],
+            bucket_name=bucket,
+            value=b"",
+            account_id=DEFAULT_ACCOUNT_ID,
+            region_name=target.region_name,
+            etag=entry["etag"],
+        )
+        key._value_buffer.close()
+        key._value_buffer = Body(path=file)
+        key.contentsize = entry["bytes"]
+        key.last_modified = dt.datetime.fromisoformat(entry["modified"])
+        key.set_metadata(entry["metadata"])
+        target.keys[entry["key"]] = key
+        kept.add(entry["file"])
+    for file in folder.iterdir():
+        if file.name not in kept:
+            file.unlink()
+    return len(kept) - 1
+
+
+def _bucket(name: str) -> models.FakeBucket:
+    return models.s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[name]

@@ -1,0 +1,186 @@
+"""The local stack's server: `python -m local.server FOLDER`, started by `local.stack`, ends with SIGTERM.
+
+One process serves AWS' APIs (moto), the sample API and the pages that alerts link to; its children
+are Postgres and the Lambda workers. Starting overlaps what it can: Postgres starts and the workers
+import while this process imports moto. What happens is logged to standard error, in one line each.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TextIO
+
+from local import environment
+from local.home import ALREADY_RUNNING, REPOSITORY, Home
+from local.postgres import Postgres
+from local.provision import Resources, provision
+from local.runtime import Runtime
+
+LOG = logging.getLogger("local.server")
+
+OPEN_FILES = 16384  # a connection per request under way, and the files being read
+LAMBDA_LOG_BYTES = 20 * 2**20
+
+
+def main(home: Home) -> int:
+    home.create()
+    lock = home.lock.open("a+")
+    if not _acquire(lock):
+        return ALREADY_RUNNING
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    LOG.setLevel(logging.INFO)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    server = Server(home)
+    try:
+        server.start()
+        stopping.wait()
+    except Exception:
+        LOG.exception("the stack did not start")
+        return 1
+    finally:
+        server.stop()
+    return 0
+
+
+class Server:
+    """Everything the stack runs. `start` from the main thread: Postgres lives as long as the thread that starts it."""
+
+    def __init__(self, home: Home):
+        self._home = home
+        self._postgres = Postgres(home.postgres, home.logs / "postgres.log")
+        self._runtime: Runtime | None = None
+        self._http: list = []
+        self._resources: Resources | None = None
+        self._restored = False
+
+    def start(self) -> None:
+        home, started = self._home, time.monotonic()
+        previous = json.loads(home.description.read_text()) if home.description.exists() else {}
+        home.description.unlink(missing_ok=True)
+        self._postgres.start(wait=False)
+
+        # moto takes a second to import; the workers' imports run meanwhile, if they start first
+        from local.http import listen, url
+
+        aws, sources = listen(previous.get("endpoint")), listen(previous.get("sources_url"))
+        resources = self._resources = Resources(url(aws))
+        clients = environment.clients(resources, self._postgres.database_url, url(sources))
+        if home.lambda_log.exists() and home.lambda_log.stat().st_size > LAMBDA_LOG_BYTES:
+            home.lambda_log.replace(home.lambda_log.with_suffix(".log.1"))
+        count = os.cpu_count() or 1
+        self._runtime = Runtime(
+            REPOSITORY, environment.workers(environment.inherited(home), clients, count), home.lambda_log, count
+        )
+        _allow_open_files()
+        self._serve(aws, sources)
+        provision(resources)
+        LOG.info("AWS is up at %s (%.1f s)", resources.endpoint, time.monotonic() - started)
+        self._restore()
+        self._postgres.wait()
+        _migrate(self._postgres.database_url)
+        LOG.info("Postgres is up at %s (%.1f s)", self._postgres.database_url, time.monotonic() - started)
+        self._describe(url(sources), clients)
+        LOG.info("the stack is up (%.1f s)", time.monotonic() - started)
+
+    def stop(self) -> None:
+        """End everything; the objects in S3 and the tables stay in the home folder."""
+        for server in self._http:
+            server.shutdown()
+        if self._runtime:
+            self._runtime.close()
+        if self._restored:
+            from local import objects
+
+            objects.save(self._resources.bucket, self._home.objects)
+        self._postgres.stop()
+        LOG.info("the stack is down")
+
+    def _serve(self, aws, sources) -> None:
+        os.environ["MOTO_PORT"] = str(aws.getsockname()[1])
+        from moto.server import DomainDispatcherApplication, create_backend_app
+
+        from local import corrections, objects, sample_api
+        from local.gateway import Gateway
+        from local.http import serve
+        from local.pages import Pages
+
+        corrections.apply()
+        objects.keep_in(self._home.objects)
+        pages = Pages(self._resources)
+        gateway = Gateway(
+            DomainDispatcherApplication(create_backend_app),
+            self._runtime,
+            {"report.html": pages.report, "graph.svg": pages.graph},
+            pages.emails,
+        )
+        self._http = [serve(aws, gateway), serve(sources, sample_api.app)]
+
+    def _restore(self) -> None:
+        from local import objects
+
+        count = objects.restore(self._resources.bucket, self._home.objects)
+        self._restored = True
+        if count:
+            LOG.info("S3 has its %d objects again", count)
+
+    def _describe(self, sources_url: str, clients: dict[str, str]) -> None:
+        """Write what `local.stack.StackInfo` reads; at once, so that nobody reads half of it."""
+        home = self._home
+        description = {
+            "endpoint": self._resources.endpoint,
+            "database_url": self._postgres.database_url,
+            "sources_url": sources_url,
+            "pid": os.getpid(),
+            "postgres_pid": self._postgres.pid,
+            "logs": str(home.logs),
+            "environment": clients,
+        }
+        unfinished = home.description.with_suffix(".new")
+        unfinished.write_text(json.dumps(description, indent=2))
+        unfinished.replace(home.description)
+
+
+def _acquire(lock: TextIO) -> bool:
+    """Take the lock and write our pid into it; whoever looks if it is taken holds it for an instant."""
+    for _ in range(20):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            return True
+    return False
+
+
+def _migrate(database_url: str) -> None:
+    from chalicelib.warehouse import migrations
+
+    migrations.apply(database_url)
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if __name__ == "__main__":
+    # not sys.exit: moto's objects would delete their files one by one
+    status = main(Home(Path(sys.argv[1])))
+    logging.shutdown()
+    os._exit(status)
