@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from chalicelib.contracts import Chunk, Partition, Slice
 from chalicelib.lake import arrays, formats, gunzip, keys
@@ -79,7 +79,7 @@ def _store_page(
 ) -> tuple[RawObject, LineCutter | WholeCutter, tuple[Piece, ...]]:
     name = page.name or raw_key
     digest, size = hashlib.sha256(), 0
-    cutter = _cutter(page, name, settings)
+    cutter = cutter_of(page, name, settings)
     with contextlib.ExitStack() as open_objects:
         if hasattr(page.body, "close"):
             open_objects.callback(page.body.close)
@@ -88,17 +88,13 @@ def _store_page(
 
         def stored() -> Iterator[bytes]:
             nonlocal size
-            for block in _blocks(page.body):
+            for block in blocks(page):
                 digest.update(block)
                 size += len(block)
                 raw.write(block)
                 yield block
 
-        text = gunzip.decompress(stored(), name) if page.compression else stored()
-        text = formats.checked(text, page.format, name)
-        if page.format == formats.JSON:
-            text = arrays.lines(text, name)
-        for block in text:
+        for block in plain_text(page, stored(), name):
             if copy:
                 copy.write(block)
             cutter.feed(block)
@@ -106,12 +102,21 @@ def _store_page(
     return RawObject(part, raw_key, size, digest.hexdigest(), cutter.lines), cutter, pieces
 
 
-def _blocks(body: BinaryIO) -> Iterator[bytes]:
-    while block := body.read(BLOCK_BYTES):
+def blocks(page: Page) -> Iterator[bytes]:
+    """The page's bytes as they come, at most BLOCK_BYTES at a time."""
+    while block := page.body.read(BLOCK_BYTES):
         yield block
 
 
-def _cutter(page: Page, name: str, settings: Settings) -> LineCutter | WholeCutter:
+def plain_text(page: Page, stored: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """The text of a page from its `stored` bytes: unpacked, known to be its format, an array as lines."""
+    text = gunzip.decompress(stored, name) if page.compression else stored
+    text = formats.checked(text, page.format, name)
+    return arrays.lines(text, name) if page.format == formats.JSON else text
+
+
+def cutter_of(page: Page, name: str, settings: Settings) -> LineCutter | WholeCutter:
+    """What cuts the plain text of a page."""
     match page.format:
         case formats.RESPONSE:
             return WholeCutter(name)

@@ -76,6 +76,17 @@ def checked(record: Any, text: bytes) -> dict:
     return record
 
 
+def columns(records: list[dict]) -> dict[str, list]:
+    """The records by field, in order of appearance; None where a record lacks the field."""
+    if not records:
+        return {}
+    names = list(records[0])
+    # a union of sets over all records is four times as fast as a dict, but forgets the order
+    if len(set(names).union(*records)) > len(names):
+        names = list(dict.fromkeys(name for record in records for name in record))
+    return {name: [record.get(name) for record in records] for name in names}
+
+
 # an integer beyond 64 bits, which orjson turns into a float, has at least as many digits
 LONG_NUMBER = re.compile(rb"-[0-9]{19}|[0-9]{20}")
 NUL = rb"\u0000"  # valid JSON, but Postgres stores no such text

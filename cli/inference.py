@@ -1,0 +1,147 @@
+"""What a sample's values say about a column: its type, its range, its values."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+# How files write null. The first ones mean nothing else; the others are also words (NA is Namibia),
+# so they count as null only where a column of numbers, dates or the like uses them.
+NULLS = ("NULL", "null", "N/A", "n/a", "#N/A", "NaN", "nan")
+DOUBTFUL_NULLS = ("NA", "None", "none", "-")
+_TOKENS = frozenset((*NULLS, *DOUBTFUL_NULLS))
+
+DISTINCT = 1000  # more different values than that are not kept
+
+# a sample's integers are given room to grow
+_INTEGER_ROOM = 1_000_000_000
+_BIGINT = 2**63
+
+_INTEGER = re.compile(r"-?(0|[1-9]\d*)", re.ASCII)  # with leading zeros it is a code, such as a zip code
+_FLOAT = re.compile(r"-?(0|[1-9]\d*)?\.?\d+([eE][+-]?\d+)?|-?(0|[1-9]\d*)\.", re.ASCII)
+_LEADING_ZERO = re.compile(r"-?0\d")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?", re.ASCII)
+
+
+class Profile:
+    """One field of a sample, filled batch by batch.
+
+    `kinds` counts values by what they look like: integer, float, boolean, date, timestamp,
+    timestamptz, text, jsonb. `distinct` is None once there are more than DISTINCT different ones.
+    """
+
+    def __init__(self, field: str):
+        self.field = field
+        self.present = 0  # values that are not null
+        self.kinds: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()  # possible nulls, not counted in `kinds` yet
+        self.distinct: Counter | None = Counter()
+        self.low: int | float | None = None
+        self.high: int | float | None = None
+        self.first_day: dt.date | None = None
+        self.last_day: dt.date | None = None
+
+    def add(self, values: Iterable, is_csv: bool) -> None:
+        """`values` of a batch. In a CSV all are text, and text that looks like a number is one."""
+        kinds = set(map(type, values)) - {type(None)}
+        for kind in kinds:
+            own = values if len(kinds) == 1 else [value for value in values if type(value) is kind]
+            if kind in (dict, list):
+                self._count("jsonb", sum(value is not None for value in own))
+                self.distinct = None
+                continue
+            different = Counter(own)
+            different.pop(None, None)
+            for value, count in different.items():
+                self._see(value, count, is_csv)
+
+    def settle(self, nulls: frozenset[str]) -> None:
+        """Take the tokens that are not in `nulls` as the text they are."""
+        for token, count in self.tokens.items():
+            if token not in nulls:
+                self._count("text", count)
+                self._remember(token, count)
+        self.tokens.clear()
+
+    @property
+    def type(self) -> str:
+        """The column type that holds all values seen."""
+        kinds = set(self.kinds)
+        if "jsonb" in kinds:
+            return "jsonb"
+        if kinds == {"integer"}:
+            reach = max(abs(self.low), abs(self.high))
+            return "integer" if reach < _INTEGER_ROOM else "bigint" if reach < _BIGINT else "numeric"
+        if kinds and kinds <= {"integer", "float"}:
+            return "double precision"
+        if kinds == {"date", "timestamp"}:
+            return "timestamp"
+        return kinds.pop() if len(kinds) == 1 else "text"
+
+    @property
+    def is_numeric(self) -> bool:
+        return self.type in ("integer", "bigint", "numeric", "double precision")
+
+    def _see(self, value, count: int, is_csv: bool) -> None:
+        kind, known = _kind(value, is_csv)
+        if kind is None:
+            self.tokens[value] += count
+            return
+        self._count(kind, count)
+        self._remember(value, count)
+        if kind in ("integer", "float"):
+            self.low = known if self.low is None else min(self.low, known)
+            self.high = known if self.high is None else max(self.high, known)
+        elif isinstance(known, dt.date):
+            self.first_day = known if self.first_day is None else min(self.first_day, known)
+            self.last_day = known if self.last_day is None else max(self.last_day, known)
+
+    def _count(self, kind: str, count: int) -> None:
+        self.kinds[kind] += count
+        self.present += count
+
+    def _remember(self, value, count: int) -> None:
+        if self.distinct is not None:
+            self.distinct[value] += count
+            if len(self.distinct) > DISTINCT:
+                self.distinct = None
+
+
+def adopted_nulls(profiles: Iterable[Profile]) -> tuple[str, ...]:
+    """The tokens that mean null in this sample."""
+    found = set()
+    for profile in profiles:
+        found |= set(NULLS) & set(profile.tokens)
+        if profile.kinds and "text" not in profile.kinds and profile.type != "text":
+            found |= set(profile.tokens)
+    return tuple(token for token in (*NULLS, *DOUBTFUL_NULLS) if token in found)
+
+
+def _kind(value, is_csv: bool) -> tuple[str | None, object]:
+    """(what the value looks like, the number or day that it is); None for a possible null."""
+    if isinstance(value, bool):
+        return "boolean", None
+    if isinstance(value, int):
+        return "integer", value
+    if isinstance(value, float):
+        return "float", value
+    if is_csv:
+        if value in _TOKENS:
+            return None, None
+        if _INTEGER.fullmatch(value) and len(value) < 40:
+            return "integer", int(value)
+        if _FLOAT.fullmatch(value) and not _LEADING_ZERO.match(value) and len(value) < 40:
+            return "float", float(value)
+        if value.lower() in ("true", "false"):
+            return "boolean", None
+    if _MOMENT.fullmatch(value):
+        try:
+            moment = dt.datetime.fromisoformat(value)
+        except ValueError:
+            return "text", None
+        if len(value) == 10:
+            return "date", moment.date()
+        return ("timestamptz" if moment.tzinfo else "timestamp"), moment.date()
+    return "text", None

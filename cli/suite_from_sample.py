@@ -1,0 +1,104 @@
+"""An expectation suite that a sample passes, and that tells when later files are another kind of thing.
+
+A later file with slightly other values must not lose rows: what the sample happens to show (ranges,
+sets, no nulls) is a warning. Only a missing key sets a row aside, and only an empty file fails.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from chalicelib.columns import Column
+from cli.inference import Profile
+
+CRITICAL, WARNING = "critical", "warning"
+
+# the room that numbers get beyond the sample's range, as a share of that range
+MARGIN = 0.1
+# texts with at most so many different values, each seen ten times on average, are taken for a set
+SET_SIZE = 20
+SET_REPEATS = 10
+# dates may follow the sample's last by so many years; a later one is likely a mistake
+YEARS_AHEAD = 10
+# a column where at most this share is null is expected to stay so
+RARE_NULLS = 0.2
+
+
+def suite(name: str, columns: Sequence[Column], key: Sequence[str], profiles: Sequence[Profile], records: int) -> dict:
+    """The suite in Great Expectations' JSON. `profiles` are those of `columns`, in order."""
+    items = [_item("expect_table_row_count_to_be_between", CRITICAL, min_value=1)]
+    if len(key) == 1:
+        items.append(_item("expect_column_values_to_be_unique", WARNING, column=key[0]))
+    else:
+        items.append(_item("expect_compound_columns_to_be_unique", WARNING, column_list=list(key)))
+    for column, profile in zip(columns, profiles, strict=True):
+        items += _of_column(column, profile, is_key=column.name in key, is_whole_key=key == (column.name,), of=records)
+    return {
+        "name": name,
+        "expectations": items,
+        "meta": {"sluice": {"quarantine": {"warn": 0.0, "fail": 0.05}}},
+    }
+
+
+def _of_column(column: Column, profile: Profile, is_key: bool, is_whole_key: bool, of: int) -> list[dict]:
+    items = []
+    nulls = of - profile.present
+    if not nulls:
+        severity = CRITICAL if is_key else WARNING
+        items.append(_item("expect_column_values_to_not_be_null", severity, column=column.name))
+    elif nulls <= RARE_NULLS * of:
+        mostly = math.floor((1 - 2 * nulls / of) * 100) / 100
+        items.append(_item("expect_column_values_to_not_be_null", WARNING, column=column.name, mostly=mostly))
+    if is_whole_key:  # numbers given one after the other, or names: the next ones lie elsewhere
+        return items
+    between = "expect_column_values_to_be_between"
+    if profile.is_numeric:
+        low, high = _room(profile.low, profile.high)
+        items.append(_item(between, WARNING, column=column.name, min_value=low, max_value=high))
+    elif profile.first_day:
+        zone = {"date": "", "timestamp": "T00:00:00", "timestamptz": "T00:00:00+00:00"}.get(column.type)
+        if zone is not None:
+            first = f"{profile.first_day.year:04d}-01-01{zone}"
+            last = f"{min(profile.last_day.year + YEARS_AHEAD, 9999):04d}-12-31{zone}"
+            items.append(_item(between, WARNING, column=column.name, min_value=first, max_value=last))
+    elif column.type == "text" and profile.distinct and _is_set(profile):
+        values = sorted(profile.distinct)
+        items.append(_item("expect_column_values_to_be_in_set", WARNING, column=column.name, value_set=values))
+    return items
+
+
+def _is_set(profile: Profile) -> bool:
+    different = len(profile.distinct)
+    return (
+        different <= SET_SIZE
+        and profile.present >= SET_REPEATS * different
+        and all(isinstance(value, str) for value in profile.distinct)
+    )
+
+
+def _item(type: str, severity: str, **kwargs) -> dict:
+    return {"type": type, "kwargs": kwargs, "severity": severity}
+
+
+def _room(low: float, high: float) -> tuple[float, float]:
+    """The range with a margin, rounded outward to two digits; what is never negative stays so."""
+    margin = max((high - low) * MARGIN, max(abs(low), abs(high)) * MARGIN / 10)
+    if isinstance(low, int) and isinstance(high, int):
+        margin = max(math.ceil(margin), 1)
+    return (0 if low >= 0 and low - margin < 0 else _outward(low - margin, math.floor)), _outward(
+        high + margin, math.ceil
+    )
+
+
+def _outward(value: float, round_to) -> float:
+    """`value` with two significant digits; an int stays one."""
+    if not value:
+        return value
+    digits = math.floor(math.log10(abs(value))) - 1
+    if digits >= 0:
+        rounded = round_to(value / 10**digits) * 10**digits
+        return int(rounded) if isinstance(value, int) else float(rounded)
+    if isinstance(value, int):
+        return value
+    return round(round_to(value * 10**-digits) / 10**-digits, -digits)

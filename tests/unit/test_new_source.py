@@ -1,0 +1,329 @@
+import csv
+import gzip
+import importlib
+import io
+import json
+import sys
+
+import pytest
+from memory_s3 import MemoryS3
+
+from chalicelib import sources
+from chalicelib.columns import Column
+from chalicelib.contracts import Partition, Window
+from chalicelib.conversion import encode
+from chalicelib.errors import DeclarationError, RawError, SourceError
+from chalicelib.lake import cutting, records
+from chalicelib.lake.store import Lake
+from chalicelib.settings import Settings
+from cli.new_source import create
+
+HEADER = ["Order ID", "placedOn", "shippedAt", "Total (€)", "qty", "zip", "state", "vip", "note"]
+
+
+def orders(count: int = 200) -> list[list[str]]:
+    return [
+        [
+            str(i + 1),
+            f"2026-01-{i % 28 + 1:02d}",
+            "NA" if i % 50 == 0 else f"2026-02-{i % 28 + 1:02d}T10:00:00Z",
+            f"{i * 1.5}" if i % 2 else str(i),
+            "" if i % 10 == 0 else str(i % 7 + 1),
+            f"{i:05d}",
+            ["new", "paid", "sent"][i % 3],
+            ["true", "False"][i % 2],
+            f"note {i}, said “x”",
+        ]
+        for i in range(count)
+    ]
+
+
+def write_csv(path, rows, header=HEADER):
+    text = io.StringIO()
+    csv.writer(text).writerows([header, *rows])
+    path.write_text(text.getvalue(), encoding="utf-8")
+    return path
+
+
+def write_ndjson(path, rows):
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A root of its own whose sources are registered beside the real ones."""
+    monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(tmp_path / "chalicelib" / "sources")])
+    sources.get.cache_clear()
+    known = set(sys.modules)
+    yield tmp_path
+    sources.get.cache_clear()
+    for name in set(sys.modules) - known:
+        if name.startswith("chalicelib.sources."):
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def types(created) -> dict[str, str]:
+    return {column.name: column.type for column in created.columns}
+
+
+def expectations(created) -> list[tuple]:
+    items = json.loads(created.suite_path.read_text())["expectations"]
+    return [(item["type"].removeprefix("expect_"), item["severity"], item["kwargs"]) for item in items]
+
+
+def typed(name: str) -> dict[str, list[str]]:
+    """The default input of a source as its columns' texts; fails on a value that does not fit."""
+    source, settings, lake = sources.get(name), Settings(), Lake("lake", MemoryS3())
+    columns: dict[str, list] = {column.name: [] for column in source.columns}
+    for i, request in enumerate(source.partitions(Window(), None, settings)):
+        pages = source.pages(request, None, settings)
+        listing = cutting.store(name, "r", "2026-01-02", Partition(i, request), pages, lake, settings)
+        for chunk in listing.chunks:
+            batch = records.read(chunk, source, lake, settings)
+            assert not batch.malformed
+            assert set(batch.fields) == set(columns)
+            for column in source.columns:
+                texts, problems = encode(batch.fields[column.name], column)
+                assert not problems
+                columns[column.name] += texts
+    return columns
+
+
+def test_a_csv_becomes_a_source_that_runs_at_once(folder):
+    sample = write_csv(folder / "orders.csv", orders())
+    created = create("orders", sample, ["Order ID"], folder)
+    source = sources.get("orders")
+    assert source.columns == (
+        Column("order_id", "integer", nullable=False),
+        Column("placed_on", "date"),
+        Column("shipped_at", "timestamptz"),
+        Column("total", "double precision"),
+        Column("qty", "integer"),
+        Column("zip", "text"),
+        Column("state", "text"),
+        Column("vip", "boolean"),
+        Column("note", "text"),
+    )
+    assert (source.table, source.key, source.nulls) == ("orders", ("order_id",), ("NA",))
+    assert source.default_input == str(sample)
+    assert len(created.module_path.read_text().splitlines()) < 60
+    texts = typed("orders")
+    assert texts["order_id"] == [str(i + 1) for i in range(200)]
+    assert texts["shipped_at"][:2] == ["\\N", "2026-02-02 10:00:00+00"]
+    assert texts["zip"][7] == "00007"
+
+
+def test_the_suite_expects_what_the_sample_shows_with_room(folder):
+    created = create("orders", write_csv(folder / "orders.csv", orders()), ["order_id"], folder)
+    found = expectations(created)
+    between, in_set, not_null = (
+        "column_values_to_be_between",
+        "column_values_to_be_in_set",
+        "column_values_to_not_be_null",
+    )
+    for expected in (
+        ("table_row_count_to_be_between", "critical", {"min_value": 1}),
+        ("column_values_to_be_unique", "warning", {"column": "order_id"}),
+        (not_null, "critical", {"column": "order_id"}),
+        (not_null, "warning", {"column": "note"}),
+        (not_null, "warning", {"column": "qty", "mostly": 0.8}),
+        (between, "warning", {"column": "qty", "min_value": 0, "max_value": 8}),
+        (between, "warning", {"column": "total", "min_value": 0, "max_value": 330.0}),
+        (between, "warning", {"column": "placed_on", "min_value": "2026-01-01", "max_value": "2036-12-31"}),
+        (in_set, "warning", {"column": "state", "value_set": ["new", "paid", "sent"]}),
+    ):
+        assert expected in found
+    assert not any(kwargs.get("column") == "zip" and type == in_set for type, _, kwargs in found)
+    assert not any(kwargs.get("column") == "order_id" and type == between for type, _, kwargs in found)
+
+
+def test_the_sample_passes_its_own_suite(folder):
+    """Great Expectations itself checks the suite and judges the rows."""
+    pd = pytest.importorskip("pandas")
+    from chalicelib.quality import rows, suite
+
+    created = create("orders", write_csv(folder / "orders.csv", orders()), ["order_id"], folder)
+    source = sources.get("orders")
+    checked = suite.parse(created.suite_path.read_text(), "orders.json", source.columns, source.key)
+    texts = typed("orders")
+    convert = {"integer": float, "double precision": float}
+    frame = pd.DataFrame(
+        {
+            name: [None if v == "\\N" else convert.get(types(created)[name], str)(v) for v in texts[name]]
+            for name in checked.row_columns
+        }
+    )
+    result = rows.check(frame, checked)
+    assert not result.failing
+    nulls_allowed = {item.id for item in checked.row_items if item.mostly}
+    assert [count for count in result.counts if count.unexpected and count.id not in nulls_allowed] == []
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("as_array", [False, True])
+def test_json_values_keep_the_types_they_have(folder, as_array, pack):
+    rows = [
+        {
+            "id": 2**40 + i,
+            "code": str(i),
+            "price": i if i % 2 else i + 0.5,
+            "tags": ["a"],
+            "ok": True,
+            "day": "2026-01-02",
+        }
+        for i in range(30)
+    ]
+    rows[3]["extra"] = {"a": 1}
+    text = json.dumps(rows, indent=1) if as_array else "\n".join(map(json.dumps, rows))
+    sample = folder / "sample.data"
+    sample.write_bytes(pack(text.encode()))
+    created = create("things", sample, ["id"], folder)
+    assert types(created) == {
+        "id": "bigint",
+        "code": "text",
+        "price": "double precision",
+        "tags": "jsonb",
+        "ok": "boolean",
+        "day": "date",
+        "extra": "jsonb",
+    }
+    assert created.records == 30
+    assert typed("things")["id"][0] == str(2**40)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["1", "-2", "0"], "integer"),
+        (["1", "3000000000"], "bigint"),
+        (["1", "99999999999999999999"], "numeric"),
+        (["1", "2.5", "1e3"], "double precision"),
+        (["01", "2"], "text"),
+        (["007.5", "2"], "text"),
+        (["1", "x"], "text"),
+        (["2026-01-31", "2026-02-30"], "text"),
+        (["2026-01-31", "2026-01-31 10:00"], "timestamp"),
+        (["2026-01-31T10:00:00+01:00", "2026-01-31T10:00:00Z"], "timestamptz"),
+        (["2026-01-31T10:00:00", "2026-01-31T10:00:00Z"], "text"),
+        (["20260131", "20260201"], "integer"),
+        (["true", "FALSE"], "boolean"),
+        (["true", "1"], "text"),
+        (["5", "N/A"], "integer"),
+        (["5", "-"], "integer"),
+        (["", ""], "text"),
+        (["DE", "NA"], "text"),
+    ],
+)
+def test_the_type_is_the_narrowest_that_holds_all_values(folder, values, expected):
+    sample = write_csv(folder / "s.csv", [[str(i), value] for i, value in enumerate(values)], ["id", "v"])
+    created = create("s", sample, ["id"], folder)
+    assert types(created)["v"] == expected
+    assert [v is not None for v in typed("s")["v"]] == [True] * len(values)
+
+
+def test_na_is_namibia_unless_a_column_of_numbers_says_otherwise(folder):
+    text = create("a", write_csv(folder / "a.csv", [["1", "NA"], ["2", "DE"]], ["id", "country"]), ["id"], folder)
+    number = create("b", write_csv(folder / "b.csv", [["1", "NA"], ["2", "5"]], ["id", "n"]), ["id"], folder)
+    assert (text.nulls, number.nulls) == ((), ("NA",))
+
+
+def test_column_names_become_sql_names_of_their_own(folder):
+    header = ["Order ID", "order-id", "2nd", "Größe", "日本", "_x", "orderURL", "a" * 80]
+    created = create("s", write_csv(folder / "s.csv", [[str(i) for i in range(8)]], header), ["Order ID"], folder)
+    assert [c.name for c in created.columns] == [
+        "order_id",
+        "order_id_2",
+        "column_2nd",
+        "grosse",
+        "column_5",
+        "x",
+        "order_url",
+        "a" * 60,
+    ]
+    assert sources.get("s").rename["2nd"] == "column_2nd"
+    assert typed("s")["grosse"] == ["3"]
+
+
+def test_a_compound_key_is_unique_together(folder):
+    rows = [[str(i // 5), str(i % 5), "x"] for i in range(25)]
+    created = create("s", write_csv(folder / "s.csv", rows, ["a", "b", "c"]), ["a", "b"], folder)
+    assert sources.get("s").key == ("a", "b")
+    assert ("compound_columns_to_be_unique", "warning", {"column_list": ["a", "b"]}) in expectations(created)
+
+
+def test_more_than_the_limit_is_not_looked_at_and_that_is_said(folder):
+    created = create("orders", write_csv(folder / "orders.csv", orders()), ["order_id"], folder, limit=50)
+    assert (created.records, created.complete) == (50, False)
+    assert "the first 50 records" in created.summary()
+    assert "all 200 records" in create("o2", folder / "orders.csv", ["order_id"], folder).summary()
+
+
+def test_malformed_records_are_counted_and_told(folder):
+    sample = folder / "s.ndjson"
+    sample.write_text('{"id":1}\n{"id":\n{"id":2}\n')
+    created = create("s", sample, ["id"], folder)
+    assert created.malformed[0][0] == 2
+    assert "Malformed  1 records, the first at line 2: not valid JSON" in created.summary()
+
+
+def test_the_module_is_formatted_as_the_rest(folder):
+    created = create("orders", write_csv(folder / "orders.csv", orders()), ["order_id"], folder)
+    text = created.module_path.read_text()
+    assert max(len(line) for line in text.splitlines() if "default_input" not in line) <= 120
+    assert "#     frame[" in text
+    compile(text, "orders.py", "exec")
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def refused(folder, sample, key, name="s", kind=DeclarationError, **options) -> str:
+    with pytest.raises(kind) as caught:
+        create(name, sample, key, folder, **options)
+    assert not (folder / "chalicelib").exists()
+    assert not (folder / "expectations").exists()
+    return str(caught.value)
+
+
+def test_a_key_must_be_there_filled_and_unique(folder):
+    sample = write_csv(
+        folder / "s.csv", [["1", "x", ""], ["1", "y", "2"], ["2", "NA", "3"], ["3", "z", "NA"]], list("abc")
+    )
+    assert "names what the sample has not: d" in refused(folder, sample, ["a", "d"])
+    assert "it has a, b, c" in refused(folder, sample, ["d"])
+    message = refused(folder, sample, ["a"])
+    assert "not unique: 1 of 4 records repeat an earlier one, such as line 3 that of line 2: a=1" in message
+    assert "has no value in 2 of 4 records, such as line 2: c=None" in refused(folder, sample, ["c"])
+    assert "names a column twice" in refused(folder, sample, ["a", "a"])
+    assert "is empty" in refused(folder, sample, [])
+    nested = write_ndjson(folder / "n.ndjson", [{"id": [1]}])
+    assert "holds an object or an array" in refused(folder, nested, ["id"])
+
+
+@pytest.mark.parametrize("name", ["Orders", "1st", "my-orders", "class", "", "base", "files", "../x"])
+def test_a_name_must_be_a_module_of_its_own(folder, name):
+    refused(folder, write_csv(folder / "s.csv", orders(3)), ["order_id"], name, force=True)
+
+
+def test_an_existing_source_is_only_overwritten_by_force(folder):
+    sample = write_csv(folder / "s.csv", orders(3))
+    created = create("s", sample, ["order_id"], folder)
+    created.module_path.write_text("mine")
+    with pytest.raises(DeclarationError, match="there is a source 's' already"):
+        create("s", sample, ["order_id"], folder)
+    assert created.module_path.read_text() == "mine"
+    create("s", sample, ["order_id"], folder, force=True)
+    assert "class S(FileSource)" in created.module_path.read_text()
+
+
+def test_a_sample_must_hold_records(folder):
+    empty, header, broken = folder / "empty", folder / "header.csv", folder / "broken.ndjson"
+    empty.write_bytes(b"")
+    header.write_text("a,b\n")
+    broken.write_text("{nonsense\n{more")
+    assert "empty (0 bytes)" in refused(folder, empty, ["a"], kind=RawError)
+    assert "no usable record" in refused(folder, header, ["a"], kind=SourceError)
+    assert "no usable record: line 1, not valid JSON" in refused(folder, broken, ["a"], kind=SourceError)
+    assert "there is no file" in refused(folder, folder / "none.csv", ["a"], kind=SourceError)
