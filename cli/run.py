@@ -12,8 +12,8 @@ import click
 from rich.console import Console
 
 from chalicelib import executions, sources
-from chalicelib.errors import ConfigurationError
-from chalicelib.warehouse import connection
+from chalicelib.errors import ConfigurationError, WarehouseUnavailable
+from chalicelib.warehouse import connection, ledger
 from cli import outcome
 from cli.progress import follow
 from cli.session import Session, connect
@@ -76,9 +76,12 @@ def _absolute(given: str | None) -> str | None:
 
 
 def _rows_so_far(session: Session, run_id: str) -> int | None:
-    with connection.transaction(session.settings.database_url) as open_connection, open_connection.cursor() as cursor:
-        cursor.execute("SELECT sum(records) FROM pipeline.chunks WHERE run_id = %s", (run_id,))
-        return cursor.fetchone()[0]
+    """Rows loaded into staging; None while Postgres does not say, which must not end the watching."""
+    try:
+        with connection.transaction(session.settings.database_url) as open_connection:
+            return ledger.rows_so_far(open_connection, run_id)
+    except WarehouseUnavailable:
+        return None
 
 
 def _tell(result: outcome.Outcome) -> None:

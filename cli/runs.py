@@ -53,9 +53,13 @@ def list_(source, status, limit, as_json) -> None:
         table.add_row(
             row["run_id"], row["status"], row["verdict"] or "", *counts, f"{row['started_at']:%Y-%m-%d %H:%M}"
         )
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:  # a pipe has no width to fit into
+        console = Console(width=_WIDE)
+    console.print(table)
 
 
+_WIDE = 240
 _NUMBERS = ("fetched", "inserted", "updated", "unchanged", "dupl.", "quar.")
 
 

@@ -5,9 +5,11 @@ The audit of write-audit-publish: rows are in staging, nobody has seen them yet.
 
 from __future__ import annotations
 
+import datetime as dt
+
 from chalicelib import contracts, sources
 from chalicelib import settings as settings_module
-from chalicelib.contracts import QualityGateRequest, QualityGateResult
+from chalicelib.contracts import QualityGateRequest, QualityGateResult, Window
 from chalicelib.errors import AccountError, ChunksFailed, NotFound
 from chalicelib.failure import read_cause
 from chalicelib.lake import Lake, keys
@@ -15,10 +17,9 @@ from chalicelib.links import Links
 from chalicelib.quality import dataset, verdict
 from chalicelib.quality import suite as suites
 from chalicelib.quality.alert import quality_alert
-from chalicelib.quality.report import Report
+from chalicelib.quality.report import Report, RowAccount
 from chalicelib.quality.rows import Example, ItemCount
 from chalicelib.quality.verdict import RejectionCount
-from chalicelib.sources.base import Source
 from chalicelib.warehouse import connection, ledger, tables
 from chalicelib.warehouse.ledger import ChunkCounts
 
@@ -39,6 +40,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         quarantined = ledger.count_quarantined(cursor, request.run_id)
         _check_account(request.run_id, chunks, staged, quarantined)
         rejections = _rejections(cursor, request.run_id)
+        run = ledger.get_run(open_connection, request.run_id)
     fetched = sum(chunk.records for chunk in chunks)
     judged = verdict.judge(
         suite,
@@ -48,19 +50,33 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         quarantined,
         rejections,
     )
-    report = _report(request, source, suite, judged, chunks, fetched, staged, quarantined)
-    report_key = keys.report(request.run_id, "html")
+    report = Report(
+        run_id=request.run_id,
+        source=source.name,
+        table=f"{tables.CURATED}.{source.table}",
+        verdict=judged.verdict,
+        started=run["started_at"].isoformat(timespec="seconds"),
+        finished=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        account=RowAccount(fetched, staged, quarantined),
+        findings=judged.findings,
+        results=judged.results,
+        tolerance=suite.quarantine,
+        window=Window(*(day and day.isoformat() for day in (run["window_start"], run["window_end"])), run["by_cursor"]),
+        execution=request.execution,
+        suite=suite.file,
+        references=_references(lake.bucket, request, chunks),
+    )
     lake.put(keys.report(request.run_id, "json"), report.to_json(), "application/json")
-    lake.put(report_key, report.to_html(), "text/html; charset=utf-8")
+    lake.put(report.key, report.to_html(), "text/html; charset=utf-8")
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
-        ledger.judge(cursor, request.run_id, judged.verdict, report_key, fetched, quarantined)
+        ledger.judge(cursor, request.run_id, judged.verdict, report.key, fetched, quarantined)
         ledger.add_quality_results(cursor, request.run_id, judged.results)
     return QualityGateResult(
         verdict=judged.verdict,
         fetched=fetched,
         staged=staged,
         quarantined=quarantined,
-        report_key=report_key,
+        report_key=report.key,
         alert=quality_alert(report, Links(settings)),
     )
 
@@ -110,3 +126,15 @@ def _rejections(cursor, run_id: str) -> list[RejectionCount]:
         )
         for row in ledger.rows(cursor, "rejections", run_id=run_id)
     ]
+
+
+def _references(bucket: str, request: QualityGateRequest, chunks: list[ChunkCounts]) -> dict[str, str]:
+    """Where to look further, and which fields the source does not declare."""
+    references = {
+        "raw objects and lines": f"SELECT * FROM pipeline.raw_objects WHERE run_id = '{request.run_id}'",
+        "quarantined rows": f"SELECT * FROM pipeline.quarantine WHERE run_id = '{request.run_id}'",
+        "manifest": f"s3://{bucket}/{request.manifest_key}",
+    }
+    if extra := sorted({name for chunk in chunks for name in chunk.results["extra"]}):
+        references["fields kept in raw only"] = ", ".join(extra)
+    return references

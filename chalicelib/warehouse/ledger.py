@@ -81,6 +81,13 @@ def chunks(cursor, run_id: str) -> list[ChunkCounts]:
     return [ChunkCounts(*row) for row in cursor.fetchall()]
 
 
+def rows_so_far(connection, run_id: str) -> int:
+    """Records of the chunks that are loaded."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement("ledger", "rows_so_far"), {"run_id": run_id})
+        return cursor.fetchone()[0]
+
+
 def count_quarantined(cursor, run_id: str) -> int:
     cursor.execute(statement("ledger", "count_quarantined"), {"run_id": run_id})
     return cursor.fetchone()[0]

@@ -26,6 +26,9 @@ ON CONFLICT (run_id, chunk) DO NOTHING;
 -- name: chunks -- what the run's chunks counted
 SELECT chunk, records, staged, quarantined, results FROM pipeline.chunks WHERE run_id = %(run_id)s ORDER BY chunk;
 
+-- name: rows_so_far
+SELECT coalesce(sum(records), 0)::bigint FROM pipeline.chunks WHERE run_id = %(run_id)s;
+
 -- name: count_quarantined
 SELECT count(*) FROM pipeline.quarantine WHERE run_id = %(run_id)s;
 
