@@ -6,8 +6,9 @@ what a chunk counts is summed and judged over the whole run (see `verdict`).
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,24 @@ def check(frame: pd.DataFrame, suite: Suite) -> RowCheck:
             for position, reason in zip(positions, _reasons(item, values), strict=True):
                 failing.setdefault(position, []).append(reason)
     return RowCheck(tuple(counts[item.id] for item in suite.row_items), failing)
+
+
+def located(
+    counts: Sequence[ItemCount], origins: Callable[[list[int]], Sequence[tuple[str, int]]]
+) -> tuple[ItemCount, ...]:
+    """`counts` with the raw object and line of every example; `origins` gives both for each position asked."""
+    positions = sorted({example.position for count in counts for example in count.examples})
+    found = dict(zip(positions, origins(positions), strict=True)) if positions else {}
+    return tuple(
+        dataclasses.replace(
+            count,
+            examples=tuple(
+                dataclasses.replace(example, raw=found[example.position][0], line=found[example.position][1])
+                for example in count.examples
+            ),
+        )
+        for count in counts
+    )
 
 
 def outcomes(frame: pd.DataFrame, suite: Suite, items: Sequence[Item]) -> Iterator[tuple[Item, engine.Outcome]]:

@@ -205,3 +205,11 @@ def test_both_shapes_of_an_exception_are_read():
     assert engine._error(flat) == "flat"
     assert engine._error(keyed) == "keyed"
     assert engine._error({"raised_exception": False, "exception_message": None}) is None
+
+
+def test_examples_can_be_told_where_they_came_from():
+    suite = suite_of(expect("column_values_to_not_be_null", column="name"))
+    counts = rows.check(pd.DataFrame({"name": ["a", None, None]}), suite).counts
+    (count,) = rows.located(counts, lambda positions: [("raw/part-0.csv", position + 2) for position in positions])
+    assert [(example.raw, example.line) for example in count.examples] == [("raw/part-0.csv", 3), ("raw/part-0.csv", 4)]
+    assert rows.located((), lambda positions: []) == ()

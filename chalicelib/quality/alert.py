@@ -1,0 +1,150 @@
+"""The two emails of a run: what the gate found, and what broke.
+
+SNS takes a subject of at most 100 ASCII characters in one line and sends plain text. An email is
+read on a phone, by someone who did not expect it: what failed, how much, the three worst reasons
+with an example each, where to look, what to type.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from chalicelib.contracts import Alert
+from chalicelib.quality import page
+from chalicelib.quality.verdict import FAIL, PASS, percent
+
+if TYPE_CHECKING:
+    from chalicelib.quality.report import Report
+    from chalicelib.quality.verdict import Finding
+
+_SUBJECT = 100  # characters
+_MESSAGE = 8_000  # bytes; SNS takes 256 KB, a person does not
+_WIDTH = 76
+_REASONS = 3
+_VALUE = 200  # characters of anything that comes from data
+_CAUSE = 1_500  # characters of an exception's text
+
+
+class Linker(Protocol):
+    """Anything that knows addresses, such as `chalicelib.links.Links`."""
+
+    def report(self, key: str) -> str: ...
+
+    def execution(self, arn: str) -> str: ...
+
+
+def quality_alert(report: Report, links: Linker) -> Alert:
+    """The email about a run that the gate has judged."""
+    words = {FAIL: "failed", PASS: "passed"}.get(report.verdict, "passed with warnings")
+    account = report.account
+    share = percent(account.quarantined_share)
+    reasons = report.reasons
+    lines = [
+        *_wrapped(f"The quality gate judged run {_short(report.run_id)} of {_short(report.source)}: it {words}."),
+        "",
+        *_wrapped(page.meaning(report)),
+        "",
+        f"Rows fetched      {account.fetched:,}",
+        f"Rows quarantined  {account.quarantined:,} ({share}; more than {percent(report.tolerance.fail)} fails a run)",
+    ]
+    if reasons:
+        lines += ["", "Worst reasons" if len(reasons) > 1 else "Reason"]
+        for number, finding in enumerate(reasons[:_REASONS], 1):
+            lines += _reason(number, finding)
+        if len(reasons) > _REASONS:
+            lines.append(f"  ... and {len(reasons) - _REASONS} more in the report")
+    steps = [command for _, command in page.next_steps(report)]
+    return Alert(
+        _subject(
+            f"[sluice] {report.source}: quality {words}, {account.quarantined} of {account.fetched} rows quarantined"
+        ),
+        _message(lines, [("Report", links.report(report.key)), *_execution(links, report.execution)], steps),
+    )
+
+
+def failure_alert(
+    *,
+    run_id: str,
+    source: str,
+    state: str,
+    error: str,
+    cause: str,
+    links: Linker,
+    execution: str = "",
+    published: bool = False,
+    next_steps: Sequence[str] = (),
+) -> Alert:
+    """The email about a run that broke in `state`; `error` is the exception's name, `cause` its text.
+
+    `published` says that the rows were in the table before it broke, so that only what follows
+    publishing (embeddings) is missing. `next_steps` are commands to type before the usual ones.
+    """
+    lines = [
+        *_wrapped(f"Run {_short(run_id)} of {_short(source)} stopped with an error in the state {_short(state)}."),
+        "",
+        *_wrapped(_outcome(published)),
+        "",
+        _short(error),
+        *textwrap.indent(_cut(cause, _CAUSE), "  ").splitlines(),
+    ]
+    steps = [*next_steps, f"sluice runs show {run_id}", f"sluice graph {run_id}"]
+    return Alert(
+        _subject(f"[sluice] {source}: run failed in {state} ({error})"),
+        _message(lines, _execution(links, execution), steps),
+    )
+
+
+def _outcome(published: bool) -> str:
+    if published:
+        return "Its rows had been published before; the table is complete, what follows publishing is not."
+    return "Nothing was published: the table is exactly as it was before the run."
+
+
+def _execution(links: Linker, arn: str) -> list[tuple[str, str]]:
+    return [("Execution", links.execution(arn))] if arn else []
+
+
+def _reason(number: int, finding: Finding) -> list[str]:
+    lines = textwrap.wrap(
+        f"{number}. {_cut(finding.text, 2 * _VALUE)}", _WIDTH, initial_indent="  ", subsequent_indent="     "
+    )
+    for example in finding.examples[:1]:
+        lines.append(f"     e.g. {_short(example.value)}")
+        if example.raw and example.line:
+            lines.append(f"     from {_short(example.raw)} line {example.line}")
+    return lines
+
+
+def _message(lines: list[str], addresses: Sequence[tuple[str, str]], steps: Sequence[str]) -> str:
+    """The whole text; where it is too long, what comes from data is cut, addresses and commands are kept."""
+    tail = [f"{name}: {_cut_bytes(address, 1000)}" for name, address in addresses]
+    tail += ["", "Next, type", *(f"  {_cut_bytes(step, 400)}" for step in steps)]
+    end = "\n" + "\n".join(tail) + "\n"
+    start = _cut_bytes("\n".join(lines), _MESSAGE - len(end.encode())) + "\n"
+    return "".join(character if character == "\n" or character.isprintable() else " " for character in start + end)
+
+
+def _subject(text: str) -> str:
+    """`text` as SNS takes it: one line of printable ASCII, cut to its length."""
+    line = " ".join(text.split()).encode("ascii", "replace").decode()
+    line = "".join(character if character.isprintable() else "?" for character in line)
+    return line if len(line) <= _SUBJECT else line[: _SUBJECT - 3] + "..."
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _short(text: object) -> str:
+    return _cut(" ".join(str(text).split()), _VALUE)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _cut_bytes(text: str, limit: int) -> str:
+    encoded = text.encode()
+    return text if len(encoded) <= limit else encoded[: limit - 3].decode(errors="ignore") + "..."
