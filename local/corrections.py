@@ -1,4 +1,4 @@
-"""What moto 5.2.5 gets wrong, or slowly: each correction a function that says what and why.
+"""What moto 5.2.5 gets wrong: each correction a function that says what and why (what it does slowly: `shortcuts`).
 
 moto carries the States Language interpreter that LocalStack wrote. Statements about AWS are from
 https://docs.aws.amazon.com/step-functions/latest/dg/. `apply` is called once, before moto serves.
@@ -6,24 +6,19 @@ https://docs.aws.amazon.com/step-functions/latest/dg/. `apply` is called once, b
 
 from __future__ import annotations
 
-import collections
 import datetime as dt
 import functools
 import json
 import logging
 import re
-import sys
 import threading
 import time
 import uuid
 
-import boto3
-from botocore.config import Config
-from moto import settings
 from moto.core.config import default_user_config
 from moto.core.exceptions import AWSError
 from moto.stepfunctions import responses
-from moto.stepfunctions.parser import api, models, utils
+from moto.stepfunctions.parser import api, models
 from moto.stepfunctions.parser.api import (
     ExecutionAbortedEventDetails,
     ExecutionStatus,
@@ -41,7 +36,6 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_parallel import br
 from moto.stepfunctions.parser.asl.eval.event import event_manager
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.parse import asl_parser
-from moto.stepfunctions.parser.asl.utils import boto_client
 from moto.stepfunctions.parser.backend import execution
 
 from statemachine import check
@@ -65,15 +59,8 @@ def apply() -> None:
         description_of_what_timed_out,
         early_questions,
         chatter,
-        repeated_parsing,
-        repeated_clients,
-        copied_histories,
-        remembered_threads,
     ):
         correct()
-
-
-# --- what it gets wrong ----------------------------------------------------------------------
 
 
 def unnamed_executions() -> None:
@@ -247,72 +234,9 @@ def _environment(found):
 def chatter() -> None:
     """The interpreter warns of fields it ignores and prints the whole program at each level of a failure.
 
-    What went wrong is in the execution's history. The printing took 6 ms per failed task.
+    What went wrong is in the execution's history.
     """
     for name in ("asl.parse.preprocessor", "asl.component.state.exec.execute_state", "asl.component.program.program"):
         logging.getLogger(f"{INTERPRETER}.{name}").setLevel(logging.CRITICAL)
     eval_component.EvalComponent._log_failure_event_exception = lambda self, failure_event_exception: None
     eval_component.EvalComponent._log_exception = lambda self, exception: None
-
-
-# --- what it does slowly -----------------------------------------------------------------------
-
-
-def repeated_parsing() -> None:
-    """Each execution parses the definition anew; the program is not changed by running it."""
-    asl_parser.AmazonStateLanguageParser.parse = staticmethod(
-        functools.lru_cache(maxsize=16)(asl_parser.AmazonStateLanguageParser.parse)
-    )
-
-
-def repeated_clients() -> None:
-    """Each task makes a boto3 client (8 ms and more), which looks for `localhost` at ::1 first."""
-
-    @functools.cache
-    def client(region: str, service: str):
-        with _making_clients:  # boto3.client is not thread-safe: it shares the default session
-            return boto3.client(
-                service,
-                region_name=region,
-                endpoint_url=f"http://127.0.0.1:{settings.moto_server_port()}",
-                aws_access_key_id="ak",
-                aws_secret_access_key="sk",
-                config=Config(
-                    parameter_validation=False,
-                    retries={"total_max_attempts": 1},
-                    connect_timeout=60,
-                    read_timeout=3600,
-                    max_pool_connections=100,
-                ),
-            )
-
-    _replace(
-        "boto_client_for",
-        boto_client.boto_client_for,
-        lambda region, service, state_credentials=None: client(region, service),
-    )
-
-
-_making_clients = threading.Lock()
-
-
-def copied_histories() -> None:
-    """GetExecutionHistory copies the history deeply, inputs and outputs included; events never change."""
-
-    def get_event_history(self):
-        with self._mutex:
-            return list(self._history_event_list)
-
-    event_manager.EventManager.get_event_history = get_event_history
-
-
-def remembered_threads() -> None:
-    """Every thread of every execution is kept in a list, with all the data it saw."""
-    _replace("TMP_THREADS", utils.TMP_THREADS, collections.deque(maxlen=0))
-
-
-def _replace(name: str, old: object, new: object) -> None:
-    """Give `name` another value in all modules of the interpreter, which import it by name."""
-    for module_name, module in list(sys.modules.items()):
-        if module_name.startswith(INTERPRETER) and getattr(module, name, None) is old:
-            setattr(module, name, new)

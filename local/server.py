@@ -110,12 +110,13 @@ class Server:
         os.environ["MOTO_PORT"] = str(aws.getsockname()[1])
         from moto.server import DomainDispatcherApplication, create_backend_app
 
-        from local import corrections, objects, sample_api
+        from local import corrections, objects, sample_api, shortcuts
         from local.gateway import Gateway
         from local.http import serve
         from local.pages import Pages
 
         corrections.apply()
+        shortcuts.apply(self._runtime)
         objects.keep_in(self._home.objects)
         pages = Pages(self._resources)
         gateway = Gateway(

@@ -43,11 +43,12 @@ def runtime():
 def endpoint(runtime):
     from moto.server import DomainDispatcherApplication, create_backend_app
 
-    from local import corrections
+    from local import corrections, shortcuts
     from local.gateway import Gateway
     from local.http import listen, serve, url
 
     corrections.apply()
+    shortcuts.apply(runtime)
     listening = listen()
     before = os.environ.get("MOTO_PORT")
     os.environ["MOTO_PORT"] = str(listening.getsockname()[1])
