@@ -384,6 +384,11 @@ def test_a_breach_of_our_rules_is_found(place, value, expected):
     assert any(expected in line for line in found), found
 
 
+def test_a_service_integration_may_retry_whatever_its_task_failed_with():
+    assert policy_problems(changed("States/Alert/Retry/0/ErrorEquals", ["States.TaskFailed"])) == []
+    assert policy_problems(changed("States/Alert/Retry/0/ErrorEquals", ["States.ALL"])) != []
+
+
 def test_an_alert_before_the_first_error_does_not_count():
     machine = sound()
     machine["States"]["Plan"]["Next"] = "Hello"

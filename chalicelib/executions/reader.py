@@ -1,0 +1,125 @@
+"""Reading an execution from the Step Functions API."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import time
+from collections.abc import Iterator
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.errors import NotFound, TerminalError, TransientError
+from chalicelib.executions import history, summary
+from chalicelib.executions.model import RUNNING, Children, Execution
+
+
+def read(client, execution_arn: str) -> Execution:
+    """The execution as it is now.
+
+    Raises NotFound when there is none of that name, TransientError when Step Functions is out of reach.
+    """
+    return Reader(client, execution_arn).read()
+
+
+class Reader:
+    """Reads one execution again and again, without fetching what can no longer change.
+
+    `client` is a boto3 client for stepfunctions. With `data=False` inputs and outputs are left out.
+    Pages of the history that were full are kept, as is the count of a Map run that has ended.
+    moto returns the whole history as one page; there every read fetches it anew.
+    """
+
+    def __init__(self, client, execution_arn: str, data: bool = True):
+        self._client = client
+        self._arn = execution_arn
+        self._data = data
+        self._definition: dict | None = None
+        self._settled: list[dict] = []  # events of full pages
+        self._token: str | None = None  # of the page after them
+        self._map_runs: dict[str, Children] = {}
+
+    def read(self) -> Execution:
+        with self._named():
+            described = self._client.describe_execution(executionArn=self._arn)
+            if self._definition is None:
+                answer = self._client.describe_state_machine_for_execution(executionArn=self._arn)
+                self._definition = json.loads(answer["definition"])
+            events = self._events()
+            # the history lags behind the status (documented as eventually consistent)
+            for _ in range(5):
+                if described["status"] == RUNNING or history.ends(events):
+                    break
+                time.sleep(0.1)
+                events = self._events()
+            definition = self._definition
+            told = history.read(events, summary.catchers(definition))
+            read_at = dt.datetime.now(dt.UTC)
+            is_running = described["status"] == RUNNING
+            until = described.get("stopDate") or read_at
+            states = summary.sum_up(definition, told.visits, is_running, until, self._children)
+        return Execution(
+            arn=described["executionArn"],
+            name=described["name"],
+            status=described["status"],
+            started=described["startDate"],
+            stopped=described.get("stopDate"),
+            read_at=read_at,
+            error=described.get("error"),
+            cause=described.get("cause"),
+            input=described.get("input"),
+            output=described.get("output"),
+            definition=definition,
+            states=states,
+            transitions=told.transitions,
+        )
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Step Functions' exceptions as ours."""
+        try:
+            yield
+        except ClientError as error:
+            code = error.response["Error"].get("Code", "")
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            if code == "ExecutionDoesNotExist":
+                raise NotFound(
+                    f"Step Functions knows no execution {self._arn}",
+                    next_step="list the runs with `sluice runs list`; AWS forgets a history 90 days after its end",
+                ) from error
+            kind = TransientError if status >= 500 or code == "ThrottlingException" else TerminalError
+            raise kind(f"Step Functions refused to tell of {self._arn}: {error}") from error
+        except BotoCoreError as error:  # connection refused, read timeout, no credentials
+            raise TransientError(f"Step Functions could not be reached for {self._arn}: {error}") from error
+
+    def _events(self) -> list[dict]:
+        latest: list[dict] = []
+        while True:
+            token = {"nextToken": self._token} if self._token else {}
+            page = self._client.get_execution_history(
+                executionArn=self._arn, maxResults=1000, includeExecutionData=self._data, **token
+            )
+            latest = page["events"]
+            if not page.get("nextToken"):
+                return sorted(self._settled + latest, key=lambda event: event["id"])
+            self._settled += latest
+            self._token = page["nextToken"]
+
+    def _children(self, map_run: str) -> Children:
+        """The counts of a Map run. moto counts only children that have begun while it runs."""
+        if map_run not in self._map_runs:
+            answer = self._client.describe_map_run(mapRunArn=map_run)
+            counts = answer["itemCounts"]
+            ended = answer["status"] != RUNNING
+            children = Children(
+                total=counts["total"] if ended or counts["pending"] else None,
+                succeeded=counts["succeeded"],
+                failed=counts["failed"] + counts["timedOut"],
+                running=counts["running"],
+                aborted=counts["aborted"],
+            )
+            if not ended:
+                return children
+            self._map_runs[map_run] = children
+        return self._map_runs[map_run]
