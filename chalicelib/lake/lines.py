@@ -1,8 +1,8 @@
 """Find where records end while a text streams by, and cut it into byte ranges there.
 
 Nothing is kept but positions, so a record may be longer than the memory. Positions are found with
-numpy, block by block: 2.2 GB/s for NDJSON and 1.0 GB/s for CSV without quotes, 0.4 with a quote
-in every field (150-byte records, 1 MB blocks, one core).
+numpy, block by block: 5 GB/s for NDJSON, 3.7 for CSV without quotes, 0.9 with every field quoted,
+0.6 with a quote in the wrong place in every record (80 to 150 bytes each, 1 MB blocks, one core).
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ class CsvCutter(LineCutter):
             legal[0] = False
         if legal.all():
             return quotes
-        # a quote within an unquoted field; such a file is walked quote by quote: 30 MB/s
+        # a quote within an unquoted field; such a block is walked quote by quote
         toggles, closed_at = [], -1 if self._just_closed else -2
         for quote, opener in zip(quotes.tolist(), before.tolist(), strict=True):
             if inside:
