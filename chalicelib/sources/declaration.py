@@ -27,7 +27,7 @@ from typing import Any
 from chalicelib.columns import Column
 from chalicelib.errors import DeclarationError
 from chalicelib.lake import formats
-from chalicelib.lake.lines import DELIMITERS
+from chalicelib.lake.csv_header import DELIMITERS
 
 AUTO = "auto"
 FORMATS = (AUTO, formats.CSV, formats.NDJSON, formats.JSON)

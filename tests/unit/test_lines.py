@@ -138,6 +138,7 @@ def test_a_header_may_have_a_bom_crlf_and_a_quoted_newline():
         (b"\xef\xbb\xbf", "first line is blank", 1, 0),
         (b"a,b\r1,2\r", "bare CR", 1, 0),
         (b"a,\xff\n1,2\n", "not UTF-8", 1, 0),
+        (b"a,b\0\n1,2\n", "NUL character", 1, 0),
     ],
 )
 def test_csv_that_cannot_be_cut_says_where(data, message, line, byte):
