@@ -143,6 +143,9 @@ class Suite:
 
 def load(source: Source, folder: Path = FOLDER) -> Suite:
     """The suite of a source; raises SuiteError naming the file and every fault in it."""
+    columns, key = tuple(source.columns), tuple(source.key)
+    if source.suite_document is not None:
+        return parse(json.dumps(source.suite_document), f"the suite of {source.table}.toml", columns, key)
     path = Path(folder) / source.suite
     try:
         text = path.read_text(encoding="utf-8")
@@ -154,7 +157,7 @@ def load(source: Source, folder: Path = FOLDER) -> Suite:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"expectations/{source.suite} cannot be read: {error}", source=source.name) from error
-    return parse(text, f"expectations/{source.suite}", tuple(source.columns), tuple(source.key))
+    return parse(text, f"expectations/{source.suite}", columns, key)
 
 
 def _example(folder: Path) -> str:
