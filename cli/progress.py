@@ -42,7 +42,8 @@ def follow(
     """
     view = _View(rows)
     if console.is_terminal and not console.quiet:
-        with Live(view, console=console, refresh_per_second=8, transient=False):
+        with Live(view, console=console, refresh_per_second=8) as live:
+            view.redraw = live.refresh
             return _poll(read, view, sleep)
     lines = _Lines(view, console)
     return _poll(read, lines, sleep)
@@ -82,6 +83,7 @@ class _View:
         self._rows_known: int | None = None
         self._spinner = Spinner("dots", style="blue")
         self.execution: Execution | None = None
+        self.redraw: Callable[[], None] = lambda: None
 
     def update(self, execution: Execution) -> None:
         self.execution = execution
@@ -92,6 +94,7 @@ class _View:
                 self._rows_known = self._rows()
             except SluiceError:  # a glance is not worth a failure; the run itself will tell
                 self._rows_known = None
+        self.redraw()
 
     def __rich__(self) -> Group:
         table = Table.grid(padding=(0, 1))

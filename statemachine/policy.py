@@ -45,7 +45,7 @@ def _task(name: str, state: dict) -> Iterator[str]:
         yield f"{name}: has no Retry; name the transient errors that may pass by themselves"
     for index, retrier in enumerate(state.get("Retry", [])):
         where = f"{name}.Retry[{index}]"
-        # a service integration reports errors by names that are documented for no service; our functions have names
+        # AWS documents only a part of a service integration's error names; our functions' we know
         everything = {"States.ALL", "States.TaskFailed"} if _is_function(state) else {"States.ALL"}
         if everything & set(retrier["ErrorEquals"]):
             yield f"{where}: retries on everything; name the transient errors instead"

@@ -30,9 +30,11 @@ def fit(text: str, room: float, size: float, bold: bool = False) -> str:
     """`text`, cut off with an ellipsis where it is wider than `room` pixels."""
     if width(text, size, bold) <= room:
         return text
-    kept = text
-    while kept and width(kept.rstrip() + "…", size, bold) > room:
-        kept = kept[:-1]
+    kept = ""
+    for char in text:
+        if width(f"{kept}{char}…", size, bold) > room:
+            break
+        kept += char
     return kept.rstrip() + "…"
 
 
