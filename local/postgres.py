@@ -28,6 +28,7 @@ import psutil
 import psycopg2
 
 from chalicelib.errors import ConfigurationError, TerminalError
+from local import processes
 
 DATABASE = "sluice"
 USER = "postgres"
@@ -228,7 +229,7 @@ class Postgres:
             for process in left:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.send_signal(number)
-            _, left = psutil.wait_procs(left, timeout=STOP_SECONDS)
+            left = processes.wait(left, STOP_SECONDS)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _let_servant_in(self) -> None:

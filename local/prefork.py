@@ -23,9 +23,12 @@ from pathlib import Path
 import psutil
 
 from chalicelib.errors import TerminalError
+from local import processes
 from local.home import REPOSITORY
 from local.invocation import Invocation
 from local.worker import MESSAGE_BYTES, header
+
+CLOSE_SECONDS = 5
 
 
 class Prefork:
@@ -110,14 +113,15 @@ class Prefork:
 
     def close(self) -> None:
         """End the server and all its workers, whatever they do."""
+        workers = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            workers = psutil.Process(self.pid).children()
         with contextlib.suppress(OSError):
             os.close(self._life)
         self._control.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:  # in the middle of a long import
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()  # it holds nothing, and may be in the middle of a long import
+        self._process.wait()
+        processes.wait(workers, CLOSE_SECONDS)
 
     def _load(self) -> None:
         try:

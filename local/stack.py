@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from chalicelib.errors import ConfigurationError, TerminalError
-from local import environment
+from local import environment, processes
 from local.home import ALREADY_RUNNING, REPOSITORY, Home
 from local.postgres import Postgres
 
@@ -155,12 +155,11 @@ class Stack:
             server.terminate()
         except psutil.NoSuchProcess:
             return
-        psutil.wait_procs([server], timeout=DOWN_SECONDS)
-        _, hanging = psutil.wait_procs(family, timeout=1)
-        for process in hanging:
+        processes.wait([server], DOWN_SECONDS)
+        for process in processes.wait(family, 1):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(hanging, timeout=5)
+        processes.wait(family, 5)
 
     def _show(self, shown: int, progress: Callable[[str], None]) -> int:
         """Pass the server's new messages on; up to where the log is shown."""

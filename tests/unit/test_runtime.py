@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from local import processes
 from local.functions import name_of, read
 from local.home import REPOSITORY
 from local.runtime import RequestTooLarge, Runtime, UnknownFunction
@@ -272,5 +273,4 @@ time.sleep(600)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    _, alive = psutil.wait_procs(children, timeout=10)
-    assert not alive
+    assert not processes.wait(children, 10)

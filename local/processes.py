@@ -1,0 +1,31 @@
+"""Waiting for processes that may be nobody's children."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import psutil
+
+POLL_SECONDS = 0.01
+
+
+def wait(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait for the processes' end; those that still run after `seconds`.
+
+    A zombie has ended: in a container, process 1 may collect orphans late (1.5 s were seen) or never,
+    and `psutil.wait_procs` would wait for that.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        processes = [process for process in processes if runs(process)]
+        if not processes or time.monotonic() > deadline:
+            return processes
+        time.sleep(POLL_SECONDS)
+
+
+def runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,114 @@
+"""S3 on the laptop: objects are files, so they cost no memory and outlive the stack."""
+
+import io
+import os
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from local.functions import REGION
+
+BUCKET = "kept"
+BIG = os.urandom(6 * 1024 * 1024)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("s3")
+
+
+@pytest.fixture(scope="module")
+def s3(folder):
+    from moto.server import DomainDispatcherApplication, create_backend_app
+
+    from local import objects
+    from local.http import listen, serve, url
+
+    objects.keep_in(folder)
+    listening = listen()
+    server = serve(listening, DomainDispatcherApplication(create_backend_app))
+    client = boto3.client(
+        "s3",
+        endpoint_url=url(listening),
+        region_name=REGION,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    client.create_bucket(Bucket=BUCKET)
+    yield client
+    server.shutdown()
+    server.server_close()
+    listening.close()
+
+
+def body(s3, key, **wanted):
+    return s3.get_object(Bucket=BUCKET, Key=key, **wanted)["Body"].read()
+
+
+def test_what_is_put_can_be_read_whole_and_in_part(s3):
+    s3.put_object(Bucket=BUCKET, Key="big", Body=BIG, ContentType="text/plain", Metadata={"rows": "7"})
+    assert body(s3, "big") == BIG
+    assert body(s3, "big", Range="bytes=100-199") == BIG[100:200]
+    assert body(s3, "big", Range=f"bytes={len(BIG) - 5}-") == BIG[-5:]
+    assert body(s3, "big", Range=f"bytes=10-{2 * len(BIG)}") == BIG[10:]
+    with pytest.raises(ClientError, match="InvalidRange"):
+        body(s3, "big", Range=f"bytes={len(BIG)}-")
+    head = s3.head_object(Bucket=BUCKET, Key="big")
+    assert (head["ContentLength"], head["ContentType"], head["Metadata"]) == (len(BIG), "text/plain", {"rows": "7"})
+
+
+def test_an_empty_object_is_an_object(s3):
+    s3.put_object(Bucket=BUCKET, Key="empty", Body=b"")
+    assert body(s3, "empty") == b""
+
+
+def test_parts_become_one_object(s3):
+    s3.upload_fileobj(io.BytesIO(BIG * 3), BUCKET, "parts")
+    assert body(s3, "parts") == BIG * 3
+    assert s3.head_object(Bucket=BUCKET, Key="parts")["ETag"].endswith('-3"')
+
+
+def test_parts_that_do_not_match_are_refused(s3):
+    upload = s3.create_multipart_upload(Bucket=BUCKET, Key="broken")["UploadId"]
+    s3.upload_part(Bucket=BUCKET, Key="broken", UploadId=upload, PartNumber=1, Body=b"x")
+    parts = {"Parts": [{"PartNumber": 1, "ETag": '"another"'}]}
+    with pytest.raises(ClientError, match="InvalidPart"):
+        s3.complete_multipart_upload(Bucket=BUCKET, Key="broken", UploadId=upload, MultipartUpload=parts)
+    s3.abort_multipart_upload(Bucket=BUCKET, Key="broken", UploadId=upload)
+
+
+def test_overwritten_and_deleted_objects_take_no_room(s3, folder):
+    before = {path.name for path in folder.iterdir()}
+    for _ in range(5):
+        s3.put_object(Bucket=BUCKET, Key="again", Body=BIG)
+    assert len({path.name for path in folder.iterdir()} - before) == 1
+    s3.upload_fileobj(io.BytesIO(BIG * 3), BUCKET, "again")
+    assert len({path.name for path in folder.iterdir()} - before) == 1
+    s3.delete_object(Bucket=BUCKET, Key="again")
+    assert {path.name for path in folder.iterdir()} == before
+
+
+def test_objects_are_found_again_after_a_restart(s3, folder):
+    from local import objects
+
+    s3.put_object(Bucket=BUCKET, Key="runs/1/report.html", Body=b"<p>", ContentType="text/html")
+    s3.put_object(Bucket=BUCKET, Key="lost", Body=b"x")
+    before = {key: s3.head_object(Bucket=BUCKET, Key=key) for key in ("runs/1/report.html", "big", "parts")}
+    objects.save(BUCKET, folder)
+    bucket = objects._bucket(BUCKET)
+    bucket.keys["lost"]._value_buffer.close()
+    (folder / "stray").write_bytes(b"of a run that was killed")
+    past = [key for name in bucket.keys for key in bucket.keys.getlist(name)]  # their end would delete the files
+    dict.clear(bucket.keys)  # what a new process starts with
+
+    assert objects.restore(BUCKET, folder) == len(past) - 1
+    assert body(s3, "runs/1/report.html") == b"<p>"
+    assert body(s3, "big", Range="bytes=5-9") == BIG[5:10]
+    for key, head in before.items():
+        again = s3.head_object(Bucket=BUCKET, Key=key)
+        for field in ("ETag", "ContentLength", "ContentType", "LastModified", "Metadata"):
+            assert again[field] == head[field]
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        body(s3, "lost")
+    assert not (folder / "stray").exists()

@@ -1,0 +1,119 @@
+"""The stack as a whole: up, twice, down, killed, and up again; nothing is left running, nothing is lost."""
+
+import contextlib
+import os
+import signal
+import time
+
+import boto3
+import psutil
+import psycopg2
+import pytest
+
+from chalicelib import settings
+from chalicelib.errors import ConfigurationError, TerminalError
+from local import processes
+from local.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    stack = Stack(tmp_path_factory.mktemp("stack") / "home")
+    stack.up()
+    yield stack
+    stack.down()
+
+
+def client(stack, service):
+    env = stack.env()
+    return boto3.client(
+        service,
+        endpoint_url=env["AWS_ENDPOINT_URL"],
+        region_name=env["AWS_REGION"],
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+def query(stack, sql):
+    with contextlib.closing(psycopg2.connect(stack.env()["DATABASE_URL"])) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall() if cursor.description else None
+
+
+def processes_of(stack):
+    server = psutil.Process(stack.info().pid)
+    return [server, *server.children(recursive=True)]
+
+
+def test_a_second_start_finds_the_first(stack):
+    known = stack.info()
+    assert Stack(stack._home.path).up() == known
+
+
+def test_the_environment_is_made_of_settings(stack):
+    loaded = settings.load({name: value for name, value in stack.env().items() if name.startswith("SLUICE_")})
+    loaded.require("bucket", "database_url", "topic_arn", "dead_letter_url", "state_machine_arn")
+    assert loaded.is_local
+
+
+def test_what_the_environment_names_exists(stack):
+    env = stack.env()
+    client(stack, "s3").head_bucket(Bucket=env["SLUICE_BUCKET"])
+    client(stack, "stepfunctions").describe_state_machine(stateMachineArn=env["SLUICE_STATE_MACHINE_ARN"])
+    client(stack, "sqs").get_queue_attributes(QueueUrl=env["SLUICE_DEAD_LETTER_URL"])
+    assert query(stack, "SELECT count(*) FROM pipeline.runs") == [(0,)]
+
+
+def test_emails_can_be_read(stack):
+    client(stack, "sns").publish(TopicArn=stack.env()["SLUICE_TOPIC_ARN"], Subject="Look here", Message="at this")
+    (email,) = stack.sent_emails()
+    assert (email["subject"], email["message"]) == ("Look here", "at this")
+    assert email["to"]
+
+
+def test_a_function_that_does_not_exist_is_refused_as_on_aws(stack):
+    functions = client(stack, "lambda")
+    with pytest.raises(functions.exceptions.ResourceNotFoundException):
+        functions.invoke(FunctionName="nothing-of-the-kind", Payload=b"{}")
+
+
+def test_down_and_up_keep_tables_objects_and_addresses_and_leave_nothing_running(stack):
+    before, family = stack.info(), processes_of(stack)
+    query(stack, "CREATE TABLE kept AS SELECT 1 AS n")
+    client(stack, "s3").put_object(Bucket="sluice-local", Key="runs/1/report.html", Body=b"<p>kept")
+    assert stack.down() is True
+    assert not processes.wait(family, 0)
+    assert stack.info() is None
+    assert stack.down() is False
+    with pytest.raises(ConfigurationError, match="sluice up"):
+        stack.env()
+    after = stack.up()
+    assert (after.endpoint, after.database_url) == (before.endpoint, before.database_url)
+    assert query(stack, "SELECT n FROM kept") == [(1,)]
+    found = client(stack, "s3").get_object(Bucket="sluice-local", Key="runs/1/report.html")
+    assert found["Body"].read() == b"<p>kept"
+
+
+def test_a_killed_server_takes_everything_with_it_and_starts_again(stack):
+    family = processes_of(stack)
+    query(stack, "CREATE TABLE committed AS SELECT 2 AS n")
+    os.kill(stack.info().pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while stack.info() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert stack.info() is None
+    stack.up()
+    assert not processes.wait(family, 10)
+    assert query(stack, "SELECT n FROM committed") == [(2,)]
+
+
+def test_a_stack_that_cannot_start_says_why(tmp_path):
+    (tmp_path / "postgres" / "data").mkdir(parents=True)
+    (tmp_path / "postgres" / "data" / "PG_VERSION").write_text("9.6\n")
+    stack = Stack(tmp_path)
+    with pytest.raises(TerminalError, match=r"made by PostgreSQL 9\.6"):
+        stack.up()
+    assert stack.info() is None
