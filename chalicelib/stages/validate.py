@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable
 
 from chalicelib import contracts, sources
 from chalicelib import settings as settings_module
@@ -11,7 +11,6 @@ from chalicelib.lake import Lake, keys, records
 from chalicelib.lake.position import part_and_line
 from chalicelib.quality import rows as row_quality
 from chalicelib.quality import suite as suites
-from chalicelib.quality.rows import Example, ItemCount
 from chalicelib.rejection import Rejected, dump
 from chalicelib.warehouse import copy_text
 
@@ -40,8 +39,8 @@ def validate(request: ValidateRequest) -> ValidateResult:
         rejected_keys.append(lake.put(key, dump(rejected), "application/x-ndjson"))
         key = keys.chunk(request.run_id, transformed.chunk, "clean.copy")
         rows_key = lake.put(key, copy_text.without(rows, positions), "text/tab-separated-values")
-    counts = [contracts.write(count) for count in _located(check.counts, rows, request.chunk)]
-    results = {"expectations": counts, "extra": list(transformed.extra)}
+    located = row_quality.located(check.counts, _origins(rows, request.chunk))
+    results = {"expectations": [contracts.write(count) for count in located], "extra": list(transformed.extra)}
     return ValidateResult(
         chunk=transformed.chunk,
         records=transformed.records,
@@ -53,16 +52,12 @@ def validate(request: ValidateRequest) -> ValidateResult:
     )
 
 
-def _located(counts: tuple[ItemCount, ...], rows: bytes, chunk: Chunk) -> list[ItemCount]:
-    """The counts, their examples with the raw object and line they came from."""
+def _origins(rows: bytes, chunk: Chunk) -> Callable[[list[int]], list[tuple[str, int]]]:
+    """Positions of rows as (raw object, line)."""
     raw_keys = {piece.part: piece.raw_key for piece in chunk.slices}
-    positions = sorted({e.position for count in counts for e in count.examples if e.position is not None})
-    seqs = dict(zip(positions, copy_text.seqs_at(rows, positions), strict=True)) if positions else {}
 
-    def located(example: Example) -> Example:
-        if example.position is None:
-            return example
-        part, line = part_and_line(seqs[example.position])
-        return dataclasses.replace(example, raw=raw_keys[part], line=line)
+    def found(positions: list[int]) -> list[tuple[str, int]]:
+        places = map(part_and_line, copy_text.seqs_at(rows, positions))
+        return [(raw_keys[part], line) for part, line in places]
 
-    return [dataclasses.replace(count, examples=tuple(map(located, count.examples))) for count in counts]
+    return found
