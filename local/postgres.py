@@ -44,12 +44,13 @@ SERVANT = "nobody"
 # sockaddr_un holds 108 bytes on Linux, 104 on macOS, the closing NUL included
 SOCKET_PATH_BYTES = 103
 
-# Killing Postgres at any moment must not corrupt it: fsync and full_page_writes stay on. What
-# synchronous_commit=off may lose is the last fraction of a second, and only when the machine dies.
+# Killing Postgres at any moment must neither corrupt it nor undo what was committed: fsync and
+# full_page_writes stay on, and so does synchronous_commit. Off, the last commits are in the memory of
+# the server alone, for up to 0.6 s; on, a commit takes 0.35 ms instead of 0.07, a run makes about 30.
 SETTINGS = {
     "listen_addresses": "",
     "wal_level": "logical",  # for change streams
-    "synchronous_commit": "off",
+    "synchronous_commit": "on",
     "shared_buffers": "256MB",
     "work_mem": "64MB",
     "maintenance_work_mem": "512MB",  # an HNSW index over 300,000 x 384 builds in memory
@@ -103,6 +104,11 @@ class Postgres:
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server's process runs; it may not answer yet."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self, wait: bool = True) -> None:
         """Start the server, making it first where there is none; `wait` until it answers."""

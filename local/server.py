@@ -29,6 +29,8 @@ LOG = logging.getLogger("local.server")
 
 OPEN_FILES = 16384  # a connection per request under way, and the files being read
 LAMBDA_LOG_BYTES = 20 * 2**20
+WATCH_SECONDS = 0.2
+RESTART_SECONDS = 2  # between two starts of a Postgres that cannot start
 
 
 def main(home: Home) -> int:
@@ -44,9 +46,10 @@ def main(home: Home) -> int:
     server = Server(home)
     try:
         server.start()
-        stopping.wait()
+        while not stopping.wait(WATCH_SECONDS):
+            server.mend()
     except Exception:
-        LOG.exception("the stack did not start")
+        LOG.exception("the stack did not start, or cannot go on")
         return 1
     finally:
         server.stop()
@@ -62,6 +65,9 @@ class Server:
         self._runtime: Runtime | None = None
         self._http: list = []
         self._resources: Resources | None = None
+        self._mended = 0.0
+        self._sources_url = ""
+        self._clients: dict[str, str] = {}
         self._restored = False
 
     def start(self) -> None:
@@ -75,7 +81,8 @@ class Server:
 
         aws, sources = listen(previous.get("endpoint")), listen(previous.get("sources_url"))
         resources = self._resources = Resources(url(aws))
-        clients = environment.clients(resources, self._postgres.database_url, url(sources))
+        self._sources_url = url(sources)
+        clients = self._clients = environment.clients(resources, self._postgres.database_url, self._sources_url)
         if home.lambda_log.exists() and home.lambda_log.stat().st_size > LAMBDA_LOG_BYTES:
             home.lambda_log.replace(home.lambda_log.with_suffix(".log.1"))
         count = os.cpu_count() or 1
@@ -90,8 +97,23 @@ class Server:
         self._postgres.wait()
         _migrate(self._postgres.database_url)
         LOG.info("Postgres is up at %s (%.1f s)", self._postgres.database_url, time.monotonic() - started)
-        self._describe(url(sources), clients)
+        self._describe()
         LOG.info("the stack is up (%.1f s)", time.monotonic() - started)
+
+    def mend(self) -> None:
+        """Start Postgres again where it died, as RDS would; its clients' retries bridge the gap.
+
+        Workers that die are the runtime's to replace.
+        """
+        # who deletes a running stack's home folder wants no new one
+        if self._postgres.alive or not self._home.postgres.exists():
+            return
+        if time.monotonic() - self._mended < RESTART_SECONDS:
+            return
+        self._mended = time.monotonic()
+        LOG.warning("Postgres died and is started again; runs that were loading rows fail or go on by themselves")
+        self._postgres.start(wait=False)
+        self._describe()
 
     def stop(self) -> None:
         """End everything; the objects in S3 and the tables stay in the home folder."""
@@ -135,17 +157,17 @@ class Server:
         if count:
             LOG.info("S3 has its %d objects again", count)
 
-    def _describe(self, sources_url: str, clients: dict[str, str]) -> None:
+    def _describe(self) -> None:
         """Write what `local.stack.StackInfo` reads; at once, so that nobody reads half of it."""
         home = self._home
         description = {
             "endpoint": self._resources.endpoint,
             "database_url": self._postgres.database_url,
-            "sources_url": sources_url,
+            "sources_url": self._sources_url,
             "pid": os.getpid(),
             "postgres_pid": self._postgres.pid,
             "logs": str(home.logs),
-            "environment": clients,
+            "environment": self._clients,
         }
         unfinished = home.description.with_suffix(".new")
         unfinished.write_text(json.dumps(description, indent=2))

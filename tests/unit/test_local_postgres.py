@@ -60,8 +60,8 @@ def test_psql_psycopg2_and_sqlalchemy_take_the_url(postgres):
 
 def test_vectors_and_change_streams_are_available_and_no_data_are_at_risk(postgres):
     query(postgres, "CREATE EXTENSION IF NOT EXISTS vector")
-    names = ("wal_level", "fsync", "full_page_writes", "listen_addresses")
-    assert [query(postgres, f"SHOW {name}")[0][0] for name in names] == ["logical", "on", "on", ""]
+    names = ("wal_level", "fsync", "full_page_writes", "synchronous_commit", "listen_addresses")
+    assert [query(postgres, f"SHOW {name}")[0][0] for name in names] == ["logical", "on", "on", "on", ""]
 
 
 def test_data_outlive_a_restart(postgres):
@@ -73,7 +73,6 @@ def test_data_outlive_a_restart(postgres):
 
 def test_a_killed_server_starts_again_with_what_was_committed(postgres):
     query(postgres, "CREATE TABLE committed AS SELECT generate_series(1, 1000) AS n")
-    query(postgres, "CHECKPOINT")
     os.kill(postgres.pid, signal.SIGKILL)
     postgres.start()
     assert query(postgres, "SELECT count(*) FROM committed") == [(1000,)]
