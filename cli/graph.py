@@ -9,8 +9,8 @@ import click
 from chalicelib import executions
 from chalicelib.errors import NotFound
 from chalicelib.graph import svg
+from cli.outcome import save_graph
 from cli.session import connect
-from statemachine import render
 
 
 @click.command()
@@ -19,18 +19,19 @@ from statemachine import render
 def graph(run_id, out) -> None:
     """Draw the execution of RUN as an SVG, in the manner of the Step Functions console."""
     session = connect()
-    client = session.client("stepfunctions")
     arn = session.settings.state_machine_arn.replace(":stateMachine:", ":execution:") + f":{run_id}"
     try:
-        execution = executions.read(client, arn)
-    except client.exceptions.ExecutionDoesNotExist:
+        drawn = save_graph(session, run_id, executions.read(session.client("stepfunctions"), arn))
+    except NotFound:
         # the emulated Step Functions forgets when the stack goes down; `sluice run` kept a copy
         saved = session.folder / "runs" / run_id / "execution.json"
+        drawn = saved.with_name("graph.svg")
         if not saved.exists():
             raise NotFound(
-                f"no run is called {run_id!r}", next_step="`sluice runs list` shows those there are"
+                f"no execution is called {run_id!r}", next_step="`sluice runs list` shows those there are"
             ) from None
         execution = executions.from_json(saved.read_text())
-    path = out or session.run_folder(run_id) / "graph.svg"
-    path.write_text(svg(render.definition(), execution))
-    click.echo(str(path))
+        drawn.write_text(svg(execution.definition, execution))
+    if out:
+        out.write_bytes(drawn.read_bytes())
+    click.echo(str(out or drawn))

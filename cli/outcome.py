@@ -12,7 +12,6 @@ from chalicelib.graph import svg
 from chalicelib.lake import Lake, keys
 from chalicelib.warehouse import connection, ledger
 from cli.session import Session
-from statemachine import render
 
 # the exit status of `sluice run`
 EXIT = {"succeeded": 0, "rejected": 3}
@@ -76,11 +75,19 @@ def read(session: Session, run_id: str, execution: Execution) -> Outcome:
 
 def save_graph(session: Session, run_id: str, execution: Execution) -> Path:
     """Draw the execution into the run's folder; its history is kept beside it, since it outlives the stack."""
+    execution = _with_failed_chunks(session, run_id, execution)
     folder = session.run_folder(run_id)
     (folder / "execution.json").write_text(executions.to_json(execution))
     path = folder / "graph.svg"
-    path.write_text(svg(render.definition(), execution))
+    path.write_text(svg(execution.definition, execution))
     return path
+
+
+def _with_failed_chunks(session: Session, run_id: str, execution: Execution) -> Execution:
+    """A chunk that recorded its own failure has succeeded for Step Functions; the picture tells it as it was."""
+    prefix = keys.chunks(run_id)
+    failed = sum(key.endswith("/failure.json") for key in Lake(session.settings.bucket).keys(prefix))
+    return executions.with_failed_children(execution, "Process", failed) if failed else execution
 
 
 def _save_report(session: Session, run_id: str, report_key: str | None) -> str | None:

@@ -30,6 +30,11 @@ def chunk(run_id: str, number: int, name: str) -> str:
     return f"runs/{run_id}/chunks/{number:05d}/{name}"
 
 
+def chunks(run_id: str) -> str:
+    """The prefix of everything that the run's chunks wrote."""
+    return f"runs/{run_id}/chunks/"
+
+
 def report(run_id: str, suffix: str) -> str:
     """`suffix` is html or json."""
     return f"runs/{run_id}/report.{suffix}"
