@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,6 +103,27 @@ class Pipeline:
         events = [event for page in pages for event in page["events"]]
         return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
 
+    def quarantine(self, run: Run) -> list[tuple[int, str, list[str]]]:
+        """(line, raw record, every reason) of the rows that were set aside, in raw order."""
+        return self.query(
+            "SELECT line, record, (SELECT array_agg(reason ->> 'message') FROM jsonb_array_elements(reasons) AS reason)"
+            " FROM pipeline.quarantine WHERE run_id = %s ORDER BY part, line",
+            run.run_id,
+        )
+
+    def rows(self, table: str) -> list[tuple]:
+        """A curated table with what Postgres knows of each row: a row that was written anew is not equal."""
+        return self.query(f"SELECT ctid::text, xmin::text, t.* FROM curated.{table} AS t ORDER BY ctid")
+
+    def staging_tables(self) -> list[str]:
+        return [name for (name,) in self.query("SELECT tablename FROM pg_tables WHERE schemaname = 'staging'")]
+
+    def get(self, url: str) -> tuple[str, str]:
+        """(content type, text) of what a link in an email answers."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=30) as answer:
+            return answer.headers["Content-Type"], answer.read().decode()
+
     def emails(self, run_id: str) -> list:
         """The emails about a run, each with `subject` and `message`."""
         return [mail for mail in self.stack.sent_emails() if run_id in mail["message"] + mail["subject"]]
@@ -132,30 +156,60 @@ class Pipeline:
         return ran
 
 
-@pytest.fixture(scope="session")
-def pipeline(tmp_path_factory):
-    home = tmp_path_factory.mktemp("stack")
+@contextlib.contextmanager
+def running(home: Path, **settings: int) -> Iterator[Pipeline]:
+    """A stack of its own, whose workers have these settings, such as `fetch_seconds=1`."""
     stack = Stack(home)
-    stack.up()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(f"SLUICE_{name.upper()}", str(value))
+        stack.up()
     try:
         yield Pipeline(home, stack)
     finally:
         stack.down()
 
 
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("stack")) as pipeline:
+        yield pipeline
+
+
+@pytest.fixture
+def table():
+    """The name of a curated table that no other test uses."""
+    return f"orders_{uuid.uuid4().hex[:8]}"
+
+
 @pytest.fixture
 def declare(tmp_path):
-    """declare(table, content, columns, …) writes a data file and its declaration; gives the declaration's path."""
+    """declare(table, content, columns, …) writes a data file and its declaration; gives the declaration's path.
+
+    `content` is None where the file, or what `location` names, is there already. `settings` are the
+    declaration's other keys, such as `location`, `format` and `nulls`.
+    """
 
     def declared(
-        table: str, content: bytes | str, columns: dict[str, str], key=("id",), suite=None, name="data.ndjson"
+        table: str,
+        content: bytes | str | None,
+        columns: dict[str, str],
+        key=("id",),
+        suite=None,
+        name="data.ndjson",
+        rename=None,
+        **settings,
     ):
-        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        lines = [f'location = "{name}"', f'table = "{table}"', f"key = {json.dumps(list(key))}"]
+        if content is not None:
+            (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        settings = {"location": name, "table": table, "key": list(key), **settings}
         if suite is not None:
-            (tmp_path / f"{table}.suite.json").write_text(json.dumps({"name": table, **suite}))
-            lines.append(f'suite = "{table}.suite.json"')
-        lines += ["[columns]", *(f'{column} = "{kind}"' for column, kind in columns.items())]
+            settings["suite"] = f"{table}.suite.json"
+            (tmp_path / settings["suite"]).write_text(json.dumps({"name": table, **suite}))
+        # a JSON string or array is one in TOML too
+        lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+        for section, pairs in (("columns", columns), ("rename", rename or {})):
+            lines += [f"[{section}]", *(f"{json.dumps(left)} = {json.dumps(right)}" for left, right in pairs.items())]
         path = tmp_path / f"{table}.toml"
         path.write_text("\n".join(lines) + "\n")
         return str(path)
