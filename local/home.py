@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from chalicelib.errors import ConfigurationError
+
 ALREADY_RUNNING = 3  # exit status of a server that finds another one at its home folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -54,5 +56,11 @@ class Home:
         return self.path / "s3"
 
     def create(self) -> None:
-        self.logs.mkdir(parents=True, exist_ok=True)
-        self.objects.mkdir(exist_ok=True)
+        """Make the folders; raises ConfigurationError where another account made them."""
+        for folder in (self.path, self.logs, self.objects):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise ConfigurationError(
+                    f"{folder} belongs to another account",
+                    next_step="delete it as that account, or set SLUICE_HOME to a folder of yours",
+                )

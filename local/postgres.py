@@ -137,7 +137,7 @@ class Postgres:
                 stdout=log,
                 stderr=log,
                 preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
-                **_identity(),
+                **self._identity(),
             )
         if wait:
             self.wait()
@@ -194,7 +194,7 @@ class Postgres:
         if folder == self.folder:
             return
         folder.mkdir(mode=0o700, exist_ok=True)
-        uid = _identity().get("user", os.geteuid())
+        uid = self._identity().get("user", os.geteuid())
         if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), uid):
             raise ConfigurationError(
                 f"{folder} belongs to somebody else", next_step="remove it, or use a shorter SLUICE_HOME"
@@ -209,7 +209,7 @@ class Postgres:
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
-                **_identity(),
+                **self._identity(),
             )
         if done.returncode:
             raise TerminalError(f"initdb failed: {self._last_words()}", data=self.data, next_step=f"see {self.log}")
@@ -239,8 +239,8 @@ class Postgres:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _let_servant_in(self) -> None:
-        """As root: make the data SERVANT's, and let it pass (not read) the folders above data and binaries."""
-        uid = _identity()["user"]
+        """As root: Postgres' account gets the folder, and may pass (not read) those above it and above the binaries."""
+        uid = self._identity()["user"]
         os.chown(self.folder, uid, -1)
         self.folder.chmod(0o700)
         for path in (self.folder, BINARIES):
@@ -249,18 +249,24 @@ class Postgres:
                 if not mode & stat.S_IXOTH:
                     parent.chmod(mode | stat.S_IXOTH)
 
+    def _identity(self) -> dict[str, int]:
+        """The account Postgres runs under, as arguments of subprocess: ours, unless we are root.
+
+        For root it is the one whose data they are already, else SERVANT.
+        """
+        if os.geteuid() != 0:
+            return {}
+        owner = self.data.stat() if self.data.exists() else None
+        if owner is not None and owner.st_uid != 0:
+            uid, gid = owner.st_uid, owner.st_gid
+        else:
+            uid, gid = pwd.getpwnam(SERVANT)[2:4]
+        return {"user": uid, "group": gid, "extra_groups": []}
+
     def _last_words(self) -> str:
         if not self.log.exists():
             return "it said nothing"
         return " | ".join(self.log.read_text(errors="replace").splitlines()[-5:])
-
-
-def _identity() -> dict[str, int]:
-    """The account Postgres runs under, as arguments of subprocess: ours, unless we are root."""
-    if os.geteuid() != 0:
-        return {}
-    entry = pwd.getpwnam(SERVANT)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
 def _shared_memory() -> str:
