@@ -17,7 +17,8 @@ from cli.session import Session, connect
 from local.home import home
 from local.stack import Stack
 
-QUESTION = "how do I fix a flat tyre on my bike?"
+# shares no word with the posts that answer it
+QUESTION = "stopping insects that eat my plants"
 
 # every day there is, so that a second demo shows a reload: all rows unchanged
 RUNS = (
@@ -86,7 +87,7 @@ def _next_steps() -> None:
 What next:
   . .venv/bin/activate
   sluice up                                             start the stack and leave it running
-  sluice new source orders --sample orders.csv --key id   a source of your own, from a sample of it
+  sluice new source orders --sample YOUR.csv --key id   a source of your own, from a sample of it
   sluice run orders                                     load it
   sluice runs list                                      what ran, and what became of every row
   eval "$(sluice env)"; psql "$DATABASE_URL"            look at the data
