@@ -8,6 +8,7 @@ machine shows at the first run, by name.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import types
 import typing
 from dataclasses import dataclass
@@ -98,6 +99,15 @@ class RunInput:
                 raise ContractError(f"input has {', '.join(wrong)}", next_step="a window is given as `from` and `to`")
             given = {names.get(key, key): value for key, value in given.items()}
         return read(cls, given, "input")
+
+    def command(self) -> str:
+        """What to type to run it again."""
+        words = ["sluice", "run", self.source]
+        for option, value in (("--from", self.start), ("--to", self.end), ("--input", self.input)):
+            words += [option, value] if value else []
+        if self.embed is not None:
+            words.append("--embed" if self.embed else "--no-embed")
+        return shlex.join(words)
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ def next_steps(report: Report) -> list[tuple[str, str]]:
     if report.verdict == FAIL:
         suite = report.suite or "the suite"
         words = f"Once the source is corrected, or {suite} where it asks too much, run it again:"
-        steps.append((words, f"sluice run {report.source}"))
+        steps.append((words, report.command or f"sluice run {report.source}"))
     return steps
 
 

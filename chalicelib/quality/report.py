@@ -35,6 +35,7 @@ class Report:
     `started` and `finished` are ISO times. `findings` come worst first, `results` in the suite's
     order, both from a `Verdict`. `references` name where to look further, such as
     {"raw": "s3://…", "manifest": "s3://…"}; values that are not addresses are shown as they are.
+    `command` is what to type to run it again.
     """
 
     run_id: str
@@ -51,6 +52,7 @@ class Report:
     execution: str = ""
     suite: str = ""
     references: dict[str, str] = field(default_factory=dict)
+    command: str = ""
 
     @property
     def key(self) -> str:

@@ -9,7 +9,7 @@ import datetime as dt
 
 from chalicelib import contracts, sources
 from chalicelib import settings as settings_module
-from chalicelib.contracts import QualityGateRequest, QualityGateResult, Window
+from chalicelib.contracts import QualityGateRequest, QualityGateResult, RunInput, Window
 from chalicelib.errors import AccountError, ChunksFailed, NotFound
 from chalicelib.failure import read_cause
 from chalicelib.lake import Lake, keys
@@ -65,6 +65,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         execution=request.execution,
         suite=suite.file,
         references=_references(lake.bucket, request, chunks),
+        command=RunInput.from_json(run["input"]).command(),
     )
     lake.put(keys.report(request.run_id, "json"), report.to_json(), "application/json")
     lake.put(report.key, report.to_html(), "text/html; charset=utf-8")

@@ -50,6 +50,21 @@ def test_the_input_of_a_run_has_from_and_to():
 
 
 @pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ({"source": "posts"}, "sluice run posts"),
+        (
+            {"source": "weather", "from": "2024-01-01", "to": "2024-01-02", "embed": False},
+            "sluice run weather --from 2024-01-01 --to 2024-01-02 --no-embed",
+        ),
+        ({"source": "files", "input": "my orders.toml"}, "sluice run files --input 'my orders.toml'"),
+    ],
+)
+def test_an_input_tells_the_command_that_runs_it_again(given, command):
+    assert RunInput.from_json(given).command() == command
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         ({}, "input.source is missing"),
