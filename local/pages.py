@@ -33,9 +33,10 @@ class Pages:
 
         arn = self._resources.state_machine_arn.replace(":stateMachine:", ":execution:") + f":{run_id}"
         try:
-            return graph.svg(executions.read(client("stepfunctions", self._resources.endpoint), arn))
+            execution = executions.read(client("stepfunctions", self._resources.endpoint), arn)
         except NotFound:
             return None
+        return graph.svg(execution.definition, execution)
 
     def emails(self) -> list[dict]:
         """What was published to the alerts' topic, oldest first: message_id, to, subject, message."""
