@@ -10,6 +10,7 @@ everything else                                         moto
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import threading
@@ -46,7 +47,7 @@ class Gateway:
         elif "HTTP_AUTHORIZATION" not in environ and (found := _PAGE.fullmatch(path)):
             response = self._page(found["page"], unquote(found["run"]))
         else:
-            return self._aws(environ, start_response)
+            return self._aws(_with_body(environ), start_response)
         return response(environ, start_response)
 
     def _invoke(self, request: Request, function: str) -> Response:
@@ -93,6 +94,14 @@ class Gateway:
             return Response(f"There is no {page} of run {run_id}.\n", 404, content_type="text/plain; charset=utf-8")
         kind = "image/svg+xml" if page.endswith(".svg") else "text/html; charset=utf-8"
         return Response(content, content_type=kind)
+
+
+def _with_body(environ: dict) -> dict:
+    """Read the body in one piece: moto keeps it in memory anyway, and werkzeug takes it by 64 KB, with two copies."""
+    if length := int(environ.get("CONTENT_LENGTH") or 0):
+        environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
+        environ["wsgi.input_terminated"] = True
+    return environ
 
 
 def _json(document, status: int = 200) -> Response:
