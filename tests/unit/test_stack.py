@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import time
+import urllib.error
+import urllib.request
 
 import boto3
 import psutil
@@ -72,6 +74,17 @@ def test_emails_can_be_read(stack):
     (email,) = stack.sent_emails()
     assert (email["subject"], email["message"]) == ("Look here", "at this")
     assert email["to"]
+
+
+def test_the_links_of_an_alert_lead_to_pages(stack):
+    client(stack, "s3").put_object(Bucket="sluice-local", Key="runs/7/report.html", Body=b"<p>the report")
+    links = stack.env()["SLUICE_LINKS_URL"]
+    with urllib.request.urlopen(f"{links}/runs/7/report.html") as page:
+        assert page.headers["Content-Type"].startswith("text/html")
+        assert page.read() == b"<p>the report"
+    for missing in ("runs/8/report.html", "runs/8/graph.svg"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{links}/{missing}")
 
 
 def test_a_function_that_does_not_exist_is_refused_as_on_aws(stack):
