@@ -44,7 +44,7 @@ def ensure_curated(cursor, source: Source) -> None:
     ]
     definitions += [sql.SQL("{} {} NOT NULL").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in LINEAGE]
     definitions.append(sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(map(sql.Identifier, source.key))))
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{CURATED}.{source.table}",))
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"create {CURATED}.{source.table}",))
     cursor.execute(
         sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(curated(source), sql.SQL(", ").join(definitions))
     )
