@@ -7,17 +7,13 @@ machine shows at the first run, by name.
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
-import types
-import typing
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
+from chalicelib.contract_reading import read, write
 from chalicelib.errors import ContractError
 
-T = TypeVar("T")
-
+__all__ = ["read", "write"]
 
 # --- shared pieces ---------------------------------------------------------------------------
 
@@ -349,48 +345,3 @@ class RecordFailureRequest:
 @dataclass(frozen=True)
 class RecordFailureResult:
     alert: Alert
-
-
-# --- reading and writing ---------------------------------------------------------------------
-
-
-def read(kind: type[T], event: Any, path: str = "event") -> T:
-    """`event` as a `kind`; raises ContractError naming the field that is missing, extra or mistyped."""
-    if not isinstance(event, dict):
-        raise ContractError(f"{path} is {type(event).__name__}, expected an object for {kind.__name__}")
-    hints = typing.get_type_hints(kind)
-    known = {f.name: f for f in dataclasses.fields(kind)}
-    if extra := sorted(set(event) - set(known)):
-        raise ContractError(f"{path} has fields that {kind.__name__} does not know: {', '.join(extra)}")
-    values = {}
-    for name, f in known.items():
-        if name in event:
-            values[name] = _value(hints[name], event[name], f"{path}.{name}")
-        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise ContractError(f"{path}.{name} is missing; {kind.__name__} needs it")
-    return kind(**values)
-
-
-def write(result: Any) -> Any:
-    """A contract as plain JSON values."""
-    return dataclasses.asdict(result)
-
-
-def _value(hint: Any, value: Any, path: str) -> Any:
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        options = typing.get_args(hint)
-        if value is None and type(None) in options:
-            return None
-        return _value(next(o for o in options if o is not type(None)), value, path)
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ContractError(f"{path} is {type(value).__name__}, expected an array")
-        item = typing.get_args(hint)[0]
-        return tuple(_value(item, v, f"{path}[{i}]") for i, v in enumerate(value))
-    if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else read(hint, value, path)
-    expected = hint
-    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise ContractError(f"{path} is {value!r} ({type(value).__name__}), expected {expected.__name__}")
-    return value
