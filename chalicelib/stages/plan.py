@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 import orjson
@@ -35,6 +36,8 @@ def plan(request: PlanRequest) -> PlanResult:
     today = dt.date.fromisoformat(request.started_at[:10])
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         window = windows.derive(source, given.start, given.end, ledger.get_cursor(cursor, source.name), today)
+        if given.input:  # a part of the source is no reason to skip these days of the rest
+            window = dataclasses.replace(window, by_cursor=False)
         tables.ensure_curated(cursor, source)
         ledger.open_run(cursor, source, request.run_id, request.execution, request.input, window, request.started_at)
     requests = list(source.partitions(window, wanted, settings))
