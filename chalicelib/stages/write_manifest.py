@@ -28,6 +28,7 @@ def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
     manifest_key = lake.put_json(keys.manifest(request.run_id), [contracts.write(chunk) for chunk in chunks])
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         tables.create_staging(cursor, source, request.run_id)
+        ledger.forget_attempt(cursor, request.run_id)
         ledger.add_raw_objects(
             cursor, request.run_id, [(part, o.key, o.bytes, o.sha256) for part, o in enumerate(objects)]
         )

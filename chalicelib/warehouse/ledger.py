@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from psycopg2.extras import RealDictCursor, execute_values
 
 from chalicelib.contracts import Window
-from chalicelib.errors import NotFound
+from chalicelib.errors import ContractError, NotFound
 from chalicelib.sources.base import Source
 from chalicelib.warehouse.publishing import Account
 from chalicelib.warehouse.queries import statement
@@ -27,6 +27,7 @@ class ChunkCounts:
 
 
 def open_run(cursor, source: Source, run_id: str, execution: str, given: dict, window: Window, started_at: str) -> None:
+    """Enter the run; raises ContractError where a run of that name was published already."""
     cursor.execute(
         statement("ledger", "open_run"),
         {
@@ -41,6 +42,16 @@ def open_run(cursor, source: Source, run_id: str, execution: str, given: dict, w
             "started_at": started_at,
         },
     )
+    if not cursor.rowcount:
+        raise ContractError(
+            "a run of this name was published already", run_id=run_id, next_step="start it under another name"
+        )
+
+
+def forget_attempt(cursor, run_id: str) -> None:
+    """Take out what an earlier attempt at the run loaded; its staging table is made anew."""
+    cursor.execute(statement("ledger", "forget_chunks"), {"run_id": run_id})
+    cursor.execute(statement("ledger", "forget_quarantine"), {"run_id": run_id})
 
 
 def get_run(connection, run_id: str) -> dict:

@@ -1,9 +1,16 @@
--- name: open_run -- a retried Plan finds its own row
+-- name: open_run -- a retried Plan, or a run that is started again after it was lost, finds its own row; no row: it is published
 INSERT INTO pipeline.runs (run_id, source, table_name, execution, input, status, window_start, window_end, by_cursor, started_at)
 VALUES (%(run_id)s, %(source)s, %(table)s, %(execution)s, %(input)s, 'running', %(window_start)s, %(window_end)s, %(by_cursor)s, %(started_at)s)
 ON CONFLICT (run_id) DO UPDATE
-SET window_start = excluded.window_start, window_end = excluded.window_end, by_cursor = excluded.by_cursor
+SET window_start = excluded.window_start, window_end = excluded.window_end, by_cursor = excluded.by_cursor,
+    status = 'running', error = NULL, finished_at = NULL
 WHERE runs.published_at IS NULL;
+
+-- name: forget_chunks -- what an earlier attempt at the run loaded; its staging table is made anew
+DELETE FROM pipeline.chunks WHERE run_id = %(run_id)s;
+
+-- name: forget_quarantine
+DELETE FROM pipeline.quarantine WHERE run_id = %(run_id)s;
 
 -- name: get_run
 SELECT * FROM pipeline.runs WHERE run_id = %(run_id)s;
@@ -67,10 +74,11 @@ UPDATE pipeline.runs SET status = 'rejected', finished_at = now() WHERE run_id =
 -- name: complete_run
 UPDATE pipeline.runs SET status = 'succeeded', embedded = %(embedded)s, finished_at = now() WHERE run_id = %(run_id)s;
 
--- name: fail_run -- also for a run that failed before it was entered
+-- name: fail_run -- also for a run that failed before it was entered; one that is finished stays what it is
 INSERT INTO pipeline.runs (run_id, source, execution, input, status, error, started_at, finished_at)
 VALUES (%(run_id)s, %(source)s, %(execution)s, %(input)s, 'failed', %(error)s, now(), now())
-ON CONFLICT (run_id) DO UPDATE SET status = 'failed', error = excluded.error, finished_at = now();
+ON CONFLICT (run_id) DO UPDATE SET status = 'failed', error = excluded.error, finished_at = now()
+WHERE runs.finished_at IS NULL;
 
 -- name: get_cursor
 SELECT position FROM pipeline.cursors WHERE source = %(source)s;
