@@ -223,10 +223,10 @@ class Postgres:
             )
 
     def _end_leftovers(self) -> None:
-        """End what a killed postmaster left running on these data, and its pid file.
+        """End what a killed postmaster left running on these data, and remove its lock files.
 
-        Postgres looks after a stale pid file by itself, unless the pid meanwhile belongs to another
-        process of the same user: common in containers, whose pids are small and few.
+        Postgres looks after stale lock files by itself, unless their pid still belongs to a process of
+        the same user: another one, or the zombie of the killed one, both common in containers.
         """
         if not self.data.exists():
             return
@@ -237,6 +237,7 @@ class Postgres:
                     process.send_signal(number)
             left = processes.wait(left, STOP_SECONDS)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+        (self._socket_folder / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
 
     def _let_servant_in(self) -> None:
         """As root: Postgres' account gets the folder, and may pass (not read) those above it and above the binaries."""

@@ -54,6 +54,7 @@ class Prefork:
         self._lock = threading.Lock()
         self._living = 0
         self._retired = False
+        self._ended = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         life_read, self._life = os.pipe()
         self._control = ours
@@ -77,7 +78,7 @@ class Prefork:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return not self._ended and self._process.poll() is None
 
     def fork(self) -> Worker:
         """A new worker, once the application is imported."""
@@ -143,8 +144,10 @@ class Prefork:
                 )
                 answer = self._control.recv(MESSAGE_BYTES)
             except OSError as error:
+                self._ended = True
                 raise TerminalError(f"the Lambda workers' pre-fork server is gone: {error}") from error
         if not answer:
+            self._ended = True
             raise TerminalError(
                 "the Lambda workers' pre-fork server has ended", next_step="see lambda.log; `sluice down`, `sluice up`"
             )

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from chalicelib.errors import TerminalError
 from local import functions
 from local.functions import Function
 from local.invocation import REQUEST_BYTES, Invocation, failure
@@ -104,7 +105,7 @@ class Runtime:
         watched = Watched(function.memory_size * 2**20)
         started = time.monotonic()
         try:
-            worker = worker or self._prefork.fork()
+            worker = worker or self._fork()
             with self._lock:
                 self._busy[worker] = watched
             self._work.set()
@@ -135,6 +136,14 @@ class Runtime:
             message = f"Runtime exited with error: {how}" if how else "Runtime exited without providing a reason"
             self._report(invocation, message + (f" ({watched.verdict})" if watched.verdict else ""))
             return "ended", 0, failure(f"RequestId: {request_id} Error: {message}", "Runtime.ExitError")
+
+    def _fork(self) -> Worker:
+        """A new worker, from a new pre-fork server where the one there was has died."""
+        try:
+            return self._prefork.fork()
+        except TerminalError:
+            self._follow_code()
+            return self._prefork.fork()
 
     def _end(self, worker: Worker) -> int:
         """Wait for a killed or dead worker; its wait status."""

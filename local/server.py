@@ -95,7 +95,7 @@ class Server:
         LOG.info("AWS is up at %s (%.1f s)", resources.endpoint, time.monotonic() - started)
         self._restore()
         self._postgres.wait()
-        _migrate(self._postgres.database_url)
+        _prepare_database(self._postgres.database_url)
         LOG.info("Postgres is up at %s (%.1f s)", self._postgres.database_url, time.monotonic() - started)
         self._describe()
         LOG.info("the stack is up (%.1f s)", time.monotonic() - started)
@@ -189,10 +189,13 @@ def _acquire(lock: TextIO) -> bool:
     return False
 
 
-def _migrate(database_url: str) -> None:
+def _prepare_database(database_url: str) -> None:
     from chalicelib.warehouse import migrations
+    from local import lost_runs
 
     migrations.apply(database_url)
+    if count := lost_runs.close(database_url):
+        LOG.warning("%d runs were under way when the stack ended; run their sources again", count)
 
 
 def _allow_open_files() -> None:

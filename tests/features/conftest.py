@@ -98,10 +98,23 @@ class Pipeline:
 
     def states(self, run: Run) -> list[str]:
         """The states that the execution entered, in order."""
+        entered = [
+            event["stateEnteredEventDetails"] for event in self._history(run) if "stateEnteredEventDetails" in event
+        ]
+        return [details["name"] for details in entered]
+
+    def attempts(self, run: Run, state: str) -> int:
+        """How often the work of a Task state, entered once, was begun."""
+        entered, begun = "", 0
+        for event in self._history(run):
+            entered = event.get("stateEnteredEventDetails", {}).get("name", entered)
+            begun += event["type"] == "TaskScheduled" and entered == state
+        return begun
+
+    def _history(self, run: Run) -> list[dict]:
         arn = self.env["SLUICE_STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:") + f":{run.run_id}"
         pages = self.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
-        events = [event for page in pages for event in page["events"]]
-        return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
+        return [event for page in pages for event in page["events"]]
 
     def quarantine(self, run: Run) -> list[tuple[int, str, list[str]]]:
         """(line, raw record, every reason) of the rows that were set aside, in raw order."""
@@ -174,6 +187,16 @@ def running(home: Path, **settings: int) -> Iterator[Pipeline]:
 def pipeline(tmp_path_factory):
     with running(tmp_path_factory.mktemp("stack")) as pipeline:
         yield pipeline
+
+
+@pytest.fixture(scope="session")
+def own_stack(tmp_path_factory):
+    """own_stack(chunk_bytes=…): a stack that a test may kill, or whose settings are its own."""
+
+    def own(**settings):
+        return running(tmp_path_factory.mktemp("stack"), **settings)
+
+    return own
 
 
 @pytest.fixture
