@@ -9,6 +9,7 @@ from chalicelib import executions
 from chalicelib.errors import NotFound
 from chalicelib.executions import Execution
 from chalicelib.graph import svg
+from chalicelib.graph.text import plain_cause
 from chalicelib.lake import Lake, keys
 from chalicelib.warehouse import connection, ledger
 from cli.session import Session
@@ -69,7 +70,7 @@ def read(session: Session, run_id: str, execution: Execution) -> Outcome:
         report=_save_report(session, run_id, row.get("report_key")),
         graph=str(save_graph(session, run_id, execution)),
         error=details.get("error") or execution.error,
-        reason=details.get("reason") or execution.cause,
+        reason=details.get("reason") or plain_cause(execution.cause) or None,
     )
 
 

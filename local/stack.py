@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from chalicelib import settings
 from chalicelib.errors import ConfigurationError, TerminalError
 from local import environment, processes
 from local.home import ALREADY_RUNNING, REPOSITORY, Home
@@ -54,6 +55,7 @@ class Stack:
         """
         if known := self.info():
             return known
+        settings.load()  # a variable that no setting knows would fail every run
         self._home.create()
         with self._home.server_log.open("ab") as log:
             said = log.tell()
