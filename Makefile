@@ -7,7 +7,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print("$(name)")' 2>/dev/null)))
 REQUIREMENTS := requirements.txt requirements-gate.txt requirements-local.txt requirements-model.txt constraints.txt pyproject.toml
 
 .PHONY: run test up down bench lint clean
@@ -33,7 +33,7 @@ clean: down
 	rm -rf .sluice $(VENV) build sluice.egg-info
 
 $(VENV)/installed: $(REQUIREMENTS)
-	@test -n "$(PYTHON)" || { echo "Sluice needs Python 3.11 or newer; none was found. Set PYTHON=/path/to/python3."; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Sluice needs Python 3.11, 3.12 or 3.13; none was found. Set PYTHON=/path/to/python3."; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version), a few minutes the first time …"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-local.txt

@@ -50,7 +50,7 @@ def demo() -> None:
     finally:
         if ours:
             stack.down()
-            click.echo("\nThe stack was stopped; its data stays in .sluice.")
+            click.echo(f"\nThe stack was stopped; its data stays in {home()}.")
     _next_steps()
     sys.exit(1 if failed else 0)
 
