@@ -335,6 +335,38 @@ def test_a_failure_that_cannot_be_entered_in_the_ledger_is_still_told(pipeline):
     assert letter["input"] == {"source": "nothing"}
 
 
+@contextlib.contextmanager
+def nobody_to_tell(pipeline: Pipeline):
+    """Neither the alerts' topic nor the queue of dead letters is there."""
+    sns, sqs = pipeline.client("sns"), pipeline.client("sqs")
+    topic, queue = pipeline.env["SLUICE_TOPIC_ARN"], pipeline.env["SLUICE_DEAD_LETTER_URL"]
+    sns.delete_topic(TopicArn=topic)
+    sqs.delete_queue(QueueUrl=queue)
+    try:
+        yield
+    finally:
+        sns.create_topic(Name=topic.rsplit(":", 1)[1])
+        sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="data-team@example.com")
+        sqs.create_queue(QueueName=queue.rsplit("/", 1)[1])
+
+
+def test_a_run_of_which_nobody_can_be_told_still_ends_as_failed_and_publishes_nothing(pipeline, scene):
+    """Both at once: telling is tried for up to half a minute."""
+    before = pipeline.rows(scene.table)
+    with nobody_to_tell(pipeline):
+        wrong = pipeline.start("nothing")
+        warned = pipeline.start(**scene.files(ONE_BAD, suite=TOLERANT))
+        wrong, warned = pipeline.wait(wrong), pipeline.wait(warned)
+    assert (wrong.status, wrong.error) == ("FAILED", "UnknownSource")
+    assert pipeline.states(wrong) == ["Plan", *FAILURE]
+    # a warning that nobody gets must not pass for a run without one
+    assert (warned.status, warned.row["status"], warned.row["verdict"]) == ("FAILED", "failed", "warn")
+    assert warned.row["error"]["state"] == "AlertQualityWarning"
+    assert pipeline.states(warned)[-len(FAILURE) - 1 :] == ["AlertQualityWarning", *FAILURE]
+    assert pipeline.rows(scene.table) == before
+    assert pipeline.staging_tables() == []
+
+
 def test_the_command_line_shows_a_failed_run(pipeline, scene):
     given = scene.files(columns={**COLUMNS, "colour": "text"})
     ran = pipeline.sluice("run", "files", "--input", given["input"], "--json", status=4)
