@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -18,8 +19,9 @@ from cli import outcome
 from cli.progress import follow
 from cli.session import Session, connect
 
-# Step Functions' limit for an execution's name
+# what Step Functions takes for an execution's name, and every file system for a folder's
 _NAME_LENGTH = 80
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{_NAME_LENGTH}}}")
 
 
 @click.command()
@@ -34,14 +36,21 @@ _NAME_LENGTH = 80
 def run(context, source, start, end, given, embed, name, as_json) -> None:
     """Run SOURCE through the pipeline and wait for it."""
     sources.get(source)  # an unknown source is told before anything starts
+    if name is not None and not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} is no name for a run", next_step=f"use at most {_NAME_LENGTH} letters, digits, - and _"
+        )
     session = connect()
     run_id = name or _run_id(source)
     wanted = {"source": source, "from": start, "to": end, "input": _absolute(given), "embed": embed}
-    arn = start_execution(session, run_id, {key: value for key, value in wanted.items() if value is not None})
     console = Console(stderr=True, quiet=as_json)
-    reader = executions.Reader(session.client("stepfunctions"), arn)
-    execution = follow(reader.read, console, rows=lambda: _rows_so_far(session, run_id))
-    result = outcome.read(session, run_id, execution)
+    if (result := outcome.of_earlier(session, run_id)) is not None:
+        console.print(f"{run_id} ran before; this is what became of it. Another --name starts another run.")
+    else:
+        arn = start_execution(session, run_id, {key: value for key, value in wanted.items() if value is not None})
+        reader = executions.Reader(session.client("stepfunctions"), arn)
+        execution = follow(reader.read, console, rows=lambda: _rows_so_far(session, run_id))
+        result = outcome.read(session, run_id, execution)
     if as_json:
         sys.stdout.write(json.dumps(result.to_json()) + "\n")
     else:
@@ -57,11 +66,6 @@ def start_execution(session: Session, run_id: str, wanted: dict) -> str:
         return client.start_execution(stateMachineArn=machine, name=run_id, input=json.dumps(wanted))["executionArn"]
     except client.exceptions.ExecutionAlreadyExists:
         return machine.replace(":stateMachine:", ":execution:") + f":{run_id}"
-    except client.exceptions.InvalidName as error:
-        raise ConfigurationError(
-            f"{run_id!r} is no name for a run: {error}",
-            next_step=f"use at most {_NAME_LENGTH} letters, digits, - and _",
-        ) from error
 
 
 def _run_id(source: str) -> str:
