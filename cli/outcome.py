@@ -51,26 +51,64 @@ class Outcome:
 
 def read(session: Session, run_id: str, execution: Execution) -> Outcome:
     """The outcome of a finished execution; its graph and report are written to the run's folder."""
-    try:
-        with connection.transaction(session.settings.database_url) as open_connection:
-            row = ledger.get_run(open_connection, run_id)
-    except NotFound:
-        row = {}  # failed before it could be entered
+    row = _ledger_row(session, run_id)
     status = row.get("status", "failed")
     if execution.status != "SUCCEEDED" and status not in ("rejected", "failed"):
         status = "failed"
     details = row.get("error") or {}
-    return Outcome(
+    return _outcome(
+        session,
+        row,
         run_id=run_id,
         status=status,
-        verdict=row.get("verdict"),
-        **{name: row.get(name) for name in ACCOUNT},
-        embedded=row.get("embedded"),
         seconds=round(execution.seconds, 3),
-        report=_save_report(session, run_id, row.get("report_key")),
         graph=str(save_graph(session, run_id, execution)),
         error=details.get("error") or execution.error,
         reason=details.get("reason") or plain_cause(execution.cause) or None,
+    )
+
+
+def of_earlier(session: Session, run_id: str) -> Outcome | None:
+    """The outcome of the run that had this name before and came to its end; None if there was none.
+
+    Asked before a run is started: a name stands for one run, also where Step Functions has
+    forgotten it (after 90 days on AWS, when the local stack went down).
+    """
+    row = _ledger_row(session, run_id)
+    if row.get("status") not in EXIT:
+        return None
+    saved = session.folder / "runs" / run_id / "execution.json"
+    if saved.exists():
+        return read(session, run_id, executions.from_json(saved.read_text()))
+    return _outcome(
+        session,
+        row,
+        run_id=run_id,
+        status=row["status"],
+        seconds=round((row["finished_at"] - row["started_at"]).total_seconds(), 3),
+        graph=None,
+        error=None,
+        reason=None,
+    )
+
+
+def _ledger_row(session: Session, run_id: str) -> dict:
+    """{} for a run that failed before it could be entered."""
+    try:
+        with connection.transaction(session.settings.database_url) as open_connection:
+            return ledger.get_run(open_connection, run_id)
+    except NotFound:
+        return {}
+
+
+def _outcome(session: Session, row: dict, run_id: str, **known) -> Outcome:
+    return Outcome(
+        run_id=run_id,
+        verdict=row.get("verdict"),
+        **{name: row.get(name) for name in ACCOUNT},
+        embedded=row.get("embedded"),
+        report=_save_report(session, run_id, row.get("report_key")),
+        **known,
     )
 
 
