@@ -104,8 +104,11 @@ class Source:
     def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Raw records to declared columns: one row in, one row out, index kept.
 
-        `frame` has a column per field of the records. Columns that are not declared are dropped
-        afterwards and counted; values are converted to the declared types afterwards.
+        `frame` has a column per field of the records, with the types that pandas finds in the values
+        and one exception: integers stay exact, so beside nulls they are Int64, and large ones
+        beside fractions, or beyond 64 bits, objects. Where a field is null or absent, the frame has
+        None, NaN or pandas.NA. Columns that are not declared are dropped afterwards and named in
+        the report; values are converted to the declared types afterwards.
         """
         return frame
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from chalicelib import settings as settings_module
 from chalicelib import sources
 from chalicelib.contracts import TransformRequest, TransformResult
@@ -13,6 +15,12 @@ from chalicelib.lake.records import Batch
 from chalicelib.rejection import RECORD, TYPE, Reason, Rejected, dump
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import copy_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_INT64 = 2**63
+_FLOAT64 = 2**53  # beyond, it does not hold every integer
 
 # of the undeclared fields that are named; a document may have any number
 _EXTRA_NAMED = 20
@@ -54,7 +62,7 @@ def _transformed(batch: Batch, source: Source, chunk: int) -> dict[str, list]:
         return batch.fields  # no frame to build: a third of the time of a chunk without a transform
     import pandas as pd
 
-    frame = pd.DataFrame(batch.fields, index=range(len(batch.seqs)))
+    frame = _frame(batch)
     before = len(frame)
     where = {"source": source.name, "chunk": chunk}
     try:
@@ -76,6 +84,27 @@ def _transformed(batch: Batch, source: Source, chunk: int) -> dict[str, list]:
     if not frame.columns.is_unique:
         raise TransformError("transform() returned two columns of one name", **where)
     return {str(name): frame[name].tolist() for name in frame.columns}
+
+
+def _frame(batch: Batch) -> pd.DataFrame:
+    """The fields as columns; integers stay exact, where pandas would make floats of them beside nulls or floats."""
+    import pandas as pd
+
+    columns = {}
+    for name, values in batch.fields.items():
+        kinds = set(map(type, values))
+        if kinds == {int, type(None)} and _within(values, _INT64):
+            columns[name] = pd.array(values, dtype="Int64")
+        elif int in kinds and len(kinds) > 1 and not _within(values, _FLOAT64):
+            columns[name] = pd.Series(values, dtype=object)
+        else:
+            columns[name] = values
+    return pd.DataFrame(columns, index=range(len(batch.seqs)))
+
+
+def _within(values: list, limit: int) -> bool:
+    """Whether every integer among `values` is less than `limit` from 0."""
+    return all(-limit < value < limit for value in values if type(value) is int)
 
 
 def _typed(fields: dict[str, list], batch: Batch, source: Source) -> tuple[bytes, dict[int, list[Reason]], int]:

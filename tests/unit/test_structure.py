@@ -1,0 +1,178 @@
+"""The repository keeps its own rules: one state is one module, settings are read in one place, modules stay small."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from chalicelib import contracts, errors
+from local.functions import Function
+from statemachine import check, render
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("chalicelib", "cli", "local", "statemachine")
+MODULES = [ROOT / "app.py", *(path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))]
+LONGEST = 320  # lines that are not blank
+
+# what Lambda, its client and its runtime report for what may pass by itself; AWS documents the first four
+# (https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html)
+LAMBDA_ERRORS = {
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.TooManyRequestsException",
+    "Runtime.ExitError",
+    "Sandbox.Timedout",
+    "States.Timeout",
+}
+# the only ones that may touch the environment: what Great Expectations reads at its import has to be set there
+ENVIRONMENT = {"chalicelib/settings.py", "chalicelib/quality/engine.py"}
+
+
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path):
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def leaves(kind):
+    below = kind.__subclasses__()
+    return {leaf for subclass in below for leaf in leaves(subclass)} if below else {kind}
+
+
+# --- one state, one module -------------------------------------------------------------------
+
+
+def test_states_handlers_stages_and_limits_have_the_same_names():
+    states = set(render.lambda_functions())
+    functions = [node for node in tree(ROOT / "app.py").body if isinstance(node, ast.FunctionDef)]
+    handlers = {node.name for node in functions}
+    registered = {
+        keyword.value.value
+        for node in functions
+        for decorator in node.decorator_list
+        for keyword in decorator.keywords
+        if keyword.arg == "name"
+    }
+    stages = {path.stem for path in (ROOT / "chalicelib" / "stages").glob("*.py")} - {"__init__"}
+    config = json.loads((ROOT / ".chalice" / "config.json").read_text())
+    for stage, limits in config["stages"].items():
+        assert set(limits["lambda_functions"]) == states, stage
+    assert handlers == registered == stages == states
+
+
+def test_a_stage_is_one_public_function_of_its_modules_name():
+    for path in (ROOT / "chalicelib" / "stages").glob("[a-z]*.py"):
+        public = [
+            node.name
+            for node in tree(path).body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        ]
+        assert public == [path.stem]
+
+
+def test_a_state_gives_its_lambda_the_time_that_its_configuration_does():
+    config = json.loads((ROOT / ".chalice" / "config.json").read_text())
+    for state, task in lambda_tasks():
+        for limits in config["stages"].values():
+            allowed = limits["lambda_functions"][render.snake_case(state)]["lambda_timeout"]
+            assert task["TimeoutSeconds"] > allowed, f"{state} gives up before its Lambda does"
+
+
+def lambda_tasks():
+    return [(state, task) for state, task in render.task_states().items() if task["Resource"].endswith("lambda:invoke")]
+
+
+# --- the state machine -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("state", "task"), lambda_tasks(), ids=[state for state, _ in lambda_tasks()])
+def test_a_lambda_is_retried_on_our_transient_errors_and_lambdas_own_and_on_no_other(state, task):
+    named = [error for retrier in task["Retry"] for error in retrier["ErrorEquals"]]
+    assert len(named) == len(set(named))
+    assert set(named) == {leaf.__name__ for leaf in leaves(errors.TransientError)} | LAMBDA_ERRORS
+
+
+def test_the_machine_has_no_problems_with_and_without_its_arns():
+    substitutions = {
+        **{render.placeholder(function): Function(function).arn for function in render.lambda_functions()},
+        "Bucket": "a-bucket",
+        "AlertsTopicArn": "arn:aws:sns:eu-west-1:123456789012:alerts",
+        "DeadLetterUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
+    }
+    rendered = json.loads(render.render(substitutions))
+    assert check.problems(render.definition()) == check.problems(rendered) == []
+    # of the rendered one our rules would only say what they should: that it holds ARNs
+    assert check.policy_problems(render.definition()) == []
+    assert all("has the literal ARN" in problem for problem in check.policy_problems(rendered))
+
+
+def test_errors_are_transient_or_terminal_and_say_what_happened():
+    for leaf in leaves(errors.SluiceError):
+        assert issubclass(leaf, errors.TransientError | errors.TerminalError), leaf
+        assert leaf.__doc__.endswith("."), leaf
+
+
+# --- the code --------------------------------------------------------------------------------
+
+
+def test_settings_alone_read_the_environment():
+    found = set()
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            is_environment = isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+            if is_environment and isinstance(node.value, ast.Name) and node.value.id == "os":
+                found.add(name(path))
+    assert {path for path in found if path.startswith("chalicelib/")} <= ENVIRONMENT
+
+
+def test_nothing_below_the_handlers_knows_chalice_the_command_line_or_the_local_stack():
+    for path in MODULES:
+        if name(path).startswith("chalicelib/"):
+            outside = {module.split(".")[0] for module in imports(path)} & {"app", "chalice", "cli", "local", "moto"}
+            assert not outside, f"{name(path)} imports {outside}"
+
+
+def test_every_contract_is_used_by_a_stage():
+    used = {
+        node.attr if isinstance(node, ast.Attribute) else node.id
+        for path in (ROOT / "app.py", *(ROOT / "chalicelib").rglob("*.py"))
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute | ast.Name)
+    }
+    declared = {node.name for node in tree(Path(contracts.__file__)).body if isinstance(node, ast.ClassDef)}
+    assert declared - used == set()
+
+
+def test_requests_and_results_come_in_pairs_named_after_their_stage():
+    declared = {node.name for node in tree(Path(contracts.__file__)).body if isinstance(node, ast.ClassDef)}
+    stages = {render.placeholder(function).removesuffix("Arn") for function in render.lambda_functions()}
+    for kind in ("Request", "Result"):
+        assert {contract.removesuffix(kind) for contract in declared if contract.endswith(kind)} == stages
+
+
+def test_modules_are_small_have_a_name_of_their_own_and_say_what_they_are_for():
+    found = []
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        lines = sum(bool(line.strip()) for line in text.splitlines())
+        if lines > LONGEST:
+            found.append(f"{name(path)} has {lines} lines; divide it by subject")
+        if path.stem in ("utils", "util", "helpers", "helper", "common", "misc"):
+            found.append(f"{name(path)} needs a name that says what it is about")
+        if text and not ast.get_docstring(ast.parse(text)) and path.name != "__main__.py":
+            found.append(f"{name(path)} has no docstring")
+    assert not found
