@@ -1,0 +1,86 @@
+"""Load is one transaction per chunk: done again it does nothing, and what it cannot account for it takes back."""
+
+import pytest
+from memory_s3 import MemoryS3
+
+from chalicelib import settings, sources
+from chalicelib.columns import Column
+from chalicelib.contracts import LoadRequest, ValidateResult, Window
+from chalicelib.errors import AccountError
+from chalicelib.lake.store import Lake
+from chalicelib.rejection import RECORD, TYPE, Reason, Rejected, dump
+from chalicelib.settings import Settings
+from chalicelib.sources.base import Source
+from chalicelib.stages import load as stage
+from chalicelib.warehouse import connection, copy_text, ledger, tables
+
+RUN = "load-run"
+REJECTED = [
+    Rejected(0, 3, (Reason(TYPE, "id is 'x'", "id", "'x'"), Reason(TYPE, "name is 7", "name", "7")), '{"id":"x"}'),
+    Rejected(0, 4, (Reason(RECORD, "not valid JSON"),), 'tab\t, back\\slash, {"'),
+]
+
+
+class Shop(Source):
+    name = "load_shop"
+    key = ("id",)
+    columns = (Column("id", "integer"), Column("name", "text"))
+
+
+@pytest.fixture
+def load(monkeypatch, database_url):
+    """load(rows=…, rejected=…) loads a chunk of two rows and two rejected ones that claims to have so many."""
+    lake, source = Lake("bucket", MemoryS3()), Shop()
+    monkeypatch.setattr(stage, "Lake", lambda bucket: lake)
+    monkeypatch.setattr(settings, "current", lambda: Settings(bucket="bucket", database_url=database_url))
+    monkeypatch.setattr(sources, "for_run", lambda *_: source)
+    lake.put("rows", copy_text.write([["1", "2"], ["tea", "salt"]], [1, 2]), "text/plain")
+    lake.put("rejected", dump(REJECTED), "application/x-ndjson")
+    lake.put_json("results", {"expectations": [], "extra": []})
+    with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+        cursor.execute("DELETE FROM pipeline.runs WHERE run_id = %s", (RUN,))
+        ledger.open_run(cursor, source, RUN, "arn", {}, Window(), "2026-01-01")
+        tables.create_staging(cursor, source, RUN)
+
+    def loaded(rows=2, rejected=2):
+        validated = ValidateResult(0, rows + rejected, rows, rejected, "rows", ("rejected",), "results")
+        return stage.load(LoadRequest(run_id=RUN, source=source.name, validated=validated))
+
+    return loaded
+
+
+@pytest.fixture
+def held(database_url):
+    """held(): (rows in staging, rows in quarantine, chunks in the ledger)."""
+
+    def counted():
+        with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+            chunks = len(ledger.chunks(cursor, RUN))
+            return tables.count_staged(cursor, Shop.table, RUN), ledger.count_quarantined(cursor, RUN), chunks
+
+    return counted
+
+
+def test_a_chunk_that_is_loaded_twice_is_there_once(load, held):
+    first = load()
+    assert load() == first
+    assert (first.staged, first.quarantined) == (2, 2)
+    assert held() == (2, 2, 1)
+
+
+@pytest.mark.parametrize("claimed", [{"rows": 3}, {"rows": 1}, {"rejected": 1}, {"rejected": 3}])
+def test_a_chunk_that_holds_another_number_of_rows_is_taken_back_whole(load, held, claimed):
+    with pytest.raises(AccountError, match="2 rows were copied and 2 quarantined, expected") as caught:
+        load(**claimed)
+    assert caught.value.where == {"run_id": RUN, "chunk": 0}
+    assert held() == (0, 0, 0)
+    load()
+    assert held() == (2, 2, 1)
+
+
+def test_the_quarantine_keeps_every_reason_and_the_raw_record(load, database_url):
+    load()
+    with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+        cursor.execute("SELECT part, line, reasons, record FROM pipeline.quarantine WHERE run_id = %s", (RUN,))
+        kept = sorted(cursor.fetchall(), key=lambda row: row[1])
+    assert kept == [(row.part, row.line, [vars(reason) for reason in row.reasons], row.record) for row in REJECTED]
