@@ -200,7 +200,8 @@ class ValidateRequest:
 
 @dataclass(frozen=True)
 class ValidateResult:
-    """`rows_key` holds the clean rows; `results_key` the counts per expectation (JSON)."""
+    """`rows` are the clean rows of `rows_key`; `results_key` (JSON) has the counts per expectation and the
+    positions in `rows_key` that were set aside, so that the clean rows are not written a second time."""
 
     chunk: int
     records: int

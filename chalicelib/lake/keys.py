@@ -26,7 +26,7 @@ def manifest(run_id: str) -> str:
 
 
 def chunk(run_id: str, number: int, name: str) -> str:
-    """`name` is one of rows.copy, clean.copy, malformed.ndjson, failing.ndjson, results.json, failure.json."""
+    """`name` is one of rows.copy, malformed.ndjson, failing.ndjson, results.json, failure.json."""
     return f"runs/{run_id}/chunks/{number:05d}/{name}"
 
 

@@ -15,7 +15,7 @@ from chalicelib.errors import AccountError
 from chalicelib.lake import Lake
 from chalicelib.rejection import Rejected
 from chalicelib.rejection import load as load_rejected
-from chalicelib.warehouse import connection, ledger, tables
+from chalicelib.warehouse import connection, copy_text, ledger, tables
 from chalicelib.warehouse.ledger import ChunkCounts
 
 # bytes psycopg2 reads at a time; its 8 KB default makes 1,300 calls of a 10 MB chunk
@@ -41,13 +41,14 @@ def load(request: LoadRequest) -> LoadResult:
     validated = request.validated
     rejected = [row for key in validated.rejected_keys for row in load_rejected(lake.get(key))]
     results = lake.get_json(validated.results_key)
+    clean = copy_text.without(lake.get(validated.rows_key), results.pop("set_aside"))
     counts = ChunkCounts(validated.chunk, validated.records, validated.rows, validated.rejected, results)
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         if ledger.add_chunk(cursor, request.run_id, counts):
             copy = sql.SQL("COPY {} ({}) FROM STDIN").format(
                 tables.staging(source.table, request.run_id), tables.copy_columns(source)
             )
-            cursor.copy_expert(copy, lake.open(validated.rows_key), size=_COPY_BUFFER)
+            cursor.copy_expert(copy, io.BytesIO(clean), size=_COPY_BUFFER)
             staged = cursor.rowcount
             _quarantine(cursor, request, rejected)
             if staged != validated.rows or len(rejected) != validated.rejected:

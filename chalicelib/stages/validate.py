@@ -25,10 +25,9 @@ def validate(request: ValidateRequest) -> ValidateResult:
     rows = lake.get(transformed.rows_key)
     check = row_quality.check(copy_text.read_frame(rows, source.columns, suite.row_columns), suite)
 
-    rows_key = transformed.rows_key
+    positions = sorted(check.failing)
     rejected_keys = [transformed.rejected_key] if transformed.rejected_key else []
-    if check.failing:
-        positions = sorted(check.failing)
+    if positions:
         seqs = copy_text.seqs_at(rows, positions)
         raw = records.raw_texts(request.chunk, source, lake, settings, seqs)
         rejected = [
@@ -37,16 +36,18 @@ def validate(request: ValidateRequest) -> ValidateResult:
         ]
         key = keys.chunk(request.run_id, transformed.chunk, "failing.ndjson")
         rejected_keys.append(lake.put(key, dump(rejected), "application/x-ndjson"))
-        key = keys.chunk(request.run_id, transformed.chunk, "clean.copy")
-        rows_key = lake.put(key, copy_text.without(rows, positions), "text/tab-separated-values")
     located = row_quality.located(check.counts, _origins(rows, request.chunk))
-    results = {"expectations": [contracts.write(count) for count in located], "extra": list(transformed.extra)}
+    results = {
+        "expectations": [contracts.write(count) for count in located],
+        "extra": list(transformed.extra),
+        "set_aside": positions,
+    }
     return ValidateResult(
         chunk=transformed.chunk,
         records=transformed.records,
         rows=transformed.rows - len(check.failing),
         rejected=transformed.rejected + len(check.failing),
-        rows_key=rows_key,
+        rows_key=transformed.rows_key,
         rejected_keys=tuple(rejected_keys),
         results_key=lake.put_json(keys.chunk(request.run_id, transformed.chunk, "results.json"), results),
     )

@@ -12,12 +12,15 @@ import hashlib
 import io
 import re
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
-import pandas as pd
 
 from chalicelib.columns import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FINGERPRINT = "_fingerprint"
 SEQ = "_seq"
@@ -77,6 +80,8 @@ def read_frame(rows: bytes, columns: Sequence[Column], wanted: Collection[str]) 
     Nulls are None in text columns and NaN in numeric ones, which are float64 then; a boolean column
     with nulls is of objects.
     """
+    import pandas as pd  # here, because Plan, Load and Publish use this module and need no frame
+
     used = [column for column in columns if column.name in wanted]
     frame = pd.read_csv(
         io.BytesIO(rows),
