@@ -5,8 +5,8 @@ such objects exhaust a process's file descriptors, a ranged GET reads the whole 
 a multipart upload holds the object in memory four times. Here every body is a file that is open
 only while it is read, and parts are joined on the disk.
 
-What is in memory alone (keys, types, times) is written by `save` when the stack goes down and read
-by `restore` when it comes up. After a kill, the objects are those of the last time it went down.
+What is in memory alone (keys, types, times) is written by `save`, every few seconds and when the
+stack goes down, and read by `restore` when it comes up. A kill costs the objects of the last seconds.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import threading
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3 import exceptions, models, responses
@@ -38,8 +39,10 @@ class Body:
     """What moto asks of a key's `_value_buffer`, on a file of its own."""
 
     folder: Path  # set by `keep_in`
+    made: ClassVar[int] = 0  # so far: whether there is anything new to save
 
     def __init__(self, *args, path: Path | None = None):
+        Body.made += 1
         self.path = path or self.folder / uuid.uuid4().hex
         self._position = 0
 

@@ -31,6 +31,7 @@ OPEN_FILES = 16384  # a connection per request under way, and the files being re
 LAMBDA_LOG_BYTES = 20 * 2**20
 WATCH_SECONDS = 0.2
 RESTART_SECONDS = 2  # between two starts of a Postgres that cannot start
+SAVE_SECONDS = 3  # between two looks at what is new in S3; writing down 10,000 objects takes 0.1 s
 
 
 def main(home: Home) -> int:
@@ -48,6 +49,7 @@ def main(home: Home) -> int:
         server.start()
         while not stopping.wait(WATCH_SECONDS):
             server.mend()
+            server.save()
     except Exception:
         LOG.exception("the stack did not start, or cannot go on")
         return 1
@@ -66,6 +68,7 @@ class Server:
         self._http: list = []
         self._resources: Resources | None = None
         self._mended = 0.0
+        self._saved = (0.0, 0)  # when, and after how many bodies
         self._sources_url = ""
         self._clients: dict[str, str] = {}
         self._restored = False
@@ -114,6 +117,19 @@ class Server:
         LOG.warning("Postgres died and is started again; runs that were loading rows fail or go on by themselves")
         self._postgres.start(wait=False)
         self._describe()
+
+    def save(self) -> None:
+        """Write down what is new in S3: raw objects and reports should outlive a kill."""
+        from local import objects
+
+        saved_at, saved = self._saved
+        if objects.Body.made == saved or time.monotonic() - saved_at < SAVE_SECONDS:
+            return
+        self._saved = (time.monotonic(), objects.Body.made)
+        try:
+            objects.save(self._resources.bucket, self._home.objects)
+        except (KeyError, OSError):  # an object was deleted meanwhile
+            self._saved = (time.monotonic(), saved)
 
     def stop(self) -> None:
         """End everything; the objects in S3 and the tables stay in the home folder."""
