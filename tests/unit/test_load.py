@@ -36,7 +36,7 @@ def load(monkeypatch, database_url):
     monkeypatch.setattr(sources, "for_run", lambda *_: source)
     lake.put("rows", copy_text.write([["1", "2"], ["tea", "salt"]], [1, 2]), "text/plain")
     lake.put("rejected", dump(REJECTED), "application/x-ndjson")
-    lake.put_json("results", {"expectations": [], "extra": []})
+    lake.put_json("results", {"expectations": [], "extra": [], "set_aside": []})
     with connection.transaction(database_url) as conn, conn.cursor() as cursor:
         cursor.execute("DELETE FROM pipeline.runs WHERE run_id = %s", (RUN,))
         ledger.open_run(cursor, source, RUN, "arn", {}, Window(), "2026-01-01")
