@@ -23,7 +23,7 @@ class Window:
     """The days a run asks its source for, both ends included, as ISO dates.
 
     None where the source has no notion of time. `by_cursor` is true when the window was derived
-    from the source's cursor; only then does publishing move the cursor.
+    from the source's cursor, for all of the source; only then does publishing move the cursor.
     """
 
     start: str | None = None
