@@ -2,8 +2,8 @@
 
 Logs are JSON lines with the run, the source, the state and the chunk or partition. Metrics are
 CloudWatch's embedded metric format on the same stream, one document per invocation: `Seconds`,
-`RowsIn`, `RowsOut`, `RowsQuarantined`, by state and source. Traces go to X-Ray where Lambda has
-tracing on, and nowhere else.
+`RowsIn`, `RowsOut`, `RowsQuarantined`, and `Failures` where it raised, by state and source. Traces
+go to X-Ray where Lambda has tracing on, and nowhere else.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def run_stage(stage: Callable, request_type: type, event: dict, **arguments) -> 
     since the state machine decides what becomes of them.
     """
     name = stage.__name__
-    logger.append_keys(state=name, **_subject(event))
+    subject = _subject(event)
+    logger.append_keys(state=name, **subject)
     started = time.perf_counter()
     try:
         with _tracer().provider.in_subsegment(name=f"## {name}"):
@@ -54,21 +55,23 @@ def run_stage(stage: Callable, request_type: type, event: dict, **arguments) -> 
     except Exception as error:
         details = error.where if isinstance(error, SluiceError) else {}
         logger.error("stage failed", error=type(error).__name__, reason=str(error), details=details)
-        _emit(name, event, {"Seconds": time.perf_counter() - started, "Failures": 1})
+        _emit(name, subject, {"Seconds": time.perf_counter() - started, "Failures": 1})
         raise
     seconds = time.perf_counter() - started
-    _emit(name, event, {"Seconds": seconds, **_rows(result)})
+    _emit(name, subject, {"Seconds": seconds, **_rows(result)})
     logger.info("stage done", seconds=round(seconds, 4), **_rows(result))
     return contracts.write(result)
 
 
 def _subject(event: dict) -> dict:
     """What the event is about, for every log line; event may be anything, the contract has not been read yet."""
-    if not isinstance(event, dict):
-        return {}
-    subject = {key: event.get(key) for key in ("run_id", "source", "shard")}
     # a warm process keeps its keys: what this event does not have is taken away
-    subject |= {"chunk": None, "partition": None}
+    subject = dict.fromkeys(("run_id", "source", "shard", "chunk", "partition"))
+    if not isinstance(event, dict):
+        return subject
+    subject |= {key: event.get(key) for key in ("run_id", "source", "shard")}
+    if isinstance(event.get("input"), dict) and subject["source"] is None:  # before the input was read
+        subject["source"] = event["input"].get("source")
     for part, name, number in (
         ("chunk", "chunk", "chunk"),
         ("validated", "chunk", "chunk"),
@@ -89,13 +92,13 @@ def _rows(result) -> dict[str, int]:
     return counted
 
 
-def _emit(state: str, event: dict, values: dict[str, float]) -> None:
+def _emit(state: str, subject: dict, values: dict[str, float]) -> None:
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
     metrics.add_dimension(name="state", value=state)
-    if isinstance(event, dict) and isinstance(event.get("source"), str):
-        metrics.add_dimension(name="source", value=event["source"])
-    if isinstance(event, dict) and isinstance(event.get("run_id"), str):
-        metrics.add_metadata(key="run_id", value=event["run_id"])
+    if isinstance(subject["source"], str):
+        metrics.add_dimension(name="source", value=subject["source"])
+    if isinstance(subject["run_id"], str):
+        metrics.add_metadata(key="run_id", value=subject["run_id"])
     for name, value in values.items():
         metrics.add_metric(name=name, unit=MetricUnit.Seconds if name == "Seconds" else MetricUnit.Count, value=value)
     metrics.flush_metrics()
