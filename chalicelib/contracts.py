@@ -137,20 +137,19 @@ class FetchPartitionRequest:
 
 @dataclass(frozen=True)
 class FetchPartitionResult:
-    """`listing_key` is a JSON object in the lake that lists the partition's chunks and raw objects."""
+    """What it counted; the chunks and raw objects themselves are listed in the lake, see `keys.listing`."""
 
     partition: int
     objects: int
     bytes: int
     chunks: int
-    listing_key: str
 
 
 @dataclass(frozen=True)
 class WriteManifestRequest:
     run_id: str
     source: str
-    fetched: tuple[FetchPartitionResult, ...]
+    fetched: tuple[int, ...]  # the partitions, by index
 
 
 @dataclass(frozen=True)

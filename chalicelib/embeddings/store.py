@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from psycopg2 import sql
 
+from chalicelib import limits
 from chalicelib.embeddings import binary_copy, expressions
 from chalicelib.embeddings.provider import MAX_CHARACTERS, Provider
 from chalicelib.errors import EmbeddingsError, EmbeddingsUnavailable
@@ -51,7 +52,10 @@ class Match:
 
 
 def shards(connection, source: Source, model: str, texts_per_shard: int) -> int:
-    """Into how many shards the pending texts go, at about `texts_per_shard` each; 0 when none is pending."""
+    """Into how many shards the pending texts go, at about `texts_per_shard` each; 0 when none is pending.
+
+    Shards grow rather than be more than one execution can count, see `limits`.
+    """
     if not source.text:
         return 0
     with connection.cursor() as cursor:
@@ -60,7 +64,7 @@ def shards(connection, source: Source, model: str, texts_per_shard: int) -> int:
             {"model": model, "table": source.table, "whitespace": expressions.WHITESPACE},
         )
         (count,) = cursor.fetchone()
-    return -(-count // texts_per_shard)
+    return min(-(-count // texts_per_shard), limits.EMBED_SHARDS)
 
 
 def pending(connection, source: Source, model: str, shard: int, shards: int, limit: int) -> list[Pending]:
@@ -138,6 +142,12 @@ def embed_pending(
 def count_of_run(cursor, run_id: str) -> int:
     """How many vectors the run has written and no later run has replaced."""
     cursor.execute(statement("embeddings", "count_of_run"), {"run_id": run_id})
+    return cursor.fetchone()[0]
+
+
+def has_vectors(cursor, source: Source, model: str) -> bool:
+    """Whether anything of the source's table was ever embedded by the model."""
+    cursor.execute(statement("embeddings", "has_vectors"), {"model": model, "table": source.table})
     return cursor.fetchone()[0]
 
 

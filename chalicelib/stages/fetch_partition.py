@@ -20,10 +20,10 @@ def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
     pages = source.pages(request.partition.request, client, settings)
     day = dt.datetime.now(dt.UTC).date().isoformat()
     listing = cutting.store(source.name, request.run_id, day, request.partition, pages, lake, settings)
+    lake.put_json(keys.listing(request.run_id, request.partition.index), contracts.write(listing))
     return FetchPartitionResult(
         partition=request.partition.index,
         objects=len(listing.objects),
         bytes=sum(o.bytes for o in listing.objects),
         chunks=len(listing.chunks),
-        listing_key=lake.put_json(keys.listing(request.run_id, request.partition.index), contracts.write(listing)),
     )

@@ -5,17 +5,12 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 
-import orjson
-
+from chalicelib import limits, sources, windows
 from chalicelib import settings as settings_module
-from chalicelib import sources, windows
 from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput
 from chalicelib.errors import ContractError
 from chalicelib.lake import Lake, keys
 from chalicelib.warehouse import connection, ledger, tables
-
-# Step Functions carries at most 256 KB between states; other fields need a little too
-_PARTITIONS_BYTES = 200_000
 
 
 def plan(request: PlanRequest) -> PlanResult:
@@ -40,14 +35,8 @@ def plan(request: PlanRequest) -> PlanResult:
             window = dataclasses.replace(window, by_cursor=False)
         tables.ensure_curated(cursor, source)
         ledger.open_run(cursor, source, request.run_id, request.execution, request.input, window, request.started_at)
-    requests = list(source.partitions(window, wanted, settings))
-    if (size := len(orjson.dumps(requests))) > _PARTITIONS_BYTES:
-        raise ContractError(
-            f"{len(requests)} partitions take {size} bytes to describe; the state machine carries {_PARTITIONS_BYTES}",
-            source=source.name,
-            next_step="take a shorter window, or fewer and larger partitions per run",
-        )
-    return PlanResult(
+    requests = source.partitions(window, wanted, settings)
+    result = PlanResult(
         run_id=request.run_id,
         source=given.source,
         window=window,
@@ -56,3 +45,5 @@ def plan(request: PlanRequest) -> PlanResult:
         process_concurrency=settings.process_concurrency,
         embed=embed,
     )
+    limits.check(result, request.input)
+    return result

@@ -19,8 +19,9 @@ def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
     lake = Lake(settings.bucket)
     source = sources.for_run(request.source, request.run_id, lake)
     chunks, objects = [], []
-    for fetched in sorted(request.fetched, key=lambda partition: partition.partition):
-        listing = contracts.read(Listing, lake.get_json(fetched.listing_key), fetched.listing_key)
+    for partition in sorted(request.fetched):
+        listing_key = keys.listing(request.run_id, partition)
+        listing = contracts.read(Listing, lake.get_json(listing_key), listing_key)
         for chunk in listing.chunks:
             slices = tuple(dataclasses.replace(s, part=s.part + len(objects)) for s in chunk.slices)
             chunks.append(dataclasses.replace(chunk, chunk=len(chunks), slices=slices))

@@ -269,3 +269,26 @@ def test_a_server_that_does_not_recover_fails_the_run_after_some_tries_within_th
         assert (run.error, impatient.attempts(run, "FetchPartition")) == (error, attempts), fault
         [letter] = impatient.dead_letters(run.run_id)
         assert letter["input"] == run.row["input"]
+
+
+# --- too much for one run ----------------------------------------------------------------------
+
+
+def test_more_partitions_than_an_execution_can_carry_are_refused_with_an_email(pipeline, declare, table, tmp_path):
+    (tmp_path / "many").mkdir()
+    for number in range(3_000):
+        (tmp_path / "many" / f"{number}.ndjson").write_bytes(b'{"id": 1}\n')
+    run = pipeline.run("files", input=declare(table, None, {"id": "bigint not null"}, location="many"))
+    assert (run.status, run.error, run.row["status"]) == ("FAILED", "ContractError", "failed")
+    (email,) = pipeline.emails(run.run_id)
+    assert "3,000 partitions were planned; one run takes 2,000" in " ".join(email["message"].split())
+    assert len(pipeline.dead_letters(run.run_id)) == 1
+
+
+def test_partitions_of_one_run_are_told_from_each_other_by_number_alone(pipeline, declare, table, tmp_path):
+    (tmp_path / "some").mkdir()
+    for number in range(12):
+        (tmp_path / "some" / f"{number:02}.ndjson").write_bytes(b'{"id": %d}\n' % number)
+    run = pipeline.run("files", input=declare(table, None, {"id": "bigint not null"}, location="some"))
+    assert run.status == "SUCCEEDED"
+    assert loaded(pipeline, table) == list(range(12))

@@ -206,6 +206,12 @@ def test_shards_share_the_texts_out_completely(connection, notes):
     assert all(parts)
 
 
+def test_shards_grow_rather_than_be_more_than_one_execution_can_count(connection, notes, monkeypatch):
+    put(connection, *(("post", i, f"text {i}", None) for i in range(200)))
+    monkeypatch.setattr(store.limits, "EMBED_SHARDS", 3)
+    assert store.shards(connection, notes, "letters/26", 60) == 3
+
+
 def test_nothing_pending_means_no_shards(connection, notes):
     assert store.shards(connection, notes, "letters/26", 100) == 0
 
