@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 
@@ -60,3 +61,8 @@ class Column:
         """(precision, scale) of a `numeric(p,s)`, else None."""
         found = _NUMERIC.fullmatch(self.type)
         return (int(found[1]), int(found[2])) if found else None
+
+
+def with_key(columns: tuple[Column, ...], key: tuple[str, ...]) -> tuple[Column, ...]:
+    """`columns`, those of the key never null: a row that nothing identifies cannot be published."""
+    return tuple(dataclasses.replace(column, nullable=False) if column.name in key else column for column in columns)

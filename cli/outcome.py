@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chalicelib import executions
-from chalicelib.errors import NotFound
+from chalicelib.errors import ConfigurationError, NotFound
 from chalicelib.executions import Execution
 from chalicelib.graph import svg
 from chalicelib.graph.text import plain_cause
@@ -68,13 +69,18 @@ def read(session: Session, run_id: str, execution: Execution) -> Outcome:
     )
 
 
-def of_earlier(session: Session, run_id: str) -> Outcome | None:
+def of_earlier(session: Session, run_id: str, wanted: dict) -> Outcome | None:
     """The outcome of the run that had this name before and came to its end; None if there was none.
 
     Asked before a run is started: a name stands for one run, also where Step Functions has
-    forgotten it (after 90 days on AWS, when the local stack went down).
+    forgotten it (after 90 days on AWS, when the local stack went down). Raises ConfigurationError
+    where the name stands for a run of another source or input than `wanted`.
     """
     row = _ledger_row(session, run_id)
+    if row and row["input"] != wanted:
+        raise ConfigurationError(
+            f"{run_id} is the name of another run: {json.dumps(row['input'])}", next_step="give this one another --name"
+        )
     if row.get("status") not in EXIT:
         return None
     saved = session.folder / "runs" / run_id / "execution.json"

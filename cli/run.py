@@ -43,11 +43,12 @@ def run(context, source, start, end, given, embed, name, as_json) -> None:
     session = connect()
     run_id = name or _run_id(source)
     wanted = {"source": source, "from": start, "to": end, "input": _absolute(given), "embed": embed}
+    wanted = {key: value for key, value in wanted.items() if value is not None}
     console = Console(stderr=True, quiet=as_json)
-    if (result := outcome.of_earlier(session, run_id)) is not None:
+    if (result := outcome.of_earlier(session, run_id, wanted)) is not None:
         console.print(f"{run_id} ran before; this is what became of it. Another --name starts another run.")
     else:
-        arn = start_execution(session, run_id, {key: value for key, value in wanted.items() if value is not None})
+        arn = start_execution(session, run_id, wanted)
         reader = executions.Reader(session.client("stepfunctions"), arn)
         execution = follow(reader.read, console, rows=lambda: _rows_so_far(session, run_id))
         result = outcome.read(session, run_id, execution)

@@ -7,7 +7,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 
 import orjson
 
@@ -18,6 +18,10 @@ ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\
 
 BOUNDS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 FLOAT_TEXT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+# more than any column of money needs; Postgres itself takes 131,072 digits
+_NUMERIC_DIGITS = 1000
+_EXACT = Context(prec=3 * _NUMERIC_DIGITS)
 
 _BOOLEANS = {"true": "t", "t": "t", "yes": "t", "1": "t", "false": "f", "f": "f", "no": "f", "0": "f"}
 _INTEGER_TEXT = re.compile(r"[+-]?\d+", re.ASCII)
@@ -70,17 +74,23 @@ def _float(value, column: Column) -> str:
 def _numeric(value, column: Column) -> str:
     if isinstance(value, (bool, dict, list)):
         raise Unfit("expected a number")
+    text = value.strip() if isinstance(value, str) else str(value)
+    if isinstance(value, str) and not FLOAT_TEXT.fullmatch(text):  # Decimal takes more: 1_000, Arabic digits
+        raise Unfit("expected a number")
     try:
-        number = Decimal(value.strip() if isinstance(value, str) else str(value))
+        number = Decimal(text)
     except InvalidOperation:
         raise Unfit("expected a number") from None
-    if not number.is_finite() or abs(number.adjusted()) > 1000:
+    if not number.is_finite() or abs(number.adjusted()) > _NUMERIC_DIGITS:
         raise Unfit(f"beyond the range of {column.type}")
     if column.precision:
         precision, scale = column.precision
-        number = round(number, scale)
         if number and number.adjusted() >= precision - scale:
             raise Unfit(f"beyond the range of {column.type}")
+        exact = number.quantize(Decimal(1).scaleb(-scale), context=_EXACT)
+        if number != exact:
+            raise Unfit(f"expected {column.type}, at most {scale} decimals")
+        number = exact
     return f"{number:f}"
 
 

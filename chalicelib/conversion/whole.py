@@ -15,6 +15,8 @@ import orjson
 from chalicelib.columns import Column
 from chalicelib.conversion.values import BOUNDS, CONVERTERS, ESCAPED, FLOAT_TEXT, Unfit, encodable
 
+# numpy would take signs, blanks and the year 0 too
+_UTC = re.compile(r"(?!0000)\d{4}-\d\d-\d\dT[0-2]\d:[0-5]\d:[0-5]\dZ", re.ASCII)
 _TO_ESCAPE = re.compile(r"[\\\t\n\r\b\f\v]")
 
 
@@ -75,11 +77,11 @@ def _repeated(values: list, column: Column) -> list[str] | None:
 
 def _utc_moments(values: list, column: Column) -> list[str] | None:
     """`YYYY-MM-DDTHH:MM:SSZ` all through, the commonest form: 0.5 instead of 2.5 microseconds a value."""
-    if not all(len(value) == 20 and value[10] == "T" and value[19] == "Z" for value in values):
+    if not all(map(_UTC.fullmatch, values)):
         return _repeated(values, column)
     cut = [value[:19] for value in values]
     try:
-        np.array(cut, dtype="datetime64[s]")  # refuses days and hours that do not exist
+        np.array(cut, dtype="datetime64[s]")  # refuses days that do not exist
     except ValueError:
         return None
     return [f"{value[:10]} {value[11:]}+00" for value in cut]

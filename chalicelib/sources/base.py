@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from chalicelib.columns import Column
+from chalicelib.columns import Column, with_key
 from chalicelib.contracts import Window
 from chalicelib.errors import DeclarationError
 from chalicelib.settings import Settings
@@ -62,6 +62,7 @@ class Source:
         if cls.__dict__.get("name"):
             cls.table = cls.__dict__.get("table") or cls.name
             cls.suite = cls.__dict__.get("suite") or f"{cls.name}.json"
+            cls.columns = with_key(cls.columns, cls.key)
 
     def check(self) -> None:
         """Raise DeclarationError where the declaration contradicts itself."""
@@ -74,6 +75,8 @@ class Source:
             raise DeclarationError(
                 "no key is declared", source=self.name, next_step="name the columns that identify a row"
             )
+        if twice := sorted({n for n in self.key if self.key.count(n) > 1}):
+            raise DeclarationError(f"the key names columns twice: {', '.join(twice)}", source=self.name)
         for role, wanted in (("key", self.key), ("text", self.text)):
             if missing := [n for n in wanted if n not in names]:
                 raise DeclarationError(

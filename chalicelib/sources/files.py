@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
+from chalicelib.columns import with_key
 from chalicelib.contracts import Window
 from chalicelib.errors import SourceError
 from chalicelib.lake import formats
@@ -95,7 +96,7 @@ def declared(values: dict) -> Files:
     """The source that a declaration describes, as `Files.declare` returned it."""
     parsed = declaration.parse(values)
     source = Files()
-    source.table, source.key, source.columns = parsed.table, parsed.key, parsed.columns
+    source.table, source.key, source.columns = parsed.table, parsed.key, with_key(parsed.columns, parsed.key)
     source.format, source.delimiter, source.nulls = parsed.format, parsed.delimiter, parsed.nulls
     source.rename, source.suite_document = parsed.rename, parsed.suite
     source.default_input = parsed.location

@@ -16,10 +16,10 @@ def complete(request: CompleteRequest) -> CompleteResult:
     source = sources.for_run(request.source, request.run_id, Lake(settings.bucket))
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         embedded = store.count_of_run(cursor, request.run_id)
-        if source.text:
+        # also where this run embedded nothing: an earlier one may have ended before its index was made
+        model = provider.current(settings) if source.text else None
+        if model and store.has_vectors(cursor, source, model.model):
             store.remove_orphans(open_connection, source)
-        if embedded:
-            model = provider.current(settings)
             store.ensure_index(open_connection, source, model.model, model.dimensions)
         ledger.complete(cursor, request.run_id, embedded)
     return CompleteResult(run_id=request.run_id, status="succeeded", embedded=embedded)

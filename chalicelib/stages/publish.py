@@ -16,14 +16,15 @@ def publish(request: PublishRequest) -> PublishResult:
     settings = settings_module.current()
     settings.require("bucket", "database_url")
     source = sources.for_run(request.source, request.run_id, Lake(settings.bucket))
-    with connection.transaction() as open_connection:
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        # first: a retry beside a first attempt that still runs must wait to see how that ended
+        publishing.lock(cursor, source)
         run = ledger.get_run(open_connection, request.run_id)
         if run["published_at"] is None:
-            with open_connection.cursor() as cursor:
-                fetched = sum(chunk.records for chunk in ledger.chunks(cursor, request.run_id))
-                quarantined = ledger.count_quarantined(cursor, request.run_id)
-                account = publishing.merge(cursor, source, request.run_id, fetched, quarantined)
-                ledger.publish(cursor, request.run_id, request.verdict, account)
+            fetched = sum(chunk.records for chunk in ledger.chunks(cursor, request.run_id))
+            quarantined = ledger.count_quarantined(cursor, request.run_id)
+            account = publishing.merge(cursor, source, request.run_id, fetched, quarantined)
+            ledger.publish(cursor, request.run_id, request.verdict, account)
         else:
             account = publishing.Account(**{name: run[name] for name in publishing.Account.__dataclass_fields__})
     shards = 0

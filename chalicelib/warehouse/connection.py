@@ -10,16 +10,21 @@ import psycopg2
 from chalicelib import settings
 from chalicelib.errors import ConfigurationError, WarehouseUnavailable
 
-# longest wait for a lock and longest single statement, in milliseconds; the statement limit is
-# below Lambda's 15 minutes so that Postgres, not a kill, ends a statement that hangs
-LOCK_TIMEOUT_MS = 120_000
-STATEMENT_TIMEOUT_MS = 840_000
+# Set by statement, not as connection options, which RDS Proxy refuses. A wait for a lock ends before
+# the shortest Lambda that waits for one (60 s); a statement before the longest (15 min); and what a
+# killed Lambda left running ends within seconds of its death.
+_SESSION = """
+SET timezone = 'UTC';
+SET lock_timeout = '45s';
+SET statement_timeout = '14min';
+SET client_connection_check_interval = '5s';
+"""
 
 # what may pass by itself: classes 08 (connection), 40 (rollback: deadlock, serialization),
-# 53 (out of disk, memory, connections), 55P03 (lock timeout), 57 (shutdown, cancelled),
-# 25006 (read-only: a failover in progress), 58 (system error)
-_TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")
-_TRANSIENT_CODES = ("55P03", "25006")
+# 53 (out of disk, memory, connections), 57P (shutdown, crash), 58 (system error), and
+# 55P03 (lock timeout), 25006 (read-only: a failover in progress); a statement that took 14 minutes
+# (57014) would take them again
+_TRANSIENT = ("08", "40", "53", "57P", "58", "55P03", "25006")
 
 _warm: dict[str, psycopg2.extensions.connection] = {}
 
@@ -27,13 +32,10 @@ _warm: dict[str, psycopg2.extensions.connection] = {}
 def connect(database_url: str):
     """A new connection with the pipeline's timeouts; raises WarehouseUnavailable."""
     try:
-        return psycopg2.connect(
-            database_url,
-            application_name="sluice",
-            connect_timeout=10,
-            keepalives_idle=30,
-            options=f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
-        )
+        connection = psycopg2.connect(database_url, application_name="sluice", connect_timeout=10, keepalives_idle=30)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_SESSION)
+        return connection
     except psycopg2.OperationalError as error:
         text = str(error).strip()
         if "password authentication failed" in text or "does not exist" in text:
@@ -72,8 +74,7 @@ def is_transient(error: psycopg2.Error) -> bool:
         isinstance(error, psycopg2.OperationalError) and not error.pgcode
     ):
         return True
-    code = error.pgcode or ""
-    return code[:2] in _TRANSIENT_CLASSES or code in _TRANSIENT_CODES
+    return (error.pgcode or "").startswith(_TRANSIENT)
 
 
 def _usable(database_url: str):

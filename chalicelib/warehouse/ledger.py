@@ -27,7 +27,7 @@ class ChunkCounts:
 
 
 def open_run(cursor, source: Source, run_id: str, execution: str, given: dict, window: Window, started_at: str) -> None:
-    """Enter the run; raises ContractError where a run of that name was published already."""
+    """Enter the run; raises ContractError where the name is that of another run, or of a published one."""
     cursor.execute(
         statement("ledger", "open_run"),
         {
@@ -44,7 +44,9 @@ def open_run(cursor, source: Source, run_id: str, execution: str, given: dict, w
     )
     if not cursor.rowcount:
         raise ContractError(
-            "a run of this name was published already", run_id=run_id, next_step="start it under another name"
+            "a run of this name was published already, or had another source or input",
+            run_id=run_id,
+            next_step="start it under another name",
         )
 
 
@@ -52,6 +54,7 @@ def forget_attempt(cursor, run_id: str) -> None:
     """Take out what an earlier attempt at the run loaded; its staging table is made anew."""
     cursor.execute(statement("ledger", "forget_chunks"), {"run_id": run_id})
     cursor.execute(statement("ledger", "forget_quarantine"), {"run_id": run_id})
+    cursor.execute(statement("ledger", "forget_quality_results"), {"run_id": run_id})
 
 
 def get_run(connection, run_id: str) -> dict:

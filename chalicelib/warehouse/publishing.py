@@ -48,14 +48,17 @@ class Account:
             )
 
 
-def merge(cursor, source: Source, run_id: str, fetched: int, quarantined: int) -> Account:
-    """Merge the run's staging table into the curated table and drop it; raises AccountError.
+def lock(cursor, source: Source) -> None:
+    """Wait for whoever publishes to this table, and keep others waiting until the transaction ends."""
+    cursor.execute(statement("publish", "lock"), {"name": f"{tables.CURATED}.{source.table}"})
 
-    Takes the table's lock until the transaction ends: two runs of one source publish one after the
-    other.
+
+def merge(cursor, source: Source, run_id: str, fetched: int, quarantined: int) -> Account:
+    """Merge the run's staging table into the curated table and drop it; the caller holds the table's lock.
+
+    Raises AccountError where rows are missing.
     """
     curated, staging = tables.curated(source), tables.staging(source.table, run_id)
-    cursor.execute(statement("publish", "lock"), {"name": f"{tables.CURATED}.{source.table}"})
     cursor.execute("SELECT set_config('work_mem', %s, true)", (WORK_MEM,))
     cursor.execute("SELECT to_regclass(%s)", (f'{tables.STAGING}."{tables.staging_name(source.table, run_id)}"',))
     if cursor.fetchone()[0] is None:

@@ -38,7 +38,7 @@ def ensure_curated(cursor, source: Source) -> None:
         sql.SQL("{} {}{}").format(
             sql.Identifier(column.name),
             sql.SQL(column.type),
-            sql.SQL("" if column.nullable and column.name not in source.key else " NOT NULL"),
+            sql.SQL("" if column.nullable else " NOT NULL"),
         )
         for column in source.columns
     ]

@@ -5,6 +5,8 @@ import math
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chalicelib.columns import Column
 from chalicelib.conversion import encode
@@ -37,7 +39,8 @@ def problem(value, kind, **more):
         ("1e3", "double precision", "1000.0"),
         (0.1, "double precision", "0.1"),
         ("12.50", "numeric", "12.50"),
-        ("12.345", "numeric(6,2)", "12.34"),
+        ("12.340", "numeric(6,2)", "12.34"),
+        ("1234567890123456789012345678.25", "numeric(38,2)", "1234567890123456789012345678.25"),
         (99.99, "numeric(4,2)", "99.99"),
         (True, "boolean", "t"),
         ("No", "boolean", "f"),
@@ -78,6 +81,15 @@ def test_a_value_that_fits_is_written_canonically(value, kind, expected):
         (math.inf, "double precision", "beyond the range"),
         ([1], "double precision", "expected a number"),
         ("100", "numeric(4,2)", "beyond the range"),
+        ("1e30", "numeric(10,2)", "beyond the range"),
+        (1e300, "numeric(10,2)", "beyond the range"),
+        ("12.345", "numeric(6,2)", "at most 2 decimals"),
+        ("1_000", "numeric", "expected a number"),
+        ("٣", "numeric", "expected a number"),
+        ("NaN", "numeric", "expected a number"),
+        ("0000-01-01T00:00:00Z", "timestamptz", "that exists"),
+        ("-024-01-01T00:00:00Z", "timestamptz", "that exists"),
+        ("2024-01-01T24:00:01Z", "timestamptz", "that exists"),
         ("1e99999", "numeric", "beyond the range"),
         ("maybe", "boolean", "true or false"),
         ("a\x00b", "text", "NUL"),
@@ -131,3 +143,25 @@ def test_a_whole_column_and_single_values_are_written_alike(kind):
 def test_an_empty_column_is_empty():
     for kind in ("integer", "double precision", "text", "boolean", "date", "timestamptz", "numeric", "jsonb"):
         assert encode([], Column("c", kind)) == ([], {})
+
+
+_MOMENTS = st.from_regex(r"[-+ 0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{8}Z?", fullmatch=True)
+_NUMBERS = st.one_of(st.text("0123456789+-._e ", max_size=12), st.integers().map(str), st.floats().map(repr))
+
+
+@given(st.lists(_MOMENTS | st.datetimes().map(lambda moment: f"{moment:%Y-%m-%dT%H:%M:%S}Z"), max_size=4))
+def test_moments_as_a_column_and_one_by_one_are_judged_alike(values):
+    assert_judged_alike(values, Column("c", "timestamptz"))
+
+
+@given(st.lists(_NUMBERS, max_size=4), st.sampled_from(["smallint", "bigint", "double precision", "numeric(10,2)"]))
+def test_numbers_as_a_column_and_one_by_one_are_judged_alike(values, kind):
+    assert_judged_alike(values, Column("c", kind))
+
+
+def assert_judged_alike(values, column):
+    together = encode(values, column)
+    # an object of no known type sends the whole column down the careful way
+    careful = encode([*values, object()], column)
+    assert together[0] == careful[0][:-1]
+    assert set(together[1]) == set(careful[1]) - {len(values)}

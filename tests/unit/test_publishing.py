@@ -1,15 +1,19 @@
 """Publishing counts every row, changes only what differs, and rolls back when the account does not balance."""
 
+import concurrent.futures
 import io
 
 import pytest
 from psycopg2 import sql
 
+from chalicelib import settings, sources
 from chalicelib.columns import Column
-from chalicelib.contracts import Window
+from chalicelib.contracts import PublishRequest, Window
 from chalicelib.conversion import encode
-from chalicelib.errors import AccountError, SchemaMismatch
+from chalicelib.errors import AccountError, ContractError, SchemaMismatch
+from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
+from chalicelib.stages import publish as stage
 from chalicelib.warehouse import connection, copy_text, ledger, publishing, tables
 
 
@@ -157,3 +161,62 @@ def test_staging_names_fit_postgres_and_differ_between_runs():
     names = {tables.staging_name("t" * 63, run_id) for run_id in ("a" * 80, "a" * 79 + "b")}
     assert len(names) == 2
     assert all(len(name) <= 63 for name in names)
+
+
+def open_again(database_url, run_id, source, given):
+    with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+        ledger.open_run(cursor, source, run_id, "arn", given, Window("2024-01-01", "2024-01-31", True), "2024-02-01")
+
+
+def test_a_run_that_was_lost_is_entered_anew_under_its_name(publish, database_url, query):
+    open_again(database_url, "lost", Shop(), {"input": "a"})
+    with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+        ledger.judge(cursor, "lost", "fail", "report", 10, 5)
+        ledger.fail(cursor, "lost", "shop", "arn", {}, {"error": "RunLost"})
+    open_again(database_url, "lost", Shop(), {"input": "a"})
+    assert query("SELECT status, verdict, fetched, report_key, error, finished_at FROM pipeline.runs") == [
+        ("running", None, None, None, None, None)
+    ]
+
+
+@pytest.mark.parametrize(("source", "given"), [(Pairs(), {"input": "a"}), (Shop(), {"input": "b"})])
+def test_a_name_stands_for_one_source_and_input(publish, database_url, query, source, given):
+    open_again(database_url, "taken", Shop(), {"input": "a"})
+    with pytest.raises(ContractError, match="start it under another name"):
+        open_again(database_url, "taken", source, given)
+    assert query("SELECT source, input FROM pipeline.runs") == [("shop", {"input": "a"})]
+
+
+def test_a_retry_beside_a_publish_that_still_runs_finds_it_published(publish, database_url, monkeypatch):
+    rows = [(1, "tea", "2.50")]
+    publish("before", rows)
+    monkeypatch.setattr(settings, "current", lambda: Settings(bucket="bucket", database_url=database_url))
+    monkeypatch.setattr(sources, "for_run", lambda *_: Shop())
+    monkeypatch.setattr(stage, "Lake", lambda bucket: None)
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        first = connection.connect(database_url)
+        with first, first.cursor() as cursor:
+            ledger.open_run(cursor, Shop(), "slow", "arn", {}, Window(), "2024-02-01")
+            tables.create_staging(cursor, Shop(), "slow")
+        with first, first.cursor() as cursor:
+            publishing.lock(cursor, Shop())
+            retry = threads.submit(stage.publish, PublishRequest("slow", "shop", "pass", False, "report"))
+            account = publishing.merge(cursor, Shop(), "slow", 0, 0)
+            ledger.publish(cursor, "slow", "pass", account)
+        assert retry.result(timeout=60).fetched == 0
+        first.close()
+
+
+def test_the_columns_of_the_key_are_never_null():
+    assert [column.nullable for column in Pairs.columns] == [False, False]
+    assert [column.nullable for column in Shop.columns] == [False, True, True]
+
+
+def test_connections_do_not_wait_for_ever_and_use_no_option_that_a_proxy_refuses(database_url):
+    with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+        assert not conn.get_dsn_parameters().get("options")
+        limits = {}
+        for name in ("lock_timeout", "statement_timeout", "timezone"):
+            cursor.execute(f"SHOW {name}")
+            limits[name] = cursor.fetchone()[0]
+    assert limits == {"lock_timeout": "45s", "statement_timeout": "14min", "timezone": "UTC"}

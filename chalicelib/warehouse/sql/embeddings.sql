@@ -66,3 +66,6 @@ WITH nearest AS MATERIALIZED (
 SELECT {key_columns}, {text}, 1 - nearest.distance
 FROM nearest JOIN {curated} AS t ON {same_key}
 ORDER BY nearest.distance;
+
+-- name: has_vectors
+SELECT EXISTS (SELECT FROM pipeline.embeddings WHERE model = %(model)s AND table_name = %(table)s);

@@ -1,16 +1,20 @@
--- name: open_run -- a retried Plan, or a run that is started again after it was lost, finds its own row; no row: it is published
+-- name: open_run -- a retried Plan, or a run started again after it was lost, finds its own row; no row: the name is taken
 INSERT INTO pipeline.runs (run_id, source, table_name, execution, input, status, window_start, window_end, by_cursor, started_at)
 VALUES (%(run_id)s, %(source)s, %(table)s, %(execution)s, %(input)s, 'running', %(window_start)s, %(window_end)s, %(by_cursor)s, %(started_at)s)
 ON CONFLICT (run_id) DO UPDATE
-SET window_start = excluded.window_start, window_end = excluded.window_end, by_cursor = excluded.by_cursor,
-    status = 'running', error = NULL, finished_at = NULL
-WHERE runs.published_at IS NULL;
+SET table_name = excluded.table_name, execution = excluded.execution, window_start = excluded.window_start,
+    window_end = excluded.window_end, by_cursor = excluded.by_cursor, started_at = excluded.started_at,
+    status = 'running', verdict = NULL, fetched = NULL, quarantined = NULL, report_key = NULL, error = NULL, finished_at = NULL
+WHERE runs.published_at IS NULL AND runs.source = excluded.source AND runs.input = excluded.input;
 
 -- name: forget_chunks -- what an earlier attempt at the run loaded; its staging table is made anew
 DELETE FROM pipeline.chunks WHERE run_id = %(run_id)s;
 
 -- name: forget_quarantine
 DELETE FROM pipeline.quarantine WHERE run_id = %(run_id)s;
+
+-- name: forget_quality_results
+DELETE FROM pipeline.quality_results WHERE run_id = %(run_id)s;
 
 -- name: get_run
 SELECT * FROM pipeline.runs WHERE run_id = %(run_id)s;
