@@ -38,8 +38,10 @@ class Settings:
     embeddings: str = "bedrock"  # bedrock | minilm
     bedrock_model: str = "amazon.titan-embed-text-v2:0"
     bedrock_dimensions: int = 1024
-    # bytes of raw data per chunk; about 110,000 records of 150 bytes
+    # bytes of raw data per chunk; 100,000 records of 160 bytes
     chunk_bytes: int = 16 * 1024 * 1024
+    # lines of raw data per chunk: narrow rows take far more memory than bytes, 16 MB may hold two million of them
+    chunk_rows: int = 100_000
     # the longest record that is accepted, in bytes; a longer one is quarantined or fails the run
     record_bytes: int = 1024 * 1024
     # the largest answer that is accepted from an HTTP source, in bytes, and the longest fetch, in seconds

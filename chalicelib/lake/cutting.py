@@ -121,31 +121,39 @@ def cutter_of(page: Page, name: str, settings: Settings) -> LineCutter | WholeCu
         case formats.RESPONSE:
             return WholeCutter(name)
         case formats.CSV:
-            return CsvCutter(name, settings.chunk_bytes, settings.record_bytes, page.delimiter)
+            return CsvCutter(
+                name, settings.chunk_bytes, settings.record_bytes, page.delimiter, chunk_rows=settings.chunk_rows
+            )
         case _:
-            return LineCutter(name, settings.chunk_bytes, settings.record_bytes)
+            return LineCutter(name, settings.chunk_bytes, settings.record_bytes, chunk_rows=settings.chunk_rows)
 
 
 class _Chunks:
-    """Puts consecutive small pieces together into one chunk, up to `chunk_bytes`."""
+    """Puts consecutive small pieces together into one chunk, up to `chunk_bytes` and `chunk_rows`."""
 
     def __init__(self, partition: Partition, settings: Settings):
         self.partition, self.settings = partition, settings
         self._done: list[Chunk] = []
         self._alike: tuple | None = None  # what the slices of one chunk have in common
         self._slices: list[Slice] = []
-        self._bytes = 0
+        self._bytes = self._lines = 0
 
     def add(self, format: str, cutter: LineCutter | WholeCutter, piece: Piece, slice: Slice) -> None:
         alike = (format, getattr(cutter, "header", None), getattr(cutter, "delimiter", None))
         # of a record that is too long only the beginning is ever read
         size = 0 if too_long(slice, self.settings) else piece.end - piece.start
-        full = self._bytes + size > self.settings.chunk_bytes or len(self._slices) >= SLICES_PER_CHUNK
+        lines = piece.lines or 0  # a document that is parsed whole has none, and is limited in size
+        full = (
+            self._bytes + size > self.settings.chunk_bytes
+            or self._lines + lines > self.settings.chunk_rows
+            or len(self._slices) >= SLICES_PER_CHUNK
+        )
         if self._slices and (full or alike != self._alike):
             self._close()
         self._alike = alike
         self._slices.append(slice)
         self._bytes += size
+        self._lines += lines
 
     def finish(self) -> tuple[Chunk, ...]:
         if self._slices:
@@ -166,7 +174,7 @@ class _Chunks:
                 delimiter=delimiter,
             )
         )
-        self._slices, self._bytes = [], 0
+        self._slices, self._bytes, self._lines = [], 0, 0
 
 
 def too_long(slice: Slice, settings: Settings) -> bool:

@@ -15,6 +15,8 @@ from chalicelib.errors import RawError
 from chalicelib.lake import csv_header
 from chalicelib.lake.formats import UTF8_BOM
 
+UNLIMITED = 2**62
+
 _NEWLINE, _QUOTE = b'\n"'
 
 
@@ -33,14 +35,16 @@ class Piece:
 
 
 class LineCutter:
-    """Cuts records that end at a newline (NDJSON), near every `chunk_bytes`.
+    """Cuts records that end at a newline (NDJSON), near every `chunk_bytes` or `chunk_rows`, whichever comes first.
 
     Feed it the text block by block, then take the pieces from `finish`. A UTF-8 byte order mark
     belongs to no piece.
     """
 
-    def __init__(self, name: str, chunk_bytes: int, record_bytes: int):
+    def __init__(self, name: str, chunk_bytes: int, record_bytes: int, *, chunk_rows: int = UNLIMITED):
+        """`chunk_rows` counts physical lines, of which a record has one or more."""
         self.name, self.chunk_bytes, self.record_bytes = name, chunk_bytes, record_bytes
+        self.chunk_rows = chunk_rows
         self.pieces: list[Piece] = []
         self._at: int | None = None  # bytes seen, None before the first
         self._lines = 0  # newlines seen
@@ -87,8 +91,15 @@ class LineCutter:
         def line_after(end: int) -> int:
             return self._lines + 1 + int(np.searchsorted(newlines, end, side="right"))
 
+        def full() -> int:
+            """The index in `ends` where the piece is full; beyond the last one where it is not."""
+            i = int(np.searchsorted(ends, self._piece + self.chunk_bytes))
+            # the newline that ends the piece's last line; -1 and less when it came before this block
+            nth = self._piece_line + self.chunk_rows - self._lines - 2
+            return min(i, int(np.searchsorted(ends, newlines[max(nth, 0)]))) if nth < len(newlines) else i
+
         def fill(limit: int) -> None:
-            while (i := np.searchsorted(ends, self._piece + self.chunk_bytes)) < len(ends) and ends[i] <= limit:
+            while (i := full()) < len(ends) and ends[i] <= limit:
                 self._close(int(ends[i]), line_after(int(ends[i])))
 
         starts = np.concatenate(([self._record], ends[:-1]))
@@ -116,8 +127,16 @@ class CsvCutter(LineCutter):
     elsewhere it is an ordinary character.
     """
 
-    def __init__(self, name: str, chunk_bytes: int, record_bytes: int, delimiter: str | None = None):
-        super().__init__(name, chunk_bytes, record_bytes)
+    def __init__(
+        self,
+        name: str,
+        chunk_bytes: int,
+        record_bytes: int,
+        delimiter: str | None = None,
+        *,
+        chunk_rows: int = UNLIMITED,
+    ):
+        super().__init__(name, chunk_bytes, record_bytes, chunk_rows=chunk_rows)
         self.delimiter = delimiter
         self.header: tuple[str, ...] | None = None
         self._openers = csv_header.openers(delimiter or csv_header.DELIMITERS)
@@ -233,7 +252,8 @@ class CsvCutter(LineCutter):
 class WholeCutter:
     """For a document that is parsed whole: one piece, limited in size."""
 
-    LIMIT = 64 * 1024 * 1024
+    # 15 MB of records of one number each, a million, take 660 MB in Transform, which has 1,024
+    LIMIT = 16 * 1024 * 1024
     lines = None
 
     def __init__(self, name: str):

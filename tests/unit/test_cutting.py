@@ -84,6 +84,14 @@ def test_small_pages_share_a_chunk_up_to_its_size(lake):
     assert column(read(lake, listing), "id") == list(range(10))
 
 
+def test_narrow_pages_share_a_chunk_up_to_its_number_of_rows(lake):
+    pages = [page(b'{"id":%d}\n' % i * 30, "ndjson") for i in range(5)]
+    listing = store(lake, *pages, chunk_rows=100)
+    assert [[s.lines for s in c.slices] for c in listing.chunks] == [[30, 30, 30], [30, 30]]
+    listing = store(lake, page(NDJSON, "ndjson"), chunk_rows=400)
+    assert [[s.lines for s in c.slices] for c in listing.chunks] == [[400], [400], [200]]
+
+
 def test_a_chunk_stays_small_enough_for_the_state_machine(lake):
     pages = [page(b'{"id":%d}\n' % i, "ndjson") for i in range(250)]
     listing = store(lake, *pages)

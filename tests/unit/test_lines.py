@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import RawError
 from chalicelib.lake import csv_rows
-from chalicelib.lake.lines import CsvCutter, LineCutter, Piece
+from chalicelib.lake.lines import CsvCutter, LineCutter, Piece, WholeCutter
 
 MANY = 10**9
 
@@ -49,6 +49,26 @@ def test_pieces_are_as_long_as_asked_for():
     pieces = cut(LineCutter("f", 1600, MANY), data, 777)
     assert [p.end - p.start for p in pieces] == [1600] * 10
     assert [p.lines for p in pieces] == [100] * 10
+
+
+def test_narrow_rows_are_cut_by_their_number_long_before_their_bytes():
+    """16 MB hold two million rows of two columns, which no function's memory does."""
+    for cutter, head in ((LineCutter("f", MANY, MANY, chunk_rows=100), b""), (CsvCutter, b"a,b\n")):
+        cutter = cutter("f", MANY, MANY, chunk_rows=100) if head else cutter
+        assert [p.lines for p in cut(cutter, head + b"1,2\n" * 1050, 777)] == [100] * 10 + [50]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1), st.integers(1, 7), sizes, sizes)
+def test_csv_cut_by_lines_stays_cut_between_records(heights, rows, chunk, block):
+    """A record of several lines is never cut; a piece ends with the first record that reaches the number of lines."""
+    records = [b'1,"%s"\n' % (b"x\n" * height) for height in heights]
+    data = b"a,b\n" + b"".join(records)
+    pieces = cut(CsvCutter("f", chunk, MANY, chunk_rows=rows), data, block)
+    ends = {4 + len(b"".join(records[: i + 1])): record for i, record in enumerate(records)}
+    assert b"".join(data[p.start : p.end] for p in pieces) == data[4:]
+    for piece in pieces:
+        assert piece.first_line == 1 + lines_before(data, piece.start)
+        assert piece.lines - ends[piece.end].count(b"\n") < rows
 
 
 def test_a_line_longer_than_a_record_may_be_is_put_alone_wherever_blocks_end():
@@ -161,3 +181,11 @@ def test_a_csv_record_that_is_too_long_stops_at_its_line_before_the_end_is_read(
 def test_a_csv_without_rows_has_no_pieces():
     for data in (b"a,b", b"a,b\n"):
         assert cut(CsvCutter("f", MANY, MANY), data, 1) == ()
+
+
+def test_a_document_that_is_parsed_whole_is_no_larger_than_transform_can_hold():
+    cutter = WholeCutter("page")
+    for _ in range(16):
+        cutter.feed(b"x" * 2**20)
+    with pytest.raises(RawError, match="16777216 bytes and would be parsed whole"):
+        cutter.feed(b"x")
