@@ -274,7 +274,6 @@ class PublishRequest:
     source: str
     verdict: str
     embed: bool
-    report_key: str
 
 
 @dataclass(frozen=True)
@@ -298,7 +297,6 @@ class PublishResult:
 class RejectRequest:
     run_id: str
     source: str
-    report_key: str
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ PREFIX = "SLUICE_"
 LOCAL = "local"
 
 # read by tools around the pipeline, not by the pipeline itself
-TOOLING = frozenset({"SLUICE_HOME", "SLUICE_API_URL", "SLUICE_TEST_HOME"})
+TOOLING = frozenset({"SLUICE_HOME"})
 
 
 @dataclass(frozen=True)

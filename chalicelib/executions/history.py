@@ -71,11 +71,10 @@ class Visit:
 
 @dataclass(frozen=True)
 class History:
-    """`visits` in order of entry. `is_complete` when the execution's own end is among the events."""
+    """`visits` in order of entry, and the ways that were gone between states."""
 
     visits: list[Visit]
     transitions: frozenset[Transition]
-    is_complete: bool
 
 
 def ends(events: Iterable[dict]) -> bool:
@@ -95,7 +94,7 @@ def read(events: list[dict], catchers: dict[str, set[str]]) -> History:
     thread = _Thread(catchers)
     for event in events:
         thread.read(event)
-    return History(thread.visits, frozenset(thread.transitions), ends(events))
+    return History(thread.visits, frozenset(thread.transitions))
 
 
 def details(event: dict) -> dict:

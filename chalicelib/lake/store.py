@@ -9,14 +9,11 @@ from typing import BinaryIO
 
 import boto3
 import orjson
-from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.errors import LakeUnavailable, NotFound, TerminalError
 
-# 8 MB parts, one thread: a Lambda has one core, and order of arrival does not matter
-_TRANSFER = TransferConfig(multipart_chunksize=8 * 1024 * 1024, use_threads=False)
 _CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
 
 
@@ -58,12 +55,6 @@ class Lake:
     def put_json(self, key: str, value) -> str:
         return self.put(key, orjson.dumps(value), "application/json")
 
-    def upload(self, key: str, stream: BinaryIO) -> str:
-        """Write a stream of unknown length, in parts; nothing appears under `key` if the stream raises."""
-        with named(self.bucket, key):
-            self.client.upload_fileobj(stream, self.bucket, key, Config=_TRANSFER)
-        return key
-
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         """The bytes [start, end) of an object."""
         if end is not None and end <= start:
@@ -79,10 +70,6 @@ class Lake:
         """An object as a stream."""
         with named(bucket or self.bucket, key):
             return self.client.get_object(Bucket=bucket or self.bucket, Key=key)["Body"]
-
-    def size(self, key: str, bucket: str | None = None) -> int:
-        with named(bucket or self.bucket, key):
-            return self.client.head_object(Bucket=bucket or self.bucket, Key=key)["ContentLength"]
 
     def keys(self, prefix: str, bucket: str | None = None) -> list[str]:
         """Every key under `prefix`, in order."""

@@ -74,12 +74,11 @@ def failure_alert(
     links: Linker,
     execution: str = "",
     published: bool = False,
-    next_steps: Sequence[str] = (),
 ) -> Alert:
     """The email about a run that broke in `state`; `error` is the exception's name, `cause` its text.
 
     `published` says that the rows were in the table before it broke, so that only what follows
-    publishing (embeddings) is missing. `next_steps` are commands to type before the usual ones.
+    publishing (embeddings) is missing.
     """
     lines = [
         *_wrapped(f"Run {_short(run_id)} of {_short(source)} stopped with an error in the state {_short(state)}."),
@@ -89,7 +88,7 @@ def failure_alert(
         _short(error),
         *textwrap.indent(_cut(cause, _CAUSE), "  ").splitlines(),
     ]
-    steps = [*next_steps, f"sluice runs show {run_id}", f"sluice graph {run_id}"]
+    steps = [f"sluice runs show {run_id}", f"sluice graph {run_id}"]
     return Alert(
         _subject(f"[sluice] {source}: run failed in {state} ({error})"),
         _message(lines, _execution(links, execution), steps),

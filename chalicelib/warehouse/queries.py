@@ -23,6 +23,10 @@ def _statements(file: str) -> dict[str, str]:
     return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
+def names(file: str) -> tuple[str, ...]:
+    return tuple(_statements(file))
+
+
 def statement(file: str, name: str, **identifiers: sql.Composable) -> sql.Composable:
     """The statement `name` of `sql/<file>.sql` with its identifiers filled in."""
     return sql.SQL(_statements(file)[name]).format(**identifiers)

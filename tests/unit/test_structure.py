@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib import contracts, errors
+from chalicelib import contracts, errors, settings
+from chalicelib.warehouse import queries
 from local.functions import Function
 from statemachine import check, render
 
@@ -155,6 +156,33 @@ def test_every_contract_is_used_by_a_stage():
     }
     declared = {node.name for node in tree(Path(contracts.__file__)).body if isinstance(node, ast.ClassDef)}
     assert declared - used == set()
+
+
+def test_a_stage_uses_all_that_its_request_gives_it():
+    for declared in tree(Path(contracts.__file__)).body:
+        if not isinstance(declared, ast.ClassDef) or not declared.name.endswith("Request"):
+            continue
+        stage = render.snake_case(declared.name.removesuffix("Request"))
+        used = {
+            node.attr
+            for node in ast.walk(tree(ROOT / "chalicelib" / "stages" / f"{stage}.py"))
+            if isinstance(node, ast.Attribute)
+        }
+        given = {node.target.id for node in declared.body if isinstance(node, ast.AnnAssign)}
+        # logs and metrics say of every state which run and source it is about
+        assert given - used - {"run_id", "source"} == set(), declared.name
+
+
+def test_every_statement_and_every_variable_of_the_tools_is_used():
+    words = {
+        node.value
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and name(path) != "chalicelib/settings.py"
+    }
+    statements = {named for path in queries.FOLDER.glob("*.sql") for named in queries.names(path.stem)}
+    assert statements - words == set()
+    assert settings.TOOLING - words == set()
 
 
 def test_requests_and_results_come_in_pairs_named_after_their_stage():

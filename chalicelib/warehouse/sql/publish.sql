@@ -26,6 +26,3 @@ WITH merged AS (
     RETURNING merge_action() AS action
 )
 SELECT action, count(*) FROM merged GROUP BY action;
-
--- name: drop_staging
-DROP TABLE IF EXISTS {staging};
