@@ -6,10 +6,19 @@ Written by Transform (records that are malformed, values that do not fit their c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import orjson
+
+from chalicelib.lake.parts import PartWriter
+
+if TYPE_CHECKING:
+    from chalicelib.lake import Lake
+
+_BLOCK_BYTES = 256 * 1024
 
 RECORD = "record"  # not a record at all: broken JSON, wrong number of fields
 TYPE = "type"  # a value that its column cannot hold
@@ -37,14 +46,19 @@ class Rejected:
     record: str
 
 
-def dump(rejected: Iterable[Rejected]) -> bytes:
-    return b"".join(orjson.dumps(asdict(row)) + b"\n" for row in rejected)
+def store(lake: Lake, key: str, rejected: Iterable[Rejected]) -> str:
+    """Write `rejected` under `key`, row by row: a chunk may be rejected whole, with eight reasons a row."""
+    with PartWriter(lake, key) as out:
+        for row in rejected:
+            out.write(orjson.dumps(row) + b"\n")
+    return key
 
 
-def load(text: bytes) -> list[Rejected]:
-    rows = []
-    for line in text.splitlines():
-        values = orjson.loads(line)
-        values["reasons"] = tuple(Reason(**reason) for reason in values["reasons"])
-        rows.append(Rejected(**values))
-    return rows
+def read(lake: Lake, keys: Iterable[str]) -> Iterator[dict]:
+    """What `store` wrote under `keys`, row by row: a dict with the fields of `Rejected`, its reasons as dicts."""
+    for key in keys:
+        rest = b""
+        with contextlib.closing(lake.open(key)) as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                *lines, rest = (rest + block).split(b"\n")
+                yield from map(orjson.loads, lines)

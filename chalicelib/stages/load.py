@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from itertools import islice
 
+import psycopg2
 from psycopg2 import sql
 
 from chalicelib import settings as settings_module
@@ -13,13 +16,15 @@ from chalicelib.contracts import LoadRequest, LoadResult
 from chalicelib.conversion import encode
 from chalicelib.errors import AccountError
 from chalicelib.lake import Lake
-from chalicelib.rejection import Rejected
-from chalicelib.rejection import load as load_rejected
+from chalicelib.rejection import read as read_rejected
 from chalicelib.warehouse import connection, copy_text, ledger, tables
 from chalicelib.warehouse.ledger import ChunkCounts
 
 # bytes psycopg2 reads at a time; its 8 KB default makes 1,300 calls of a 10 MB chunk
 _COPY_BUFFER = 1024 * 1024
+
+# rejected rows that become COPY text at a time; the longest has 10,000 characters and its reasons
+_BATCH_ROWS = 500
 
 _QUARANTINE = (
     Column("run_id", "text"),
@@ -39,7 +44,6 @@ def load(request: LoadRequest) -> LoadResult:
     lake = Lake(settings.bucket)
     source = sources.for_run(request.source, request.run_id, lake)
     validated = request.validated
-    rejected = [row for key in validated.rejected_keys for row in load_rejected(lake.get(key))]
     results = lake.get_json(validated.results_key)
     clean = copy_text.without(lake.get(validated.rows_key), results.pop("set_aside"))
     counts = ChunkCounts(validated.chunk, validated.records, validated.rows, validated.rejected, results)
@@ -50,10 +54,10 @@ def load(request: LoadRequest) -> LoadResult:
             )
             cursor.copy_expert(copy, io.BytesIO(clean), size=_COPY_BUFFER)
             staged = cursor.rowcount
-            _quarantine(cursor, request, rejected)
-            if staged != validated.rows or len(rejected) != validated.rejected:
+            quarantined = _quarantine(cursor, request, lake)
+            if staged != validated.rows or quarantined != validated.rejected:
                 raise AccountError(
-                    f"{staged} rows were copied and {len(rejected)} quarantined,"
+                    f"{staged} rows were copied and {quarantined} quarantined,"
                     f" expected {validated.rows} and {validated.rejected}",
                     run_id=request.run_id,
                     chunk=validated.chunk,
@@ -61,21 +65,47 @@ def load(request: LoadRequest) -> LoadResult:
     return LoadResult(chunk=validated.chunk, staged=validated.rows, quarantined=validated.rejected)
 
 
-def _quarantine(cursor, request: LoadRequest, rejected: list[Rejected]) -> None:
-    if not rejected:
-        return
-    columns = [
-        [request.run_id] * len(rejected),
-        [request.source] * len(rejected),
-        [request.validated.chunk] * len(rejected),
-        [row.part for row in rejected],
-        [row.line for row in rejected],
-        [[vars(reason) for reason in row.reasons] for row in rejected],
-        [row.record for row in rejected],
-    ]
-    texts = [encode(values, column)[0] for values, column in zip(columns, _QUARANTINE, strict=True)]
-    lines = "".join(line + "\n" for line in map("\t".join, zip(*texts, strict=True)))
+def _quarantine(cursor, request: LoadRequest, lake: Lake) -> int:
+    """How many rows were copied. They stream from S3 to Postgres: their reasons may take far more than the chunk."""
+    if not request.validated.rejected_keys:
+        return 0
+    texts = _Texts(_copy_texts(request, read_rejected(lake, request.validated.rejected_keys)))
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in _QUARANTINE)
-    cursor.copy_expert(
-        sql.SQL("COPY pipeline.quarantine ({}) FROM STDIN").format(names), io.BytesIO(lines.encode()), size=_COPY_BUFFER
-    )
+    copy = sql.SQL("COPY pipeline.quarantine ({}) FROM STDIN").format(names)
+    try:
+        cursor.copy_expert(copy, texts, size=_COPY_BUFFER)
+    except psycopg2.Error:
+        if texts.error:  # psycopg2 makes of it a COPY that was cancelled
+            raise texts.error from None
+        raise
+    return cursor.rowcount
+
+
+def _copy_texts(request: LoadRequest, rejected: Iterator[dict]) -> Iterator[bytes]:
+    """The rows of `rejected` as COPY text, some at a time."""
+    while rows := list(islice(rejected, _BATCH_ROWS)):
+        columns = [
+            [request.run_id] * len(rows),
+            [request.source] * len(rows),
+            [request.validated.chunk] * len(rows),
+            *([row[name] for row in rows] for name in ("part", "line", "reasons", "record")),
+        ]
+        texts = [encode(values, column)[0] for values, column in zip(columns, _QUARANTINE, strict=True)]
+        yield "".join(line + "\n" for line in map("\t".join, zip(*texts, strict=True))).encode()
+
+
+class _Texts:
+    """What COPY reads from: texts as they are made. `error` is what making them raised."""
+
+    def __init__(self, texts: Iterator[bytes]):
+        self._texts, self._rest = texts, b""
+        self.error: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        try:
+            text = self._rest or next(self._texts, b"")
+        except Exception as error:
+            self.error = error
+            raise
+        self._rest = text[size:]
+        return text[:size]

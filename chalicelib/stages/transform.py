@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from chalicelib import settings as settings_module
@@ -12,7 +13,8 @@ from chalicelib.errors import TransformError
 from chalicelib.lake import Lake, keys, records
 from chalicelib.lake.position import part_and_line
 from chalicelib.lake.records import Batch
-from chalicelib.rejection import RECORD, TYPE, Reason, Rejected, dump
+from chalicelib.rejection import RECORD, TYPE, Reason, Rejected
+from chalicelib.rejection import store as store_rejected
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import copy_text
 
@@ -36,24 +38,29 @@ def transform(request: TransformRequest) -> TransformResult:
     rows, reasons, kept = _typed(fields, batch, source)
 
     raw = records.raw_texts(request.chunk, source, lake, settings, reasons) if reasons else {}
-    rejected = [Rejected(m.part, m.line, (Reason(RECORD, m.reason),), m.record) for m in batch.malformed] + [
-        Rejected(*part_and_line(seq), tuple(why), raw[seq]) for seq, why in reasons.items()
-    ]
+    rejected = len(batch.malformed) + len(reasons)
     rejected_key = None
     if rejected:
         key = keys.chunk(request.run_id, request.chunk.chunk, "malformed.ndjson")
-        rejected_key = lake.put(key, dump(rejected), "application/x-ndjson")
+        rejected_key = store_rejected(lake, key, _rejected(batch, reasons, raw))
     return TransformResult(
         chunk=request.chunk.chunk,
         records=batch.records,
         rows=kept,
-        rejected=len(rejected),
+        rejected=rejected,
         rows_key=lake.put(
             keys.chunk(request.run_id, request.chunk.chunk, "rows.copy"), rows, "text/tab-separated-values"
         ),
         rejected_key=rejected_key,
         extra=tuple(sorted(set(fields) - set(source.column_names)))[:_EXTRA_NAMED],
     )
+
+
+def _rejected(batch: Batch, reasons: dict[int, list[Reason]], raw: dict[int, str]) -> Iterator[Rejected]:
+    for bad in batch.malformed:
+        yield Rejected(bad.part, bad.line, (Reason(RECORD, bad.reason),), bad.record)
+    for seq, why in reasons.items():
+        yield Rejected(*part_and_line(seq), tuple(why), raw[seq])
 
 
 def _transformed(batch: Batch, source: Source, chunk: int) -> dict[str, list]:

@@ -11,7 +11,8 @@ from chalicelib.lake import Lake, keys, records
 from chalicelib.lake.position import part_and_line
 from chalicelib.quality import rows as row_quality
 from chalicelib.quality import suite as suites
-from chalicelib.rejection import Rejected, dump
+from chalicelib.rejection import Rejected
+from chalicelib.rejection import store as store_rejected
 from chalicelib.warehouse import copy_text
 
 
@@ -30,12 +31,12 @@ def validate(request: ValidateRequest) -> ValidateResult:
     if positions:
         seqs = copy_text.seqs_at(rows, positions)
         raw = records.raw_texts(request.chunk, source, lake, settings, seqs)
-        rejected = [
+        rejected = (
             Rejected(*part_and_line(seq), tuple(check.failing[position]), raw[seq])
             for position, seq in zip(positions, seqs, strict=True)
-        ]
+        )
         key = keys.chunk(request.run_id, transformed.chunk, "failing.ndjson")
-        rejected_keys.append(lake.put(key, dump(rejected), "application/x-ndjson"))
+        rejected_keys.append(store_rejected(lake, key, rejected))
     located = row_quality.located(check.counts, _origins(rows, request.chunk))
     results = {
         "expectations": [contracts.write(count) for count in located],

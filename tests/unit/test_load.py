@@ -1,14 +1,16 @@
 """Load is one transaction per chunk: done again it does nothing, and what it cannot account for it takes back."""
 
+import tracemalloc
+
 import pytest
 from memory_s3 import MemoryS3
 
 from chalicelib import settings, sources
 from chalicelib.columns import Column
 from chalicelib.contracts import LoadRequest, ValidateResult, Window
-from chalicelib.errors import AccountError
+from chalicelib.errors import AccountError, NotFound
 from chalicelib.lake.store import Lake
-from chalicelib.rejection import RECORD, TYPE, Reason, Rejected, dump
+from chalicelib.rejection import RECORD, TYPE, Reason, Rejected, store
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
 from chalicelib.stages import load as stage
@@ -28,14 +30,19 @@ class Shop(Source):
 
 
 @pytest.fixture
-def load(monkeypatch, database_url):
+def lake():
+    return Lake("bucket", MemoryS3())
+
+
+@pytest.fixture
+def load(monkeypatch, database_url, lake):
     """load(rows=…, rejected=…) loads a chunk of two rows and two rejected ones that claims to have so many."""
-    lake, source = Lake("bucket", MemoryS3()), Shop()
+    source = Shop()
     monkeypatch.setattr(stage, "Lake", lambda bucket: lake)
     monkeypatch.setattr(settings, "current", lambda: Settings(bucket="bucket", database_url=database_url))
     monkeypatch.setattr(sources, "for_run", lambda *_: source)
     lake.put("rows", copy_text.write([["1", "2"], ["tea", "salt"]], [1, 2]), "text/plain")
-    lake.put("rejected", dump(REJECTED), "application/x-ndjson")
+    store(lake, "rejected", REJECTED)
     lake.put_json("results", {"expectations": [], "extra": [], "set_aside": []})
     with connection.transaction(database_url) as conn, conn.cursor() as cursor:
         cursor.execute("DELETE FROM pipeline.runs WHERE run_id = %s", (RUN,))
@@ -84,3 +91,28 @@ def test_the_quarantine_keeps_every_reason_and_the_raw_record(load, database_url
         cursor.execute("SELECT part, line, reasons, record FROM pipeline.quarantine WHERE run_id = %s", (RUN,))
         kept = sorted(cursor.fetchall(), key=lambda row: row[1])
     assert kept == [(row.part, row.line, [vars(reason) for reason in row.reasons], row.record) for row in REJECTED]
+
+
+MANY = 20_000
+WHY = tuple(Reason(TYPE, f"field_{i} is 'wrong', expected integer", f"field_{i}", "'wrong'") for i in range(8))
+
+
+def test_memory_does_not_grow_with_what_was_rejected(load, held, lake):
+    """A chunk may be rejected whole, and eight reasons take ten times its bytes."""
+    store(lake, "rejected", (Rejected(0, line, WHY, "x" * 100) for line in range(MANY)))
+    assert len(lake.client.objects["rejected"]) > 15 * 2**20
+    tracemalloc.start()
+    try:
+        load(rejected=MANY)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert held() == (2, MANY, 1)
+    assert peak < 8 * 2**20
+
+
+def test_what_s3_says_while_rejected_rows_stream_is_what_the_run_hears(load, held, lake):
+    del lake.client.objects["rejected"]
+    with pytest.raises(NotFound):
+        load()
+    assert held() == (0, 0, 0)

@@ -12,7 +12,7 @@ from chalicelib.contracts import Partition, TransformRequest
 from chalicelib.errors import TransformError
 from chalicelib.lake import cutting
 from chalicelib.lake.store import Lake
-from chalicelib.rejection import load
+from chalicelib.rejection import Reason, Rejected, read
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Page, Source
 from chalicelib.stages import transform as stage
@@ -46,9 +46,14 @@ def transformed(monkeypatch):
         listing = cutting.store("orders", "run", "2026-01-01", Partition(0, {}), iter([page]), lake, Settings())
         result = stage.transform(TransformRequest(run_id="run", source="orders", chunk=listing.chunks[0]))
         rows = [line.split("\t")[:-2] for line in lake.get(result.rows_key).decode().splitlines()]
-        return result, rows, load(lake.get(result.rejected_key)) if result.rejected_key else []
+        return result, rows, _rejected(lake, result)
 
     return of
+
+
+def _rejected(lake, result):
+    rows = read(lake, [result.rejected_key] if result.rejected_key else [])
+    return [Rejected(**{**row, "reasons": tuple(Reason(**reason) for reason in row["reasons"])}) for row in rows]
 
 
 class BytesOnce:
