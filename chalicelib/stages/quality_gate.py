@@ -20,6 +20,7 @@ from chalicelib.quality.alert import quality_alert
 from chalicelib.quality.report import Report, RowAccount
 from chalicelib.quality.rows import Example, ItemCount
 from chalicelib.quality.verdict import RejectionCount
+from chalicelib.rejection import EXPECTATION
 from chalicelib.warehouse import connection, ledger, tables
 from chalicelib.warehouse.ledger import ChunkCounts
 
@@ -125,7 +126,8 @@ def _rejections(cursor, run_id: str) -> list[RejectionCount]:
             count=row["rows"],
             examples=(Example(value=row["record"], raw=row["key"], line=row["line"]),),
         )
-        for row in ledger.rows(cursor, "rejections", run_id=run_id)
+        for row in ledger.rows(cursor, "quarantine_reasons", run_id=run_id)
+        if row["kind"] != EXPECTATION
     ]
 
 

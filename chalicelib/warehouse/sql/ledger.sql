@@ -43,18 +43,6 @@ SELECT coalesce(sum(records), 0)::bigint FROM pipeline.chunks WHERE run_id = %(r
 -- name: count_quarantined
 SELECT count(*) FROM pipeline.quarantine WHERE run_id = %(run_id)s;
 
--- name: rejections -- reasons that are no expectation: malformed records, values that do not fit; an example each
-SELECT reason ->> 'kind' AS kind, reason ->> 'column' AS column_name, count(*) AS rows,
-       (array_agg(reason ->> 'message' ORDER BY q.part, q.line))[1] AS message,
-       (array_agg(q.record ORDER BY q.part, q.line))[1] AS record,
-       (array_agg(q.line ORDER BY q.part, q.line))[1] AS line,
-       (array_agg(o.key ORDER BY q.part, q.line))[1] AS key
-FROM pipeline.quarantine q
-JOIN pipeline.raw_objects o USING (run_id, part)
-CROSS JOIN jsonb_array_elements(q.reasons) AS reason
-WHERE q.run_id = %(run_id)s AND reason ->> 'kind' <> 'expectation'
-GROUP BY 1, 2 ORDER BY rows DESC;
-
 -- name: add_quality_result
 INSERT INTO pipeline.quality_results (run_id, expectation, type, title, severity, success, evaluated, unexpected, observed)
 VALUES %s
@@ -96,17 +84,18 @@ WHERE cursors.position < excluded.position;
 SELECT expectation, type, title, severity, evaluated, unexpected, observed FROM pipeline.quality_results
 WHERE run_id = %(run_id)s AND NOT success ORDER BY severity, type;
 
--- name: quarantine_reasons -- why rows were set aside, most frequent first, with the first raw record of each
-SELECT count(*) AS rows, (array_agg(message ORDER BY part, line))[1] AS message,
-       (array_agg(record ORDER BY part, line))[1] AS record,
-       (array_agg(line ORDER BY part, line))[1] AS line,
-       (array_agg(key ORDER BY part, line))[1] AS key
-FROM (
-    SELECT q.part, q.line, q.record, o.key, reason ->> 'message' AS message,
-           coalesce(reason ->> 'expectation', reason ->> 'kind' || coalesce(reason ->> 'column', '')) AS why
-    FROM pipeline.quarantine q
-    JOIN pipeline.raw_objects o USING (run_id, part)
-    CROSS JOIN jsonb_array_elements(q.reasons) AS reason
+-- name: quarantine_reasons -- why rows were set aside, most frequent first, with the first raw record of each; records are read for the examples alone
+WITH reasons AS (
+    SELECT q.id, q.part, q.line, reason ->> 'kind' AS kind, reason ->> 'message' AS message,
+           concat_ws(' ', reason ->> 'kind', reason ->> 'column', reason ->> 'expectation') AS why
+    FROM pipeline.quarantine AS q CROSS JOIN jsonb_array_elements(q.reasons) AS reason
     WHERE q.run_id = %(run_id)s
-) AS reasons
-GROUP BY why ORDER BY rows DESC;
+),
+counted AS (SELECT why, count(*) AS rows FROM reasons GROUP BY why),
+examples AS (SELECT DISTINCT ON (why) * FROM reasons ORDER BY why, part, line)
+SELECT e.kind, c.rows, e.message, q.record, e.line, o.key
+FROM counted AS c
+JOIN examples AS e USING (why)
+JOIN pipeline.quarantine AS q USING (id)
+JOIN pipeline.raw_objects AS o ON o.run_id = q.run_id AND o.part = q.part
+ORDER BY c.rows DESC, e.part, e.line;
