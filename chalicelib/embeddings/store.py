@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from pgvector import Vector
 from psycopg2 import sql
 
 from chalicelib import limits
@@ -206,7 +207,7 @@ def search(connection, source: Source, model: str, vector: np.ndarray, limit: in
         cursor.execute(statement("embeddings", "prepare_search"), {"ef_search": str(ef_search)})
         cursor.execute(
             statement("embeddings", "search", **identifiers),
-            {"model": model, "table": source.table, "limit": limit, "vector": str(vector.tolist())},
+            {"model": model, "table": source.table, "limit": limit, "vector": Vector(vector).to_text()},
         )
         return [Match(dict(zip(source.key, key, strict=True)), text, score) for *key, text, score in cursor]
 
