@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from chalicelib import redaction
 from chalicelib.contract_reading import read, write
 from chalicelib.errors import ContractError
 
@@ -97,9 +98,10 @@ class RunInput:
         return read(cls, given, "input")
 
     def command(self) -> str:
-        """What to type to run it again."""
+        """What to type to run it again; `***` stands where the input holds a secret."""
+        shown = self.input and redaction.url(self.input)
         words = ["sluice", "run", self.source]
-        for option, value in (("--from", self.start), ("--to", self.end), ("--input", self.input)):
+        for option, value in (("--from", self.start), ("--to", self.end), ("--input", shown)):
             words += [option, value] if value else []
         if self.embed is not None:
             words.append("--embed" if self.embed else "--no-embed")
@@ -334,9 +336,11 @@ class CompleteResult:
 
 @dataclass(frozen=True)
 class RecordFailureRequest:
+    """`input` is whatever the execution was given: a wrong one is told too."""
+
     run_id: str
     execution: str
-    input: dict
+    input: object
     error: dict
 
 

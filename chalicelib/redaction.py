@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import unquote_plus
 
 MASK = "***"
@@ -20,6 +21,15 @@ _SECRET_LENGTH = 6
 def url(text: str) -> str:
     """A URL, or what was meant as one, without its password and the values of secret query parameters."""
     return _PARAMETER.sub(_masked, _USER.sub(f"{MASK}@", text))
+
+
+def strings(value: Any) -> Any:
+    """A JSON value, every string of which is treated as `url` does: no other string holds anything to mask."""
+    if isinstance(value, dict):
+        return {name: strings(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [strings(part) for part in value]
+    return url(value) if isinstance(value, str) else value
 
 
 def secrets(request_url: str, headers: Mapping[str, str]) -> frozenset[str]:

@@ -72,13 +72,14 @@ def failure_alert(
     error: str,
     cause: str,
     links: Linker,
-    execution: str = "",
-    published: bool = False,
+    execution: str,
+    published: bool,
+    command: str | None,
 ) -> Alert:
     """The email about a run that broke in `state`; `error` is the exception's name, `cause` its text.
 
     `published` says that the rows were in the table before it broke, so that only what follows
-    publishing (embeddings) is missing.
+    publishing (embeddings) is missing. `command` runs it again; None where its input is none that a command gives.
     """
     lines = [
         *_wrapped(f"Run {_short(run_id)} of {_short(source)} stopped with an error in the state {_short(state)}."),
@@ -88,7 +89,7 @@ def failure_alert(
         _short(error),
         *textwrap.indent(_cut(cause, _CAUSE), "  ").splitlines(),
     ]
-    steps = [f"sluice runs show {run_id}", f"sluice graph {run_id}"]
+    steps = [f"sluice runs show {run_id}", f"sluice graph {run_id}", *([command] if command else [])]
     return Alert(
         _subject(f"[sluice] {source}: run failed in {state} ({error})"),
         _message(lines, _execution(links, execution), steps),

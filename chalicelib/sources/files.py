@@ -75,9 +75,10 @@ class Files(FileSource):
 
         Raises DeclarationError with everything that is wrong with it.
         """
-        if not given or not given.lower().endswith(".toml"):
+        if not given or not location.path(given).lower().endswith(".toml"):
+            shown = given and location.shown(given)
             raise SourceError(
-                f"the source files needs a declaration, a .toml file, not {given!r}",
+                f"the source files needs a declaration, a .toml file, not {shown!r}",
                 source=self.name,
                 next_step="write one (see chalicelib/sources/declaration.py), or make the file a source of its own "
                 "with `sluice new source NAME --sample FILE --key COLUMN`",

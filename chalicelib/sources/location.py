@@ -68,6 +68,11 @@ def beside(location: str, relative: str) -> str:
     return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(location)), relative))
 
 
+def path(location: str) -> str:
+    """A location without what may follow the path in a URL, such as a signature."""
+    return urlsplit(location).path if location.startswith(_WEB) else location
+
+
 def shown(location: str) -> str:
     """A location as messages may show it: without the secrets that a URL can carry."""
     return redaction.url(location) if location.startswith(_WEB) else location

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 
-from chalicelib import limits, sources, windows
+from chalicelib import limits, redaction, sources, windows
 from chalicelib import settings as settings_module
 from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput
 from chalicelib.errors import ContractError
@@ -34,7 +34,8 @@ def plan(request: PlanRequest) -> PlanResult:
         if given.input:  # a part of the source is no reason to skip these days of the rest
             window = dataclasses.replace(window, by_cursor=False)
         tables.ensure_curated(cursor, source)
-        ledger.open_run(cursor, source, request.run_id, request.execution, request.input, window, request.started_at)
+        shown = redaction.strings(request.input)
+        ledger.open_run(cursor, source, request.run_id, request.execution, shown, window, request.started_at)
     requests = source.partitions(window, wanted, settings)
     result = PlanResult(
         run_id=request.run_id,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib import redaction
 from chalicelib import settings as settings_module
-from chalicelib.contracts import RecordFailureRequest, RecordFailureResult
+from chalicelib.contracts import RecordFailureRequest, RecordFailureResult, RunInput
+from chalicelib.errors import ContractError
 from chalicelib.failure import read_cause
 from chalicelib.links import Links
 from chalicelib.quality.alert import failure_alert
@@ -18,11 +20,11 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
     settings.require("database_url")
     error, reason = read_cause(request.error)
     state = _failed_state(request.execution)
-    source = str(request.input.get("source", "unknown"))
+    source = str(request.input.get("source", "unknown")) if isinstance(request.input, dict) else "unknown"
     with connection.transaction() as open_connection:
         with open_connection.cursor() as cursor:
             details = {"state": state, "error": error, "reason": reason}
-            ledger.fail(cursor, request.run_id, source, request.execution, request.input, details)
+            ledger.fail(cursor, request.run_id, source, request.execution, redaction.strings(request.input), details)
         run = ledger.get_run(open_connection, request.run_id)
         if run["table_name"]:
             with open_connection.cursor() as cursor:
@@ -36,8 +38,17 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
         links=Links(settings),
         execution=request.execution,
         published=run["published_at"] is not None,
+        command=_command(request.input),
     )
     return RecordFailureResult(alert=alert)
+
+
+def _command(given: object) -> str | None:
+    """What to type to run it again; None for an input that no command gives."""
+    try:
+        return RunInput.from_json(given).command()
+    except ContractError:
+        return None
 
 
 def _failed_state(execution: str) -> str:

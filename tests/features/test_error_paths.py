@@ -319,6 +319,38 @@ def test_an_error_after_publishing_keeps_the_rows_and_says_so(pipeline, scene, s
     assert again.row["embedded"] == (fetched if state == "Embed" else 0)
 
 
+# --- what a failure tells, and what it keeps to itself ------------------------------------------
+
+
+def test_a_secret_in_the_input_is_in_the_dead_letter_alone(pipeline):
+    given = "http://127.0.0.1:9/orders.csv?day=1&api_key=SECRET"
+    run = pipeline.run("files", input=given)
+    shown = given.replace("SECRET", "***")
+    assert (run.status, run.error) == ("FAILED", "SourceError")
+    assert run.row["input"] == {"source": "files", "input": shown}
+    assert "SECRET" not in json.dumps(run.row, default=str) + run.cause
+    [email] = pipeline.emails(run.run_id)
+    assert "SECRET" not in email["subject"] + email["message"]
+    assert email["message"].splitlines()[-1] == f"  sluice run files --input '{shown}'"
+    [letter] = pipeline.dead_letters(run.run_id)
+    assert letter["input"]["input"] == given  # so that the run can be started again
+
+
+@pytest.mark.parametrize("given", [{"source": ["weather"]}, {}])
+def test_an_input_that_is_no_run_is_told_like_any_other_mistake(pipeline, given):
+    arn = pipeline.client("stepfunctions").start_execution(
+        stateMachineArn=pipeline.env["SLUICE_STATE_MACHINE_ARN"], input=json.dumps(given)
+    )["executionArn"]
+    run = pipeline.wait(arn)
+    assert (run.status, run.error, run.row["status"]) == ("FAILED", "ContractError", "failed")
+    assert run.row["input"] == given
+    [email] = pipeline.emails(run.run_id)
+    assert "run failed in Plan (ContractError)" in email["subject"]
+    assert f"sluice graph {run.run_id}" == email["message"].splitlines()[-1].strip()
+    [letter] = pipeline.dead_letters(run.run_id)
+    assert letter["input"] == given
+
+
 # --- when telling fails too --------------------------------------------------------------------
 
 

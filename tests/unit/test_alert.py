@@ -24,7 +24,8 @@ def check_limits(alert):
 
 def failure(**more):
     values = {"run_id": "r-1", "source": "weather", "state": "Fetch", "error": "SourceError", "cause": "no answer"}
-    return failure_alert(**{**values, "links": LINKS, "execution": ARN, **more})
+    values |= {"links": LINKS, "execution": ARN, "published": False, "command": "sluice run weather --from 2024-01-01"}
+    return failure_alert(**{**values, **more})
 
 
 def test_a_quality_alert_tells_what_how_many_why_where_and_what_next():
@@ -67,9 +68,11 @@ def test_a_failure_alert_tells_state_error_cause_and_what_next():
         "no answer",
         "Nothing was published",
         "graph.svg",
-        "  sluice runs show r-1",
+        "sluice runs show r-1",
     ):
         assert told in alert.message, told
+    assert alert.message.splitlines()[-1] == "  sluice run weather --from 2024-01-01"
+    assert failure(command=None).message.splitlines()[-1] == "  sluice graph r-1"
 
 
 def test_a_failure_after_publishing_does_not_claim_that_nothing_happened():
@@ -83,7 +86,7 @@ def test_no_value_breaks_an_email(value):
     for links in (LINKS, Links(AWS)):
         check_limits(quality_alert(hostile, links))
         names = ("run_id", "source", "state", "error", "cause", "execution")
-        check_limits(failure(**dict.fromkeys(names, value), links=links))
+        check_limits(failure(**dict.fromkeys(names, value), links=links, command=value))
 
 
 def test_addresses_and_commands_survive_a_long_message():

@@ -3,7 +3,7 @@
 import pytest
 
 from chalicelib import contracts
-from chalicelib.contracts import Chunk, FetchPartitionRequest, PlanResult, RunInput, Slice, Window
+from chalicelib.contracts import Chunk, FetchPartitionRequest, PlanResult, RecordFailureRequest, RunInput, Slice, Window
 from chalicelib.errors import ContractError
 
 SLICE = {"part": 0, "key": "k", "raw_key": "k", "start": 0, "end": None, "first_line": 1}
@@ -44,6 +44,12 @@ def test_a_plan_survives_the_round_trip():
     assert contracts.read(PlanResult, contracts.write(plan)) == plan
 
 
+@pytest.mark.parametrize("given", [{"source": "posts"}, ["posts"], "posts", 7, None])
+def test_a_failure_is_recorded_whatever_the_execution_was_given(given):
+    event = {"run_id": "r", "execution": "e", "input": given, "error": {}}
+    assert contracts.read(RecordFailureRequest, event).input == given
+
+
 def test_the_input_of_a_run_has_from_and_to():
     given = RunInput.from_json({"source": "weather", "from": "2024-01-01", "to": "2024-01-02", "embed": False})
     assert (given.start, given.end, given.embed) == ("2024-01-01", "2024-01-02", False)
@@ -58,6 +64,10 @@ def test_the_input_of_a_run_has_from_and_to():
             "sluice run weather --from 2024-01-01 --to 2024-01-02 --no-embed",
         ),
         ({"source": "files", "input": "my orders.toml"}, "sluice run files --input 'my orders.toml'"),
+        (
+            {"source": "files", "input": "https://me:PASS@x.org/a.toml?api_key=SECRET"},
+            "sluice run files --input 'https://***@x.org/a.toml?api_key=***'",
+        ),
     ],
 )
 def test_an_input_tells_the_command_that_runs_it_again(given, command):

@@ -24,6 +24,19 @@ def test_a_url_is_shown_without_its_secrets(url, shown):
     assert redaction.url(url) == shown
 
 
+def test_every_string_of_a_json_value_is_shown_without_its_secrets():
+    given = {
+        "source": "files",
+        "input": "https://x.org/a.toml?api_key=SECRET",
+        "more": ["https://x.org/?sig=S", 1, None],
+    }
+    assert redaction.strings(given) == {
+        "source": "files",
+        "input": "https://x.org/a.toml?api_key=***",
+        "more": ["https://x.org/?sig=***", 1, None],
+    }
+
+
 def test_what_was_sent_secretly_is_masked_where_it_comes_back():
     withheld = redaction.secrets(
         "https://x.org/?token=s%2Fcret1&city=Lisbon", {"Authorization": "Bearer qwertz", "Accept": "application/json"}
