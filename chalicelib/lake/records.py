@@ -65,7 +65,9 @@ def read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> Batch:
     """All records of `chunk`; what cannot be parsed is in `malformed`, and nothing is left out.
 
     Of a field that appears twice in one JSON object, the last one counts. An integer is exact
-    whatever its size. Raises SourceError where the source cannot make records of a response.
+    whatever its size, and so is a number for a numeric column, a Decimal where no float is it
+    (but not in a response, which is the source's to read). Raises SourceError where the source cannot
+    make records of a response.
     """
     with _collector_paused():
         return _read(chunk, source, lake, settings)
@@ -137,14 +139,20 @@ def _parsed(piece: Slice, chunk: Chunk, source: Source, lake: Lake, settings: Se
     data = lake.get(piece.key, piece.start, piece.end)
     match chunk.format:
         case formats.NDJSON:
-            return ndjson.parse(data)
+            return ndjson.parse(data, exact=_exact_fields(source))
         case formats.JSON:
-            return ndjson.parse(data, blank_is_bad=True)
+            return ndjson.parse(data, blank_is_bad=True, exact=_exact_fields(source))
         case formats.CSV:
             return csv_rows.parse(data, chunk.header, chunk.delimiter)
         case formats.RESPONSE:
             return _response(data, piece, chunk, source)
     raise ContractError(f"chunk {chunk.chunk} has the unknown format {chunk.format!r}")
+
+
+def _exact_fields(source: Source) -> frozenset[str]:
+    """The fields that become numeric columns; none where the source has not been given its columns."""
+    numeric = {column.name for column in getattr(source, "columns", ()) if column.base == "numeric"}
+    return frozenset(numeric.union(field for field, column in source.rename.items() if column in numeric))
 
 
 def _raw_records(

@@ -1,5 +1,7 @@
 import gc
 import io
+import time
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory_s3 import MemoryS3
 
+from chalicelib import conversion
+from chalicelib.columns import Column
 from chalicelib.contracts import Partition
 from chalicelib.errors import SourceError
 from chalicelib.lake import csv_rows, cutting, ndjson, position, records
@@ -18,6 +22,8 @@ from chalicelib.sources.base import Page, Source
 
 class Orders(Source):
     name = "orders"
+    key = ("a",)
+    columns = (Column("a", "bigint"),)
     nulls = ("NA",)
     rename = {"Order ID": "order_id"}  # noqa: RUF012
 
@@ -223,3 +229,43 @@ def test_two_fields_that_become_one_column_are_refused():
 def test_the_garbage_collector_runs_again_afterwards():
     read(b'{"a":1}', "ndjson")
     assert gc.isenabled()
+
+
+# --- numbers for numeric columns -----------------------------------------------------------------
+
+
+class Invoices(Source):
+    columns = (Column("total", "numeric(20,2)"), Column("share", "double precision"), Column("note", "jsonb"))
+    rename = {"Grand Total": "total"}  # noqa: RUF012
+
+
+@pytest.mark.parametrize(("format", "text"), [("ndjson", b"%b\n%b"), ("json", b"[%b,%b]")])
+def test_money_is_not_rounded_to_what_a_float_holds(format, text):
+    first = b'{"Grand Total":12345678901234567.89,"share":12345678901234567.89,"note":{"x":12345678901234567.89}}'
+    chunks, lake, settings = prepare(text % (first, b'{"Grand Total":1.5}'), format)
+    fields = records.read(chunks[0], Invoices(), lake, settings).fields
+    assert fields["total"] == [Decimal("12345678901234567.89"), 1.5]
+    assert conversion.encode(fields["total"], Invoices.columns[0]) == (["12345678901234567.89", "1.50"], {})
+    assert [type(value) for value in (fields["share"][0], fields["note"][0]["x"])] == [float, float]
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False), st.integers(0, 30), st.sampled_from(["", "-"]))
+def test_every_number_of_an_exact_field_is_that_number(number, padding, sign):
+    text = sign + f"{abs(number)}".replace("E+", "e")
+    data = b" " * padding + b'{"x":%b}' % text.encode()
+    for record in ndjson.parse(data, exact=("x",)).records:
+        value = record["x"]
+        assert (Decimal(repr(value)) if type(value) is float else value) == Decimal(text)
+
+
+def test_a_number_that_a_float_holds_stays_one_and_odd_ones_stop_nothing():
+    texts = ["0.30000000000000004", "1.2345678901234567e-99999999999999999999", '"1.23456789012345678"']
+    read = [ndjson.parse(b'{"x":%b}' % text.encode(), exact=("x",)).records[0]["x"] for text in texts]
+    assert read == [0.30000000000000004, 0.0, "1.23456789012345678"]
+
+
+def test_a_long_text_of_digits_is_searched_once():
+    data = b'{"x":"%b"}' % (b"1" * 900_000)
+    began = time.perf_counter()
+    assert len(ndjson.parse(data, exact=("x",)).records) == 1
+    assert time.perf_counter() - began < 1
