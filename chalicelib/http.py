@@ -50,11 +50,21 @@ class Client:
     `hosts` are names, or `name:port`; a bare name stands for the scheme's own port, and on
     loopback for any. With `settings.sources_url` other than "live", the sample API at that URL
     is allowed too and stands in for every real host, see `url_of`. `sleep` takes seconds.
+
+    `named_by_user` is for a URL that somebody gave for this run instead of a source's author: then its
+    host may be asked by plain http, and may redirect to any other host by https, as portals do to their storage.
     """
 
-    def __init__(self, hosts: Collection[str], settings: Settings, sleep: Callable[[float], None] = time.sleep):
+    def __init__(
+        self,
+        hosts: Collection[str],
+        settings: Settings,
+        sleep: Callable[[float], None] = time.sleep,
+        named_by_user: bool = False,
+    ):
         self.settings = settings
         self._sleep = sleep
+        self._named_by_user = named_by_user
         self._hosts = {host.lower() for host in hosts}
         if settings.sources_url != LIVE:
             self._hosts.add(_sample_host(settings.sources_url))
@@ -79,7 +89,7 @@ class Client:
         fetch = _Fetch(Deadline(self.settings.fetch_seconds), self._sleep)
         visited = [url]
         while True:
-            response = self._answer(visited[-1], headers or {}, json, fetch)
+            response = self._answer(visited[-1], visited[-2] if visited[1:] else None, headers or {}, json, fetch)
             if response is None:
                 continue
             if response.status not in _REDIRECT:
@@ -91,9 +101,11 @@ class Client:
 
     # --- one try ---------------------------------------------------------------------------------
 
-    def _answer(self, url: str, headers: Mapping[str, str], json: bool, fetch: _Fetch) -> Response | None:
+    def _answer(
+        self, url: str, redirected_from: str | None, headers: Mapping[str, str], json: bool, fetch: _Fetch
+    ) -> Response | None:
         """What the server answers, or None when it is worth another try after the wait just taken."""
-        target = self._allowed(url)
+        target = self._allowed(url, redirected_from)
         headers = {
             "User-Agent": USER_AGENT,
             "Accept": "application/json" if json else "*/*",
@@ -129,7 +141,7 @@ class Client:
             raise SourceError(f"the source answered {status}: {reason}", url=where)
         return None
 
-    def _allowed(self, url: str) -> Url:
+    def _allowed(self, url: str, redirected_from: str | None = None) -> Url:
         """The URL in its parts; raises SourceError for one that this client must not contact."""
         where = redaction.url(url)
         try:
@@ -144,13 +156,15 @@ class Client:
         named = {f"{target.host}:{port}"}
         if port == _DEFAULT_PORT[target.scheme] or _is_loopback(target.host):
             named.add(target.host)
-        if not named & self._hosts:
+        followed = self._named_by_user and redirected_from is not None and target.scheme == "https"
+        if not named & self._hosts and not followed:
             raise SourceError(
                 f"{target.netloc} is none of the hosts that the source declares",
                 url=where,
                 next_step=f"declared are {', '.join(sorted(self._hosts)) or 'none'}; add it to the source's `hosts`",
             )
-        if target.scheme == "http" and not _is_loopback(target.host):
+        plain_from_start = self._named_by_user and not (redirected_from or "").lower().startswith("https:")
+        if target.scheme == "http" and not _is_loopback(target.host) and not plain_from_start:
             raise SourceError("only https is used beyond loopback", url=where)
         return target
 
@@ -170,7 +184,7 @@ class Client:
         if len(visited) > REDIRECTS:
             raise SourceError(f"the source redirects more than {REDIRECTS} times", url=where)
         try:
-            self._allowed(target)
+            self._allowed(target, redirected_from=response.url)
         except SourceError as error:
             raise SourceError(f"the source redirects to {redaction.url(target)}: {error.message}", url=where) from None
         visited.append(target)

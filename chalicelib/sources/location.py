@@ -39,7 +39,7 @@ def open_file(location: str, settings: Settings) -> BinaryIO:
     """One file as a stream of bytes, as they are stored."""
     if location.startswith(_WEB):
         # the location itself says which host may be contacted
-        client = Client((urlsplit(location).netloc,), settings)
+        client = Client((urlsplit(location).netloc,), settings, named_by_user=True)
         return client.get(location, json=False).stream()
     if location.startswith(_S3):
         bucket, key = _bucket_and_key(location)

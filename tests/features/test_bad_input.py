@@ -223,7 +223,6 @@ REFUSED = {
     "half-json": ["the JSON array ends early"],
     "redirect-loop": ["the source redirects in a circle", "turn="],
     "redirect-on": ["the source redirects more than 5 times"],
-    "redirect-away": ["elsewhere.example.com", "none of the hosts"],
     "403": ["the source answered 403"],
 }
 

@@ -427,6 +427,53 @@ def test_only_declared_hosts_are_contacted_and_by_https(hosts, url, message):
         Client(hosts, Settings()).get(url)
 
 
+@pytest.fixture
+def names(monkeypatch):
+    """Every name below example.org is this computer."""
+    found = socket.getaddrinfo
+
+    def lookup(host, *arguments, **options):
+        return found("127.0.0.1" if str(host).endswith(".example.org") else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+
+
+def test_plain_http_is_used_for_a_url_that_the_user_gave(web, names):
+    host = f"data.example.org:{web.url.rpartition(':')[2]}"
+    web.answer("/a.csv", Response("x\n1\n"))
+    assert Client([host], Settings(), named_by_user=True).get(f"http://{host}/a.csv", json=False).read() == b"x\n1\n"
+    with pytest.raises(SourceError, match="only https"):
+        Client([host], Settings()).get(f"http://{host}/a.csv", json=False)
+
+
+def test_a_url_that_the_user_gave_is_followed_to_another_host_by_https_alone(web, names, tmp_path, monkeypatch):
+    certificate, key = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    host = f"data.example.org:{web.url.rpartition(':')[2]}"
+    client = Client([host], Settings(), named_by_user=True)
+    with serving(Response("x\n1\n"), ssl_context=context) as storage:
+        web.answer("/a.csv", Response(status=302, headers={"Location": f"{storage}/a.csv"}))
+        assert client.get(f"http://{host}/a.csv", json=False).read() == b"x\n1\n"
+        with pytest.raises(SourceError, match="none of the hosts"):
+            client.get(f"{storage}/a.csv", json=False)
+    web.answer("/b.csv", Response(status=302, headers={"Location": "http://169.254.169.254/b.csv"}))
+    with pytest.raises(SourceError, match=r"redirects to http://169\.254\.169\.254/b\.csv: .* none of the hosts"):
+        client.get(f"http://{host}/b.csv", json=False)
+
+
+def test_a_redirect_from_https_to_plain_http_is_not_followed(names, tmp_path, monkeypatch):
+    certificate, key = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    answer = Response(status=302, headers={"Location": "http://data.example.org/a.csv"})
+    with serving(answer, ssl_context=context) as url, pytest.raises(SourceError, match="only https"):
+        client = Client([url.removeprefix("https://"), "data.example.org"], Settings(), named_by_user=True)
+        client.get(f"{url}/a.csv", json=False)
+
+
 def test_a_certificate_that_cannot_be_verified_is_final(tmp_path, sleeps):
     certificate, key = self_signed(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
