@@ -23,7 +23,7 @@ from urllib3.util import Url, parse_url
 
 from chalicelib import redaction
 from chalicelib.errors import ConfigurationError, SourceError, SourceUnavailable
-from chalicelib.http_response import CONNECTION_ERRORS, Deadline, Exchange, Response
+from chalicelib.http_response import CONNECTION_ERRORS, Allowance, Deadline, Exchange, Response
 from chalicelib.settings import Settings
 
 __all__ = ["LIVE", "Client", "Response"]
@@ -32,7 +32,7 @@ LIVE = "live"
 USER_AGENT = "Sluice/0.1 (data pipeline)"
 
 CONNECT_SECONDS = 10
-READ_SECONDS = 60  # of silence; the whole fetch has settings.fetch_seconds
+READ_SECONDS = 60  # of silence; the whole fetch, all its requests, has settings.fetch_seconds
 REDIRECTS = 5
 RETRIES = 3
 BACKOFF_SECONDS = 0.5  # doubled per retry, full jitter
@@ -45,7 +45,7 @@ _DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 class Client:
-    """Fetches from the declared hosts, and from nowhere else.
+    """Fetches from the declared hosts, and from nowhere else: one client per partition, with its time and bytes.
 
     `hosts` are names, or `name:port`; a bare name stands for the scheme's own port, and on
     loopback for any. With `settings.sources_url` other than "live", the sample API at that URL
@@ -65,6 +65,9 @@ class Client:
         self.settings = settings
         self._sleep = sleep
         self._named_by_user = named_by_user
+        # for all pages of a fetch together; time runs from the first request
+        self._deadline: Deadline | None = None
+        self._allowance = Allowance(settings.fetch_bytes)
         self._hosts = {host.lower() for host in hosts}
         if settings.sources_url != LIVE:
             self._hosts.add(_sample_host(settings.sources_url))
@@ -86,7 +89,8 @@ class Client:
         """
         if params:
             url += ("&" if "?" in url else "?") + urlencode(params)
-        fetch = _Fetch(Deadline(self.settings.fetch_seconds), self._sleep)
+        self._deadline = self._deadline or Deadline(self.settings.fetch_seconds)
+        fetch = _Fetch(self._deadline, self._sleep)
         visited = [url]
         while True:
             response = self._answer(visited[-1], visited[-2] if visited[1:] else None, headers or {}, json, fetch)
@@ -124,7 +128,7 @@ class Client:
         except CONNECTION_ERRORS as error:
             fetch.failed(redaction.text(str(error) or type(error).__name__, withheld), where)
             return None
-        response = Response(url, exchange, self.settings.fetch_bytes)
+        response = Response(url, exchange, self._allowance)
         status = response.status
         if status < 300 or status in _REDIRECT:
             return response

@@ -67,6 +67,13 @@ class Deadline:
         return timer
 
 
+class Allowance:
+    """The bytes that all answers of one fetch may hold together, decoded."""
+
+    def __init__(self, size: int):
+        self.size = self.left = size
+
+
 class Exchange:
     """One request that was answered: the connection's end of a body."""
 
@@ -91,12 +98,12 @@ class Response:
     takes too long, SourceError for one that is too large or not in the encoding it claims.
     """
 
-    def __init__(self, url: str, exchange: Exchange, limit: int):
+    def __init__(self, url: str, exchange: Exchange, allowance: Allowance):
         self.url = url
         self.status: int = exchange.answer.status
         self.headers: Mapping[str, str] = exchange.answer.headers
         self._withheld = exchange.withheld
-        self._body = Body(exchange, redaction.url(url), limit)
+        self._body = Body(exchange, redaction.url(url), allowance)
 
     def start(self, length: int) -> bytes:
         """Up to `length` first bytes of the body, which stay to be read."""
@@ -153,8 +160,9 @@ class Response:
 class Body(io.RawIOBase):
     """The decoded bytes of one answer, checked as they pass."""
 
-    def __init__(self, exchange: Exchange, where: str, limit: int):
-        self.limit = limit
+    def __init__(self, exchange: Exchange, where: str, allowance: Allowance):
+        self.limit = allowance.size
+        self._allowance = allowance
         self._exchange = exchange
         self._where = where
         self._head = b""  # read by `start`, still to be handed out
@@ -169,7 +177,7 @@ class Body(io.RawIOBase):
             self._gzip = zlib.decompressobj(_GZIP)
         elif encoding not in ("identity", ""):
             self._fail(f"the answer is encoded as {encoding!r}, which was not asked for")
-        if self._announced is not None and self._announced > limit:
+        if self._announced is not None and self._announced > allowance.left:
             self._fail_size()
 
     # --- reading -----------------------------------------------------------------------------
@@ -200,7 +208,8 @@ class Body(io.RawIOBase):
             return b""
         block = self._arriving(length) if self._gzip is None else self._inflated(length)
         self._passed += len(block)
-        if self._passed > self.limit:
+        self._allowance.left -= len(block)
+        if self._passed > self.limit or self._allowance.left < 0:
             self._fail_size()
         if not block:
             self._ended = True
@@ -257,9 +266,11 @@ class Body(io.RawIOBase):
         raise SourceError(message, url=self._where, next_step=next_step)
 
     def _fail_size(self):
+        first = max(self._passed, self._announced or 0) > self.limit
+        earlier = "" if first else ", with those before it,"
         announced = "" if self._announced is None else f" ({self._announced:,} announced)"
         self._fail(
-            f"the answer is larger than the limit of {self.limit:,} bytes{announced}",
+            f"the answer{earlier} is larger than the limit of {self.limit:,} bytes{announced}",
             next_step="ask for less, such as a smaller window, or raise SLUICE_FETCH_BYTES",
         )
 

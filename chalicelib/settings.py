@@ -44,7 +44,7 @@ class Settings:
     chunk_rows: int = 100_000
     # the longest record that is accepted, in bytes; a longer one is quarantined or fails the run
     record_bytes: int = 1024 * 1024
-    # the largest answer that is accepted from an HTTP source, in bytes, and the longest fetch, in seconds
+    # what one partition may take of an HTTP source, all its requests together: decoded bytes, and seconds
     fetch_bytes: int = 5 * 1024**3
     fetch_seconds: int = 600
     fetch_concurrency: int = 4

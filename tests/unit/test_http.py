@@ -201,6 +201,27 @@ def test_an_announced_size_beyond_the_limit_is_refused_before_reading(web):
         client.get(f"{web.url}/{POSTS}")
 
 
+def test_time_and_bytes_are_those_of_all_pages_of_a_fetch(web):
+    """Each page takes 0.2 s and 1,000 bytes."""
+
+    def page(request):
+        time.sleep(0.2)
+        return Response(b"[" + b" " * 998 + b"]")
+
+    def pages(client):
+        for number in range(20):
+            yield len(client.get(f"{web.url}/{number}").read())
+
+    for number in range(20):
+        web.answer(f"/{number}", page)
+    with pytest.raises(SourceUnavailable, match="within 1 s"):
+        list(pages(Client(["127.0.0.1"], Settings(fetch_seconds=1))))
+    several = pages(Client(["127.0.0.1"], Settings(fetch_bytes=2_500)))
+    assert (next(several), next(several)) == (1_000, 1_000)
+    with pytest.raises(SourceError, match=r"with those before it, is larger than the limit of 2,500 bytes \(1,000 ann"):
+        next(several)
+
+
 def test_the_size_limit_holds_for_the_decoded_size(web):
     client = Client(["127.0.0.1"], Settings(fetch_bytes=1_000_000))
     with pytest.raises(SourceError, match="limit of 1,000,000 bytes"):
