@@ -22,13 +22,13 @@ import psycopg2
 
 from benchmarks import orders
 from chalicelib import executions
+from chalicelib.warehouse.publishing import COUNTS
 from local.stack import Stack
 
 VERSIONS = ("pandas", "numpy", "orjson", "great-expectations", "moto", "psycopg2-binary")
 # enough for every worker to import what it needs and to judge a chunk
 WARM_UP_ROWS = 20_000
 STATES = ("Plan", "Fetch", "WriteManifest", "Process", "QualityGate", "Publish")
-ACCOUNT = ("fetched", "inserted", "updated", "unchanged", "duplicates", "quarantined")
 
 
 class Bench:
@@ -67,7 +67,7 @@ class Bench:
             time.sleep(0.1)
         execution = executions.read(self.client, arn)
         [(status, *account)] = self.execute(
-            f"SELECT status, {', '.join(ACCOUNT)} FROM pipeline.runs WHERE run_id = '{name}'"
+            f"SELECT status, {', '.join(COUNTS)} FROM pipeline.runs WHERE run_id = '{name}'"
         )
         if status != "succeeded":
             raise SystemExit(f"{name} {status}: {execution.error} {execution.cause}")
@@ -76,7 +76,7 @@ class Bench:
             "seconds": execution.seconds,
             "states": {name: execution.states[name].seconds for name in STATES},
             "functions": {name: used["seconds"] for name, used in usage.items()},
-            "account": dict(zip(ACCOUNT, account, strict=True)),
+            "account": dict(zip(COUNTS, account, strict=True)),
             "memory": max(used["peak_rss_mb"] for used in usage.values()),
         }
 
@@ -124,7 +124,7 @@ def _table(rows: int, loads: dict[str, list[dict]]) -> None:
     for name in functions:
         line(f"  {name}, us per row", lambda run, name=name: run["functions"].get(name, 0) / rows * 1e6, ".2f")
     line("highest worker memory, MB", lambda run: run["memory"], ",.0f")
-    for name in ACCOUNT:
+    for name in COUNTS:
         line(name, lambda run, name=name: run["account"][name], ",.0f")
 
 

@@ -1,14 +1,21 @@
-"""What a Catch was given, in words."""
+"""What went wrong, in words: the causes that Step Functions hands on."""
 
 from __future__ import annotations
 
 import json
 
 
-def read_cause(error: dict) -> tuple[str, str]:
-    """(error name, reason) of `{"Error", "Cause"}`: the cause of a Lambda's error is the JSON of its exception."""
-    name, cause = str(error.get("Error", "Unknown")), str(error.get("Cause", ""))
+def plain_cause(cause: str | None) -> str:
+    """The message in a cause: of a failed Lambda it is JSON with an `errorMessage`, of others plain text."""
+    if not cause:
+        return ""
     try:
-        return name, str(json.loads(cause)["errorMessage"])
-    except (ValueError, TypeError, KeyError):
-        return name, cause
+        found = json.loads(cause)
+    except ValueError:
+        return cause
+    return str(found.get("errorMessage", cause)) if isinstance(found, dict) else cause
+
+
+def read_cause(error: dict) -> tuple[str, str]:
+    """(error name, reason) of the `{"Error", "Cause"}` that a Catch was given."""
+    return str(error.get("Error", "Unknown")), plain_cause(str(error.get("Cause", "")))

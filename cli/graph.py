@@ -19,7 +19,7 @@ from cli.session import connect
 def graph(run_id, out) -> None:
     """Draw the execution of RUN as an SVG, in the manner of the Step Functions console."""
     session = connect()
-    arn = session.settings.state_machine_arn.replace(":stateMachine:", ":execution:") + f":{run_id}"
+    arn = executions.arn(session.settings.state_machine_arn, run_id)
     try:
         drawn = save_graph(session, run_id, executions.read(session.client("stepfunctions"), arn))
     except NotFound:

@@ -9,17 +9,16 @@ from pathlib import Path
 from chalicelib import executions
 from chalicelib.errors import ConfigurationError, NotFound
 from chalicelib.executions import Execution
+from chalicelib.failure import plain_cause
 from chalicelib.graph import svg
-from chalicelib.graph.text import plain_cause
 from chalicelib.lake import Lake, keys
 from chalicelib.warehouse import connection, ledger
+from chalicelib.warehouse.publishing import COUNTS
 from cli.session import Session
 
 # the exit status of `sluice run`
 EXIT = {"succeeded": 0, "rejected": 3}
 EXIT_RUN_FAILED = 4
-
-ACCOUNT = ("fetched", "inserted", "updated", "unchanged", "duplicates", "quarantined")
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def _outcome(session: Session, row: dict, run_id: str, **known) -> Outcome:
     return Outcome(
         run_id=run_id,
         verdict=row.get("verdict"),
-        **{name: row.get(name) for name in ACCOUNT},
+        **{name: row.get(name) for name in COUNTS},
         embedded=row.get("embedded"),
         report=_save_report(session, run_id, row.get("report_key")),
         **known,
@@ -129,10 +128,17 @@ def save_graph(session: Session, run_id: str, execution: Execution) -> Path:
 
 
 def _with_failed_chunks(session: Session, run_id: str, execution: Execution) -> Execution:
-    """A chunk that recorded its own failure has succeeded for Step Functions; the picture tells it as it was."""
-    prefix = keys.chunks(run_id)
-    failed = sum(key.endswith("/failure.json") for key in Lake(session.settings.bucket).keys(prefix))
-    return executions.with_failed_children(execution, "Process", failed) if failed else execution
+    """A chunk that recorded its own failure has succeeded for Step Functions; the picture tells it as it was.
+
+    The ledger has the chunks that were loaded. What earlier attempts at the run left in the lake says nothing.
+    """
+    children = execution.states["Process"].children
+    if children is None:
+        return execution
+    with connection.transaction(session.settings.database_url) as open_connection, open_connection.cursor() as cursor:
+        loaded = len(ledger.chunks(cursor, run_id))
+    # while it runs, a chunk may be loaded whose child has not ended
+    return executions.with_failed_children(execution, "Process", max(children.succeeded - loaded, 0))
 
 
 def _save_report(session: Session, run_id: str, report_key: str | None) -> str | None:

@@ -17,7 +17,8 @@ from rich.text import Text
 from chalicelib import asl
 from chalicelib.errors import SluiceError
 from chalicelib.executions import Children, Execution, State
-from chalicelib.graph.text import duration, plain_cause
+from chalicelib.failure import plain_cause
+from chalicelib.graph.text import duration
 
 SHORTEST_PAUSE = 0.05  # seconds between two reads of the execution, while states come and go
 LONGEST_PAUSE = 0.5  # while nothing changes

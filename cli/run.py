@@ -14,6 +14,8 @@ from rich.console import Console
 
 from chalicelib import executions, sources
 from chalicelib.errors import ConfigurationError, WarehouseUnavailable
+from chalicelib.sources.base import Source
+from chalicelib.sources.files import FileSource
 from chalicelib.warehouse import connection, ledger
 from cli import outcome
 from cli.progress import follow
@@ -35,14 +37,14 @@ _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{_NAME_LENGTH}}}")
 @click.pass_context
 def run(context, source, start, end, given, embed, name, as_json) -> None:
     """Run SOURCE through the pipeline and wait for it."""
-    sources.get(source)  # an unknown source is told before anything starts
+    registered = sources.get(source)  # an unknown source is told before anything starts
     if name is not None and not _NAME.fullmatch(name):
         raise ConfigurationError(
             f"{name!r} is no name for a run", next_step=f"use at most {_NAME_LENGTH} letters, digits, - and _"
         )
     session = connect()
     run_id = name or _run_id(source)
-    wanted = {"source": source, "from": start, "to": end, "input": _absolute(given), "embed": embed}
+    wanted = {"source": source, "from": start, "to": end, "input": _given(registered, given), "embed": embed}
     wanted = {key: value for key, value in wanted.items() if value is not None}
     console = Console(stderr=True, quiet=as_json)
     if (result := outcome.of_earlier(session, run_id, wanted)) is not None:
@@ -66,16 +68,16 @@ def start_execution(session: Session, run_id: str, wanted: dict) -> str:
     try:
         return client.start_execution(stateMachineArn=machine, name=run_id, input=json.dumps(wanted))["executionArn"]
     except client.exceptions.ExecutionAlreadyExists:
-        return machine.replace(":stateMachine:", ":execution:") + f":{run_id}"
+        return executions.arn(machine, run_id)
 
 
 def _run_id(source: str) -> str:
     return f"{source}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"[:_NAME_LENGTH]
 
 
-def _absolute(given: str | None) -> str | None:
-    """Workers run elsewhere: what is a path here is made absolute."""
-    if given is None or "://" in given:
+def _given(source: Source, given: str | None) -> str | None:
+    """Workers run elsewhere: what is a path here, of a source that takes files, is made absolute."""
+    if given is None or "://" in given or not isinstance(source, FileSource):
         return given
     return str(Path(given).absolute()) if Path(given).exists() or "/" in given or "*" in given else given
 

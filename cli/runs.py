@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chalicelib.warehouse import connection, ledger
+from chalicelib.warehouse.publishing import COUNTS
 from cli.session import connect
 
 
@@ -49,7 +50,7 @@ def list_(source, status, limit, as_json) -> None:
     ):
         table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name == "run")
     for row in found:
-        counts = [_count(row[n]) for n in ("fetched", "inserted", "updated", "unchanged", "duplicates", "quarantined")]
+        counts = [_count(row[name]) for name in COUNTS]
         table.add_row(
             row["run_id"], row["status"], row["verdict"] or "", *counts, f"{row['started_at']:%Y-%m-%d %H:%M}"
         )

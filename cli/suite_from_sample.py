@@ -10,9 +10,8 @@ import math
 from collections.abc import Sequence
 
 from chalicelib.columns import Column
+from chalicelib.quality.suite import CRITICAL, WARNING
 from cli.inference import Profile
-
-CRITICAL, WARNING = "critical", "warning"
 
 # the room that numbers get beyond the sample's range, as a share of that range
 MARGIN = 0.1

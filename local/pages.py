@@ -31,7 +31,7 @@ class Pages:
         """The run's execution as SVG; None where Step Functions knows none (moto forgets when the stack goes down)."""
         from chalicelib import executions, graph
 
-        arn = self._resources.state_machine_arn.replace(":stateMachine:", ":execution:") + f":{run_id}"
+        arn = executions.arn(self._resources.state_machine_arn, run_id)
         try:
             execution = executions.read(client("stepfunctions", self._resources.endpoint), arn)
         except NotFound:

@@ -15,6 +15,11 @@ from chalicelib.executions import history, summary
 from chalicelib.executions.model import RUNNING, Children, Execution
 
 
+def arn(state_machine_arn: str, run_id: str) -> str:
+    """The execution of a run: it has the run's name."""
+    return state_machine_arn.replace(":stateMachine:", ":execution:") + f":{run_id}"
+
+
 def read(client, execution_arn: str) -> Execution:
     """The execution as it is now.
 

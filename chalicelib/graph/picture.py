@@ -5,6 +5,7 @@ from __future__ import annotations
 from chalicelib import asl
 from chalicelib.asl import CATCH
 from chalicelib.executions import Children, Execution, State
+from chalicelib.failure import plain_cause
 from chalicelib.graph import draw, text
 from chalicelib.graph.layout import Box, Layout, Route, lay_out
 
@@ -108,7 +109,7 @@ class _Picture:
         ]
         y = HEADER
         if execution.error:
-            message = f"{execution.error}: {text.plain_cause(execution.cause)}".rstrip(": ")
+            message = f"{execution.error}: {plain_cause(execution.cause)}".rstrip(": ")
             for line in text.wrap(message, room, 12, 3):
                 y += LINE
                 parts.append(draw.text(MARGIN + 28, y - 6, line, "x"))
@@ -117,7 +118,7 @@ class _Picture:
     def _description(self) -> str:
         execution = self._execution
         ran = [f"{s.name} {draw.LOOKS[s.status].word}" for s in self._states.values() if s.status != "not_run"]
-        error = f" Error {execution.error}: {text.plain_cause(execution.cause)}." if execution.error else ""
+        error = f" Error {execution.error}: {plain_cause(execution.cause)}." if execution.error else ""
         return (
             f"{execution.name}: {execution.status}, {text.duration(execution.seconds)}.{error} "
             f"States that ran: {', '.join(ran) or 'none'}."
@@ -144,7 +145,7 @@ class _Picture:
         state = self._states[name]
         if not state.error or state.status not in ("failed", "caught", "running"):
             return []
-        message = f"{state.error}: {text.plain_cause(state.cause)}".rstrip(": ")
+        message = f"{state.error}: {plain_cause(state.cause)}".rstrip(": ")
         return text.wrap(message, (width - ICON_ROOM - 12) / 1.12, 11, lines)
 
     def _facts(self, name: str) -> str:
@@ -166,7 +167,7 @@ class _Picture:
         lines = [f"{name}: {draw.LOOKS[state.status].word}", self._facts(name)]
         if state.error:
             word = "Error" if state.status != "succeeded" else "Error before the last retry"
-            lines.append(f"{word}: {state.error}: {text.plain_cause(state.cause)[:2000]}")
+            lines.append(f"{word}: {state.error}: {plain_cause(state.cause)[:2000]}")
         if comment := self._placed[name].state.get("Comment"):
             lines.append(str(comment))
         return "\n".join(lines)

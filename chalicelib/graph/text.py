@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 # width of a character in em, for the widest of the usual sans-serif faces (DejaVu Sans), so that
 # what fits here fits in Arial or a system face too
 _EM = {
@@ -68,14 +66,3 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
-
-
-def plain_cause(cause: str | None) -> str:
-    """The message in a cause: of a failed Lambda it is JSON with an `errorMessage`, of others plain text."""
-    if not cause:
-        return ""
-    try:
-        found = json.loads(cause)
-    except ValueError:
-        return cause
-    return str(found.get("errorMessage", cause)) if isinstance(found, dict) else cause

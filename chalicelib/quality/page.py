@@ -12,13 +12,15 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from chalicelib.quality import catalogue
+from chalicelib.quality.suite import CRITICAL, WARNING
 from chalicelib.quality.verdict import FAIL, PASS, TOLERANCE, WARN, percent
 
 if TYPE_CHECKING:
     from chalicelib.quality.report import Report
     from chalicelib.quality.results import ItemResult
     from chalicelib.quality.rows import Example
-    from chalicelib.quality.verdict import Finding
+    from chalicelib.quality.suite import CRITICAL, WARNING
+from chalicelib.quality.verdict import Finding
 
 _HEADLINES = {PASS: "Passed", WARN: "Passed with warnings", FAIL: "Failed"}
 _LEVELS = {FAIL: "fails the run", WARN: "warning", "note": "within tolerance"}
@@ -188,9 +190,9 @@ def _expectation(result: ItemResult) -> str:
     # a critical one whose rows were all set aside has done its work; only `mostly` makes it a failure
     tone, word = PASS, "kept"
     if not result.success:
-        tone = {"critical": FAIL, "warning": WARN}.get(result.severity, "note")
+        tone = {CRITICAL: FAIL, WARNING: WARN}.get(result.severity, "note")
         word = "not kept"
-        if result.severity == "critical" and result.scope == catalogue.ROW and result.mostly is None:
+        if result.severity == CRITICAL and result.scope == catalogue.ROW and result.mostly is None:
             tone, word = WARN, "rows set aside"
     elif result.unexpected:
         tone, word = "note", "kept, with exceptions"

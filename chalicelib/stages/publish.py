@@ -26,7 +26,7 @@ def publish(request: PublishRequest) -> PublishResult:
             account = publishing.merge(cursor, source, request.run_id, fetched, quarantined)
             ledger.publish(cursor, request.run_id, request.verdict, account)
         else:
-            account = publishing.Account(**{name: run[name] for name in publishing.Account.__dataclass_fields__})
+            account = publishing.Account(**{name: run[name] for name in publishing.COUNTS})
     shards = 0
     if request.embed:
         model = embedding_provider.current(settings).model

@@ -7,7 +7,7 @@ account can fail to balance, and then nothing is published.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from psycopg2 import sql
 
@@ -46,6 +46,9 @@ class Account:
                 run_id=run_id,
                 next_step="run the source again; a staging table is lost when Postgres restarts in the middle of a run",
             )
+
+
+COUNTS = tuple(field.name for field in fields(Account))
 
 
 def lock(cursor, source: Source) -> None:

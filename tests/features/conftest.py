@@ -18,6 +18,8 @@ import boto3
 import psycopg2
 import pytest
 
+from chalicelib import executions
+from chalicelib.warehouse.publishing import COUNTS
 from local.stack import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +37,7 @@ class Run:
 
     @property
     def account(self) -> tuple:
-        return tuple(self.row[n] for n in ("fetched", "inserted", "updated", "unchanged", "duplicates", "quarantined"))
+        return tuple(self.row[name] for name in COUNTS)
 
 
 @dataclass
@@ -112,7 +114,7 @@ class Pipeline:
         return begun
 
     def _history(self, run: Run) -> list[dict]:
-        arn = self.env["SLUICE_STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:") + f":{run.run_id}"
+        arn = executions.arn(self.env["SLUICE_STATE_MACHINE_ARN"], run.run_id)
         pages = self.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
         return [event for page in pages for event in page["events"]]
 
@@ -155,12 +157,12 @@ class Pipeline:
             )
         return found
 
-    def sluice(self, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess:
+    def sluice(self, *arguments: str, status: int | None = 0, cwd: Path = ROOT) -> subprocess.CompletedProcess:
         """The command line, as a user types it; `status` is the exit status expected, None for any."""
         ran = subprocess.run(
             [sys.executable, "-m", "cli", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "SLUICE_HOME": str(self.home)},
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "SLUICE_HOME": str(self.home)},
             capture_output=True,
             text=True,
             timeout=280,

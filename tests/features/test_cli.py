@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib import executions
+from chalicelib.lake import keys
+
 ROOT = Path(__file__).parents[2]
 KEYS = {
     "run_id",
@@ -119,6 +122,25 @@ def test_a_name_that_step_functions_would_refuse_is_refused_in_a_line(pipeline, 
     ran = pipeline.sluice("run", "weather", *WEEK, "--name", name, status=DOWN)
     assert repr(name) in ran.stderr
     assert ran.stderr.count("\n") == 1
+
+
+def test_an_input_that_has_the_name_of_a_folder_is_a_path_for_sources_of_files_alone(pipeline, tmp_path):
+    (tmp_path / "post").mkdir()
+    ran = pipeline.sluice("run", "posts", "--input", "post", "--no-embed", "--json", cwd=tmp_path)
+    assert json.loads(ran.stdout)["fetched"] == 100
+
+
+def test_the_picture_counts_the_chunks_that_were_not_loaded_and_no_failure_of_an_earlier_attempt(
+    pipeline, declare, table
+):
+    name = f"drawn-{uuid.uuid4().hex[:8]}"
+    pipeline.sluice("run", "files", "--input", declare(table, '{"id": 1}', IDS), "--name", name)
+    pipeline.client("s3").put_object(
+        Bucket=pipeline.env["SLUICE_BUCKET"], Key=keys.chunk(name, 0, "failure.json"), Body=b"{}"
+    )
+    drawn = Path(pipeline.sluice("graph", name).stdout.strip())
+    children = executions.from_json(drawn.with_name("execution.json").read_text()).states["Process"].children
+    assert (children.succeeded, children.failed) == (1, 0)
 
 
 def test_data_that_do_not_pass_exit_with_3_and_a_report(pipeline, declare, table):

@@ -351,11 +351,3 @@ def test_wrapped_lines_fit_and_lose_nothing_before_the_ellipsis():
         assert "".join(lines).replace(" ", "") == long.replace(" ", "")
     assert text.wrap("", 100, 11, 3) == []
     assert text.wrap(long, 80, 11, 2)[-1].endswith("…")
-
-
-@pytest.mark.parametrize(
-    ("cause", "said"),
-    [(None, ""), ("plain", "plain"), ('{"errorMessage": "m", "errorType": "E"}', "m"), ("[1]", "[1]"), ("{}", "{}")],
-)
-def test_the_message_in_a_cause(cause, said):
-    assert text.plain_cause(cause) == said

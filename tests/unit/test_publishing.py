@@ -200,7 +200,7 @@ def test_a_retry_beside_a_publish_that_still_runs_finds_it_published(publish, da
             tables.create_staging(cursor, Shop(), "slow")
         with first, first.cursor() as cursor:
             publishing.lock(cursor, Shop())
-            retry = threads.submit(stage.publish, PublishRequest("slow", "shop", "pass", False, "report"))
+            retry = threads.submit(stage.publish, PublishRequest("slow", "shop", "pass", False))
             account = publishing.merge(cursor, Shop(), "slow", 0, 0)
             ledger.publish(cursor, "slow", "pass", account)
         assert retry.result(timeout=60).fetched == 0

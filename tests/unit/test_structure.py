@@ -185,6 +185,16 @@ def test_every_statement_and_every_variable_of_the_tools_is_used():
     assert settings.TOOLING - words == set()
 
 
+def test_severities_are_spelled_out_once_and_so_is_the_way_from_a_run_to_its_execution():
+    found = {}
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.setdefault(node.value, set()).add(name(path))
+    assert found["critical"] == {"chalicelib/quality/suite.py"}
+    assert found[":execution:"] == {"chalicelib/executions/reader.py"}
+
+
 def test_requests_and_results_come_in_pairs_named_after_their_stage():
     declared = {node.name for node in tree(Path(contracts.__file__)).body if isinstance(node, ast.ClassDef)}
     stages = {render.placeholder(function).removesuffix("Arn") for function in render.lambda_functions()}
