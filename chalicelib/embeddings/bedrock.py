@@ -16,8 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 import boto3
 import numpy as np
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, CredentialRetrievalError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib import boto_errors
 from chalicelib.embeddings.provider import MAX_CHARACTERS, Provider, refuse_blank, unit_length
 from chalicelib.errors import ConfigurationError, EmbeddingsError, EmbeddingsUnavailable
 
@@ -139,16 +140,14 @@ def _mapped(model: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code = error.response["Error"].get("Code", "")
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code in _TRANSIENT_CODES or status == 429 or status >= 500:
+        if boto_errors.may_pass(error, _TRANSIENT_CODES):
             raise EmbeddingsUnavailable(f"Bedrock did not serve the call: {error}", model=model) from error
         raise EmbeddingsError(
-            f"Bedrock refused the call: {error}", model=model, next_step=_NEXT_STEPS.get(code)
+            f"Bedrock refused the call: {error}", model=model, next_step=_NEXT_STEPS.get(boto_errors.code(error))
         ) from error
-    except (ConnectionError, HTTPClientError, CredentialRetrievalError) as error:
-        raise EmbeddingsUnavailable(f"Bedrock is out of reach: {error}", model=model) from error
-    except BotoCoreError as error:  # no region, no credentials, a model id that cannot be one
+    except BotoCoreError as error:
+        if boto_errors.may_pass(error, _TRANSIENT_CODES):
+            raise EmbeddingsUnavailable(f"Bedrock is out of reach: {error}", model=model) from error
         raise ConfigurationError(
             f"Bedrock cannot be called: {error}",
             model=model,

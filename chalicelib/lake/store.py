@@ -12,9 +12,12 @@ import orjson
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.errors import LakeUnavailable, NotFound, TerminalError
+from chalicelib import boto_errors
+from chalicelib.errors import ConfigurationError, LakeUnavailable, NotFound, TerminalError
 
 _CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
+
+_TRANSIENT_CODES = frozenset({"SlowDown", "RequestTimeout", "ThrottlingException", "InternalError"})
 
 
 @functools.cache
@@ -29,15 +32,18 @@ def named(bucket: str, key: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code = error.response["Error"].get("Code", "")
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code in ("NoSuchKey", "NoSuchBucket", "404", "NotFound"):
+        if boto_errors.code(error) in ("NoSuchKey", "NoSuchBucket", "404", "NotFound"):
             raise NotFound(f"{where} does not exist: {error}") from error
-        if status >= 500 or code in ("SlowDown", "RequestTimeout", "ThrottlingException", "InternalError"):
+        if boto_errors.may_pass(error, _TRANSIENT_CODES):
             raise LakeUnavailable(f"S3 could not serve {where}: {error}") from error
         raise TerminalError(f"S3 refused {where}: {error}") from error
-    except BotoCoreError as error:  # connection refused, read timeout, no credentials
-        raise LakeUnavailable(f"S3 could not be reached for {where}: {error}") from error
+    except BotoCoreError as error:
+        if boto_errors.may_pass(error, _TRANSIENT_CODES):
+            raise LakeUnavailable(f"S3 could not be reached for {where}: {error}") from error
+        raise ConfigurationError(
+            f"S3 cannot be called for {where}: {error}",
+            next_step="check the name of the bucket, AWS_DEFAULT_REGION and the credentials",
+        ) from error
 
 
 class Lake:
@@ -67,9 +73,10 @@ class Lake:
         return orjson.loads(self.get(key))
 
     def open(self, key: str, bucket: str | None = None) -> BinaryIO:
-        """An object as a stream."""
-        with named(bucket or self.bucket, key):
-            return self.client.get_object(Bucket=bucket or self.bucket, Key=key)["Body"]
+        """An object as a stream; reading it raises what `get` raises."""
+        bucket = bucket or self.bucket
+        with named(bucket, key):
+            return _Body(self.client.get_object(Bucket=bucket, Key=key)["Body"], bucket, key)
 
     def keys(self, prefix: str, bucket: str | None = None) -> list[str]:
         """Every key under `prefix`, in order."""
@@ -80,3 +87,17 @@ class Lake:
             ):
                 found += [item["Key"] for item in page.get("Contents", [])]
         return found
+
+
+class _Body:
+    """The body of an object. S3 may break it off in the middle, long after the call was answered."""
+
+    def __init__(self, body: BinaryIO, bucket: str, key: str):
+        self._body, self._bucket, self._key = body, bucket, key
+
+    def read(self, size: int | None = None) -> bytes:
+        with named(self._bucket, self._key):
+            return self._body.read(size)
+
+    def close(self) -> None:
+        self._body.close()
