@@ -16,7 +16,7 @@ from chalicelib.errors import ContractError
 T = TypeVar("T")
 
 
-def read(kind: type[T], event: Any, path: str = "event") -> T:
+def read_contract(kind: type[T], event: Any, path: str = "event") -> T:
     """`event` as a `kind`; raises ContractError naming the field that is missing, extra or mistyped."""
     if not isinstance(event, dict):
         raise ContractError(f"{path} is {type(event).__name__}, expected an object for {kind.__name__}")
@@ -33,7 +33,7 @@ def read(kind: type[T], event: Any, path: str = "event") -> T:
     return kind(**values)
 
 
-def write(result: Any) -> Any:
+def write_contract(result: Any) -> Any:
     """A contract as plain JSON values."""
     return dataclasses.asdict(result)
 
@@ -51,7 +51,7 @@ def _value(hint: Any, value: Any, path: str) -> Any:
         item = typing.get_args(hint)[0]
         return tuple(_value(item, v, f"{path}[{i}]") for i, v in enumerate(value))
     if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else read(hint, value, path)
+        return value if isinstance(value, hint) else read_contract(hint, value, path)
     expected = hint
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
         raise ContractError(f"{path} is {value!r} ({type(value).__name__}), expected {expected.__name__}")

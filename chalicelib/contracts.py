@@ -1,6 +1,6 @@
 """What the states of the machine say to each other: references and counts, never rows.
 
-One request and one result per Lambda. `read` turns an event into its request and refuses an
+One request and one result per Lambda. `contract_reading` turns an event into its request and refuses an
 event that lacks a field, has one too many, or has one of another type: a typo in the state
 machine shows at the first run, by name.
 """
@@ -11,10 +11,8 @@ import shlex
 from dataclasses import dataclass
 
 from chalicelib import redaction
-from chalicelib.contract_reading import read, write
+from chalicelib.contract_reading import read_contract
 from chalicelib.errors import ContractError
-
-__all__ = ["read", "write"]
 
 # --- shared pieces ---------------------------------------------------------------------------
 
@@ -95,7 +93,7 @@ class RunInput:
             if wrong := sorted(set(given) & set(names.values())):
                 raise ContractError(f"input has {', '.join(wrong)}", next_step="a window is given as `from` and `to`")
             given = {names.get(key, key): value for key, value in given.items()}
-        return read(cls, given, "input")
+        return read_contract(cls, given, "input")
 
     def command(self) -> str:
         """What to type to run it again; `***` stands where the input holds a secret."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from chalicelib import contracts
+from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import PlanResult
 from chalicelib.errors import ContractError
 
@@ -48,4 +48,4 @@ def check(plan: PlanResult, given: object) -> None:
 def state_bytes(plan: PlanResult, given: object) -> int:
     """The state once everything is fetched, written the long way: with blanks, non-ASCII characters escaped."""
     fetched = [partition.index for partition in plan.partitions]
-    return len(json.dumps({"input": given, "plan": {"result": contracts.write(plan)}, "fetched": fetched}))
+    return len(json.dumps({"input": given, "plan": {"result": write_contract(plan)}, "fetched": fetched}))

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from chalicelib import contracts
+from chalicelib.contract_reading import read_contract, write_contract
 from chalicelib.errors import SluiceError
 
 SERVICE = "sluice"
@@ -51,7 +51,7 @@ def run_stage(stage: Callable, request_type: type, event: dict, **arguments) -> 
     started = time.perf_counter()
     try:
         with _tracer().provider.in_subsegment(name=f"## {name}"):
-            result = stage(contracts.read(request_type, event), **arguments)
+            result = stage(read_contract(request_type, event), **arguments)
     except Exception as error:
         details = error.where if isinstance(error, SluiceError) else {}
         logger.error("stage failed", error=type(error).__name__, reason=str(error), details=details)
@@ -60,7 +60,7 @@ def run_stage(stage: Callable, request_type: type, event: dict, **arguments) -> 
     seconds = time.perf_counter() - started
     _emit(name, subject, {"Seconds": seconds, **_rows(result)})
     logger.info("stage done", seconds=round(seconds, 4), **_rows(result))
-    return contracts.write(result)
+    return write_contract(result)
 
 
 def _subject(event: dict) -> dict:

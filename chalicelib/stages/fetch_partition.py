@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-from chalicelib import contracts, sources
 from chalicelib import settings as settings_module
+from chalicelib import sources
+from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import FetchPartitionRequest, FetchPartitionResult
 from chalicelib.http import Client
 from chalicelib.lake import Lake, cutting, keys
@@ -20,7 +21,7 @@ def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
     pages = source.pages(request.partition.request, client, settings)
     day = dt.datetime.now(dt.UTC).date().isoformat()
     listing = cutting.store(source.name, request.run_id, day, request.partition, pages, lake, settings)
-    lake.put_json(keys.listing(request.run_id, request.partition.index), contracts.write(listing))
+    lake.put_json(keys.listing(request.run_id, request.partition.index), write_contract(listing))
     return FetchPartitionResult(
         partition=request.partition.index,
         objects=len(listing.objects),

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-from chalicelib import contracts, sources
 from chalicelib import settings as settings_module
+from chalicelib import sources
+from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import QualityGateRequest, QualityGateResult, RunInput, Window
 from chalicelib.errors import AccountError, ChunksFailed, NotFound
 from chalicelib.failure import read_cause
@@ -45,7 +46,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
     fetched = sum(chunk.records for chunk in chunks)
     judged = verdict.judge(
         suite,
-        [[contracts.read(ItemCount, count) for count in chunk.results["expectations"]] for chunk in chunks],
+        [[read_contract(ItemCount, count) for count in chunk.results["expectations"]] for chunk in chunks],
         dataset.check(suite, settings.database_url, tables.STAGING, tables.staging_name(source.table, request.run_id)),
         fetched,
         quarantined,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chalicelib import contracts, sources
 from chalicelib import settings as settings_module
+from chalicelib import sources
+from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Chunk, ValidateRequest, ValidateResult
 from chalicelib.lake import Lake, keys, records
 from chalicelib.lake.position import part_and_line
@@ -39,7 +40,7 @@ def validate(request: ValidateRequest) -> ValidateResult:
         rejected_keys.append(store_rejected(lake, key, rejected))
     located = row_quality.located(check.counts, _origins(rows, request.chunk))
     results = {
-        "expectations": [contracts.write(count) for count in located],
+        "expectations": [write_contract(count) for count in located],
         "extra": list(transformed.extra),
         "set_aside": positions,
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from chalicelib import contracts, sources
 from chalicelib import settings as settings_module
+from chalicelib import sources
+from chalicelib.contract_reading import read_contract, write_contract
 from chalicelib.contracts import WriteManifestRequest, WriteManifestResult
 from chalicelib.lake import Lake, keys
 from chalicelib.lake.cutting import Listing
@@ -21,12 +22,12 @@ def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
     chunks, objects = [], []
     for partition in sorted(request.fetched):
         listing_key = keys.listing(request.run_id, partition)
-        listing = contracts.read(Listing, lake.get_json(listing_key), listing_key)
+        listing = read_contract(Listing, lake.get_json(listing_key), listing_key)
         for chunk in listing.chunks:
             slices = tuple(dataclasses.replace(s, part=s.part + len(objects)) for s in chunk.slices)
             chunks.append(dataclasses.replace(chunk, chunk=len(chunks), slices=slices))
         objects += listing.objects
-    manifest_key = lake.put_json(keys.manifest(request.run_id), [contracts.write(chunk) for chunk in chunks])
+    manifest_key = lake.put_json(keys.manifest(request.run_id), [write_contract(chunk) for chunk in chunks])
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         tables.create_staging(cursor, source, request.run_id)
         ledger.forget_attempt(cursor, request.run_id)

@@ -10,6 +10,7 @@ import pytest
 from memory_s3 import MemoryS3
 
 from chalicelib import contracts
+from chalicelib.contract_reading import read_contract, write_contract
 from chalicelib.contracts import Partition
 from chalicelib.errors import NotFound, RawError
 from chalicelib.lake import cutting, gunzip, keys, parts, records
@@ -65,7 +66,7 @@ def test_a_page_is_stored_byte_for_byte_with_its_digest(lake, body):
 
 def test_a_listing_survives_its_journey_as_json(lake):
     listing = store(lake, page(b"a;b\n1;2\n", "csv"), page(b'{"id":1}', "ndjson"))
-    assert contracts.read(Listing, json.loads(json.dumps(contracts.write(listing)))) == listing
+    assert read_contract(Listing, json.loads(json.dumps(write_contract(listing)))) == listing
 
 
 def test_a_big_page_is_cut_into_chunks_that_hold_each_record_once(lake):
@@ -96,7 +97,7 @@ def test_a_chunk_stays_small_enough_for_the_state_machine(lake):
     pages = [page(b'{"id":%d}\n' % i, "ndjson") for i in range(250)]
     listing = store(lake, *pages)
     assert len(listing.chunks) == 3
-    assert all(len(json.dumps(contracts.write(chunk))) < 100_000 for chunk in listing.chunks)
+    assert all(len(json.dumps(write_contract(chunk))) < 100_000 for chunk in listing.chunks)
 
 
 def test_pages_with_different_headers_share_no_chunk(lake):

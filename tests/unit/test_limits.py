@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from chalicelib import contracts, limits
+from chalicelib import limits
+from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Partition, PlanResult, Window
 from chalicelib.errors import ContractError
 
@@ -23,7 +24,7 @@ def largest_state(plan: PlanResult) -> dict:
     error = {"Error": "E" * 256, "Cause": "c" * 32_000}
     return {
         **INPUT,
-        "plan": {"result": contracts.write(plan)},
+        "plan": {"result": write_contract(plan)},
         "fetched": [partition.index for partition in plan.partitions],
         "manifest": {"result": {"manifest_key": "k" * 200, "chunks": 10**9, "objects": 10**9, "bytes": 10**15}},
         "gate": result,

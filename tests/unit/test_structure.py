@@ -28,8 +28,9 @@ LAMBDA_ERRORS = {
     "Sandbox.Timedout",
     "States.Timeout",
 }
-# the only ones that may touch the environment: what Great Expectations reads at its import has to be set there
-ENVIRONMENT = {"chalicelib/settings.py", "chalicelib/quality/engine.py"}
+# the only ones beside the local stack that may touch the environment: what Great Expectations reads at its import has
+# to be set there; the command line takes on the stack's, which boto3 and the settings then read
+ENVIRONMENT = {"chalicelib/settings.py", "chalicelib/quality/engine.py", "cli/session.py"}
 
 
 def tree(path):
@@ -137,7 +138,7 @@ def test_settings_alone_read_the_environment():
             is_environment = isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
             if is_environment and isinstance(node.value, ast.Name) and node.value.id == "os":
                 found.add(name(path))
-    assert {path for path in found if path.startswith("chalicelib/")} <= ENVIRONMENT
+    assert {path for path in found if not path.startswith("local/")} <= ENVIRONMENT
 
 
 def test_nothing_below_the_handlers_knows_chalice_the_command_line_or_the_local_stack():
@@ -183,6 +184,14 @@ def test_every_statement_and_every_variable_of_the_tools_is_used():
     statements = {named for path in queries.FOLDER.glob("*.sql") for named in queries.names(path.stem)}
     assert statements - words == set()
     assert settings.TOOLING - words == set()
+
+
+def test_contracts_are_read_with_what_reads_them():
+    defined = {node.name for node in tree(ROOT / "chalicelib" / "contract_reading.py").body if hasattr(node, "name")}
+    for path in MODULES:
+        handed_on = {f"chalicelib.contracts.{function}" for function in defined} & set(imports(path))
+        assert not handed_on, f"{name(path)} imports {handed_on} from where it is not defined"
+    assert not hasattr(contracts, "__all__")
 
 
 def test_severities_are_spelled_out_once_and_so_is_the_way_from_a_run_to_its_execution():
