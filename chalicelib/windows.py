@@ -14,7 +14,8 @@ def derive(source: Source, start: str | None, end: str | None, position: str | N
 
     Given days win and leave the cursor alone. Otherwise the window starts after the cursor's
     `position` (less the source's overlap, for late data), or on the source's first day, and ends
-    yesterday, or `window_days` later if that is sooner. A source without a first day has no windows.
+    yesterday, or `window_days` later if that is sooner. A source without a first day has no windows; one whose
+    first day is not over yet has no days so far: `Window()`.
     """
     if source.first_day is None:
         if start or end:
@@ -35,6 +36,8 @@ def derive(source: Source, start: str | None, end: str | None, position: str | N
     else:
         after = dt.date.fromisoformat(position) + dt.timedelta(days=1)
         first = max(min(after, yesterday) - dt.timedelta(days=source.overlap_days), source.first_day)
+    if first > yesterday:
+        return Window()
     return Window(first.isoformat(), min(first + longest, yesterday).isoformat(), by_cursor=True)
 
 

@@ -100,6 +100,8 @@ def _tell(result: outcome.Outcome) -> None:
             f"account  {result.fetched:,} fetched = {result.inserted:,} inserted + {result.updated:,} updated"
             f" + {result.unchanged:,} unchanged + {result.duplicates:,} duplicates + {result.quarantined:,} quarantined"
         )
+        if not result.fetched:
+            click.echo("         there was nothing to fetch")
         if result.fetched and result.unchanged + result.duplicates == result.fetched:
             click.echo("         nothing changed: every row was there already")
     elif result.fetched is not None:

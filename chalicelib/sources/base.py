@@ -82,6 +82,12 @@ class Source:
                 raise DeclarationError(
                     f"{role} names columns that are not declared: {', '.join(missing)}", source=self.name
                 )
+        if self.first_day is not None and not 0 <= self.overlap_days < self.window_days:
+            raise DeclarationError(
+                f"overlap_days is {self.overlap_days}, window_days is {self.window_days}: the cursor cannot move on",
+                source=self.name,
+                next_step="make the window longer than the overlap",
+            )
 
     # --- what a source may override ------------------------------------------------------
 

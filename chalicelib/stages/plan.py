@@ -10,6 +10,7 @@ from chalicelib import settings as settings_module
 from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput
 from chalicelib.errors import ContractError
 from chalicelib.lake import Lake, keys
+from chalicelib.telemetry import logger
 from chalicelib.warehouse import connection, ledger, tables
 
 
@@ -36,7 +37,11 @@ def plan(request: PlanRequest) -> PlanResult:
         tables.ensure_curated(cursor, source)
         shown = redaction.strings(request.input)
         ledger.open_run(cursor, source, request.run_id, request.execution, shown, window, request.started_at)
-    requests = source.partitions(window, wanted, settings)
+    if source.first_day is not None and window.start is None:
+        logger.warning("nothing to fetch: the source's first day is not over yet", first_day=str(source.first_day))
+        requests = []
+    else:
+        requests = source.partitions(window, wanted, settings)
     result = PlanResult(
         run_id=request.run_id,
         source=given.source,

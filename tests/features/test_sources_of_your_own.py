@@ -180,3 +180,32 @@ def test_a_source_that_names_its_text_is_embedded_and_a_changed_text_again(check
     after = hashes()
     assert sorted(before) == sorted(after)
     assert sum(before[key] != after[key] for key in before) == 1
+
+
+TOMORROW = """
+import datetime as dt
+
+from chalicelib.columns import Column
+from chalicelib.sources.base import Source
+
+
+class Tomorrow(Source):
+    name = "tomorrow"
+    key = ("id",)
+    columns = (Column("id", "bigint", nullable=False),)
+    first_day = dt.date(2999, 1, 1)
+
+    def partitions(self, window, given, settings):
+        raise AssertionError(f"there is nothing to ask for from {window.start} to {window.end}")
+"""
+
+
+def test_before_a_sources_first_day_a_run_fetches_nothing_and_says_so(checkout):
+    (checkout.folder / "chalicelib" / "sources" / "tomorrow.py").write_text(TOMORROW)
+    expectation = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "id"}}
+    suite = {"name": "tomorrow", "expectations": [expectation]}
+    (checkout.folder / "expectations" / "tomorrow.json").write_text(json.dumps(suite))
+    said = checkout.sluice("run", "tomorrow")
+    assert "status   succeeded" in said
+    assert "account  0 fetched" in said and "there was nothing to fetch" in said
+    assert checkout.query("SELECT * FROM pipeline.cursors WHERE source = 'tomorrow'") == []

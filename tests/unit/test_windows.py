@@ -7,7 +7,7 @@ import pytest
 from chalicelib import windows
 from chalicelib.columns import Column
 from chalicelib.contracts import Window
-from chalicelib.errors import ContractError
+from chalicelib.errors import ContractError, DeclarationError
 from chalicelib.sources.base import Source
 
 TODAY = dt.date(2024, 6, 15)
@@ -46,6 +46,30 @@ def test_a_run_that_has_caught_up_asks_for_the_overlap_again():
 
 def test_the_overlap_does_not_reach_before_the_first_day():
     assert derive(position="2024-01-01").start == "2024-01-01"
+
+
+def test_before_the_first_day_is_over_there_are_no_days_and_the_cursor_stays():
+    class New(Daily):
+        name = "new"
+        first_day = TODAY
+
+    assert derive(source=New()) == Window()
+    New.first_day = TODAY + dt.timedelta(days=30)
+    assert derive(source=New()) == Window()
+    New.first_day = TODAY - dt.timedelta(days=1)
+    assert derive(source=New()) == Window("2024-06-14", "2024-06-14", by_cursor=True)
+
+
+@pytest.mark.parametrize(("overlap", "window"), [(60, 60), (61, 60), (0, 0), (-1, 60)])
+def test_a_cursor_that_would_never_move_on_is_refused(overlap, window):
+    class Stalling(Daily):
+        name = "stalling"
+
+    Stalling.overlap_days, Stalling.window_days = overlap, window
+    with pytest.raises(DeclarationError, match="the cursor cannot move on"):
+        Stalling().check()
+    Stalling.overlap_days, Stalling.window_days = 59, 60
+    Stalling().check()
 
 
 def test_given_days_win_and_leave_the_cursor_alone():
