@@ -69,8 +69,8 @@ def check(frame: pd.DataFrame, suite: Suite) -> RowCheck:
     """Judge the rows of `frame`, whose index is 0, 1, … and which holds `suite.row_columns`.
 
     Dates and times are ISO text, text and jsonb are objects with None, integers are int64, or
-    float64 where some are null. Raises GateError for an item that could not be evaluated, and for
-    a frame without a column that the suite reads.
+    float64 where some are null, objects where some are beyond 2**53. Raises GateError for an
+    item that could not be evaluated, and for a frame without a column that the suite reads.
     """
     if missing := [name for name in suite.row_columns if name not in frame.columns]:
         raise GateError(f"the chunk has no column {', '.join(missing)}, which {suite.file} judges", suite=suite.name)

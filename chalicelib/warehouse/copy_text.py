@@ -26,6 +26,7 @@ FINGERPRINT = "_fingerprint"
 SEQ = "_seq"
 
 _DTYPES = {"double precision": np.float64, "numeric": np.float64}
+_FLOAT64 = 2**53  # from here on, it does not hold every integer
 _INFERRED = ("smallint", "integer", "bigint", "boolean")
 _UNESCAPED = {"\\\\": "\\", "\\t": "\t", "\\n": "\n", "\\r": "\r", "\\b": "\b", "\\f": "\f", "\\v": "\v"}
 _ESCAPE = re.compile(r"\\[\\tnrbfv]")
@@ -78,7 +79,9 @@ def read_frame(rows: bytes, columns: Sequence[Column], wanted: Collection[str]) 
     """The `wanted` columns as a frame: numbers as int64 or float64, booleans as bool, all else as text.
 
     Nulls are None in text columns and NaN in numeric ones, which are float64 then; a boolean column
-    with nulls is of objects.
+    with nulls is of objects. So is a bigint column with values of 2**53 and beyond, of Python's integers:
+    beside nulls float64 does not hold them, and without nulls Great Expectations compares int64 as floats
+    (100,000 rows between bounds: 46 ms, where float64 takes 16).
     """
     import pandas as pd  # here, because Plan, Load and Publish use this module and need no frame
 
@@ -105,7 +108,23 @@ def read_frame(rows: bytes, columns: Sequence[Column], wanted: Collection[str]) 
     for column in used:
         if frame[column.name].dtype == object:
             frame[column.name] = frame[column.name].where(frame[column.name].notna(), None)
+    for column in used:
+        if column.base == "bigint" and _beyond_float64(frame[column.name]):
+            frame[column.name] = _integers(rows, columns, column.name)
     return frame
+
+
+def _beyond_float64(values: pd.Series) -> bool:
+    return bool(((values >= _FLOAT64) | (values <= -_FLOAT64)).any())
+
+
+def _integers(rows: bytes, columns: Sequence[Column], name: str) -> pd.Series:
+    """The column `name`, integers as Python's, nulls as NaN: it compares with numbers, which None does not."""
+    import pandas as pd
+
+    place = [column.name for column in columns].index(name)
+    texts = (line.split(b"\t", place + 1)[place] for line in rows.removesuffix(b"\n").split(b"\n"))
+    return pd.Series([np.nan if text == b"\\N" else int(text) for text in texts], dtype=object)
 
 
 def _unescape(text: str) -> str:

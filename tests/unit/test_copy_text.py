@@ -1,9 +1,14 @@
 """What Transform writes is what Validate reads and what Postgres stores."""
 
+import json
+
 import pandas as pd
+import pytest
 
 from chalicelib.columns import Column
 from chalicelib.conversion import encode
+from chalicelib.quality import rows as quality
+from chalicelib.quality import suite as suites
 from chalicelib.warehouse import copy_text
 
 COLUMNS = (
@@ -75,3 +80,25 @@ def test_the_fingerprint_depends_on_the_values_alone():
 
 def test_no_rows_are_no_bytes():
     assert copy_text.write([[], []], []) == b""
+
+
+@pytest.mark.parametrize("nulls", [0, 1])
+def test_integers_beyond_what_a_float_holds_are_judged_exactly(nulls):
+    big = 2**53
+    between = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "id", "max_value": big}}
+    one_of = {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "id", "value_set": [1, big, -big - 2]}}
+    expectations = [{**item, "severity": "critical"} for item in (between, one_of)]
+    suite = suites.parse(json.dumps({"name": "s", "expectations": expectations}), "s.json", COLUMNS, ("id",))
+    ids = [1, big, big + 1, -big - 1, *[None] * nulls]
+    frame = copy_text.read_frame(rows_of(*[(i, 1.5, "a\x0b\x85", True, None) for i in ids]), COLUMNS, {"id"})
+    assert frame["id"].dropna().tolist() == ids[:4]
+    failing = quality.check(frame, suite).failing
+    assert {position: [reason.value for reason in reasons] for position, reasons in failing.items()} == {
+        2: [str(big + 1)] * 2,
+        3: [str(-big - 1)],
+    }
+
+
+def test_small_integers_beside_nulls_stay_numbers():
+    frame = copy_text.read_frame(rows_of((1, 1.5, "a", True, None), (None, 1.5, "a", True, None)), COLUMNS, {"id"})
+    assert frame["id"].dtype == "float64"
