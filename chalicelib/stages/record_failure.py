@@ -59,5 +59,6 @@ def _failed_state(execution: str) -> str:
         )
     except (BotoCoreError, ClientError):
         return "unknown"  # the email is worth more than the name
+    history["events"] = [event for event in history["events"] if event["type"] != "PassStateExited"]
     exited = (event.get("stateExitedEventDetails") for event in sorted(history["events"], key=lambda e: -e["id"]))
     return next((details["name"] for details in exited if details), "unknown")

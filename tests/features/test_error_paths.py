@@ -336,7 +336,7 @@ def test_a_secret_in_the_input_is_in_the_dead_letter_alone(pipeline):
     assert letter["input"]["input"] == given  # so that the run can be started again
 
 
-@pytest.mark.parametrize("given", [{"source": ["weather"]}, {}])
+@pytest.mark.parametrize("given", [["weather"], "weather", 7, None, {"source": ["weather"]}])
 def test_an_input_that_is_no_run_is_told_like_any_other_mistake(pipeline, given):
     arn = pipeline.client("stepfunctions").start_execution(
         stateMachineArn=pipeline.env["SLUICE_STATE_MACHINE_ARN"], input=json.dumps(given)
@@ -358,7 +358,7 @@ def test_a_failure_that_cannot_be_entered_in_the_ledger_is_still_told(pipeline):
     with hindrance(pipeline, "pipeline.runs"):
         run = pipeline.run("nothing")
     assert (run.status, run.error, run.row) == ("FAILED", "UnknownSource", {})
-    assert pipeline.states(run) == ["Plan", "RecordFailure", "DescribeFailure", *FAILURE[1:]]
+    assert pipeline.states(run) == ["Plan", "PlanFailed", "RecordFailure", "DescribeFailure", *FAILURE[1:]]
     [email] = pipeline.emails(run.run_id)
     assert email["subject"] == "[sluice] a run failed and the ledger is out of reach"
     for words in ("no source is called 'nothing'", "the disk is on fire", f"sluice graph {run.run_id}"):
@@ -390,7 +390,7 @@ def test_a_run_of_which_nobody_can_be_told_still_ends_as_failed_and_publishes_no
         warned = pipeline.start(**scene.files(ONE_BAD, suite=TOLERANT))
         wrong, warned = pipeline.wait(wrong), pipeline.wait(warned)
     assert (wrong.status, wrong.error) == ("FAILED", "UnknownSource")
-    assert pipeline.states(wrong) == ["Plan", *FAILURE]
+    assert pipeline.states(wrong) == ["Plan", "PlanFailed", *FAILURE]
     # a warning that nobody gets must not pass for a run without one
     assert (warned.status, warned.row["status"], warned.row["verdict"]) == ("FAILED", "failed", "warn")
     assert warned.row["error"]["state"] == "AlertQualityWarning"

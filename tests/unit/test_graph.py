@@ -320,7 +320,7 @@ def test_every_route_joins_the_borders_of_its_two_states():
 
 def test_what_follows_a_failure_stands_right_of_the_way_to_success():
     boxes = placed(PIPELINE).boxes
-    failures = ["RecordFailure", "DescribeFailure", "AlertFailure", "DeadLetter", "Failed"]
+    failures = ["PlanFailed", "RecordFailure", "DescribeFailure", "AlertFailure", "DeadLetter", "Failed"]
     failures += ["AlertQualityFailure", "Reject", "DeadLetterQuality", "QualityFailed"]
     good = [boxes[name] for name in PIPELINE["States"] if name not in failures]
     assert min(boxes[name].x for name in failures) > max(box.right for box in good)
