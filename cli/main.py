@@ -7,7 +7,7 @@ import sys
 import click
 
 from chalicelib.errors import SluiceError
-from cli import demo, graph, new, run, runs, stack
+from cli import demo, emails, graph, new, run, runs, stack
 
 # exit statuses; click uses 2 for a wrong command line
 FAILED = 1
@@ -35,5 +35,5 @@ def main() -> None:
     """
 
 
-for command in (stack.up, stack.down, stack.env, run.run, runs.runs, graph.graph, new.new, demo.demo):
+for command in (stack.up, stack.down, stack.env, run.run, runs.runs, graph.graph, emails.emails, new.new, demo.demo):
     main.add_command(command)

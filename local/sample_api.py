@@ -2,8 +2,8 @@
 
 Each real host is a path prefix, `/<host>/<path>`, answered in the host's own format, so the demo
 and the tests need no network. A path that begins with `/faults/<fault>` is answered with that
-fault (see `local.sample_faults`): `SLUICE_SOURCES_URL=http://127.0.0.1:4570/faults/truncated`
-shows what a run makes of a source that breaks off. `app` is a WSGI application.
+fault (see `local.sample_faults`), such as `/faults/truncated/<host>/<path>`: what a source does
+then is tested with it. `app` is a WSGI application.
 """
 
 from __future__ import annotations

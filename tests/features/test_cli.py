@@ -143,6 +143,23 @@ def test_the_picture_counts_the_chunks_that_were_not_loaded_and_no_failure_of_an
     assert (children.succeeded, children.failed) == (1, 0)
 
 
+def test_emails_are_printed_newest_last_and_by_run(pipeline, declare, table):
+    def rejected():
+        given = declare(table, '{"id": 1}', IDS, suite=OF_TWO)
+        return json.loads(pipeline.sluice("run", "files", "--input", given, "--json", status=REJECTED).stdout)["run_id"]
+
+    first, second = rejected(), rejected()
+    everything = pipeline.sluice("emails").stdout
+    assert everything.index(first) < everything.index(second)
+    printed = pipeline.sluice("emails", "--run", second).stdout
+    assert printed.startswith("Subject: [sluice] files: quality failed, ")
+    [mail] = pipeline.emails(second)
+    assert mail["message"].rstrip() in printed
+    assert f"To: {', '.join(mail['to'])}" in printed
+    assert first not in printed
+    assert pipeline.sluice("emails", "--run", "no-such-run").stdout == "No emails since the stack is up.\n"
+
+
 def test_data_that_do_not_pass_exit_with_3_and_a_report(pipeline, declare, table):
     ran = pipeline.sluice(
         "run", "files", "--input", declare(table, '{"id": 1}', IDS, suite=OF_TWO), "--json", status=REJECTED
