@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from chalicelib import executions
+from chalicelib import executions, redaction
 from chalicelib.errors import ConfigurationError, NotFound
 from chalicelib.executions import Execution
 from chalicelib.failure import plain_cause
@@ -76,7 +76,7 @@ def of_earlier(session: Session, run_id: str, wanted: dict) -> Outcome | None:
     where the name stands for a run of another source or input than `wanted`.
     """
     row = _ledger_row(session, run_id)
-    if row and row["input"] != wanted:
+    if row and row["input"] != redaction.strings(wanted):  # as the ledger has it
         raise ConfigurationError(
             f"{run_id} is the name of another run: {json.dumps(row['input'])}", next_step="give this one another --name"
         )
