@@ -22,6 +22,9 @@ class _Group(click.Group):
         except SluiceError as error:
             click.echo(f"sluice: {type(error).__name__}: {error}", err=True)
             sys.exit(FAILED)
+        except OSError as error:  # a file that cannot be read or written
+            click.echo(f"sluice: {error}", err=True)
+            sys.exit(FAILED)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -21,6 +21,9 @@ from cli import outcome
 from cli.progress import follow
 from cli.session import Session, connect
 
+# the status with which a shell reports what Ctrl-C ended
+INTERRUPTED = 130
+
 # what Step Functions takes for an execution's name, and every file system for a folder's
 _NAME_LENGTH = 80
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{_NAME_LENGTH}}}")
@@ -51,8 +54,13 @@ def run(context, source, start, end, given, embed, name, as_json) -> None:
         console.print(f"{run_id} ran before; this is what became of it. Another --name starts another run.")
     else:
         arn = start_execution(session, run_id, wanted)
+        console.print(f"run {run_id}")
         reader = executions.Reader(session.client("stepfunctions"), arn)
-        execution = follow(reader.read, console, rows=lambda: _rows_so_far(session, run_id))
+        try:
+            execution = follow(reader.read, console, rows=lambda: _rows_so_far(session, run_id))
+        except KeyboardInterrupt:
+            click.echo(f"\nThe run goes on. Next: sluice runs show {run_id}", err=True)
+            context.exit(INTERRUPTED)
         result = outcome.read(session, run_id, execution)
     if as_json:
         sys.stdout.write(json.dumps(result.to_json()) + "\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Iterable
 
@@ -22,6 +24,16 @@ def wait(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Pro
         if not processes or time.monotonic() > deadline:
             return processes
         time.sleep(POLL_SECONDS)
+
+
+def of_session(leader: int) -> list[psutil.Process]:
+    """The processes of the session that the process `leader` opened, whoever is their parent now."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(process.pid) == leader:
+                found.append(process)
+    return found
 
 
 def runs(process: psutil.Process) -> bool:

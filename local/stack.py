@@ -162,6 +162,8 @@ class Stack:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         processes.wait(family, 5)
+        # one that was being forked at that moment is in nobody's list but the session's
+        processes.wait(processes.of_session(pid), 5)
 
     def _show(self, shown: int, progress: Callable[[str], None]) -> int:
         """Pass the server's new messages on; up to where the log is shown."""

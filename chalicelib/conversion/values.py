@@ -24,7 +24,8 @@ _NUMERIC_DIGITS = 1000
 _EXACT = Context(prec=3 * _NUMERIC_DIGITS)
 
 _BOOLEANS = {"true": "t", "t": "t", "yes": "t", "1": "t", "false": "f", "f": "f", "no": "f", "0": "f"}
-_INTEGER_TEXT = re.compile(r"[+-]?\d+", re.ASCII)
+# pandas writes integers beside gaps as 8.0
+_INTEGER_TEXT = re.compile(r"([+-]?\d+)(?:\.0*)?", re.ASCII)
 
 
 class Unfit(ValueError):
@@ -39,13 +40,13 @@ def _integer(value, column: Column) -> str:
             raise Unfit(f"expected {column.type}, a whole number")
         value = int(value)
     elif isinstance(value, str):
-        stripped = value.strip()
-        if not _INTEGER_TEXT.fullmatch(stripped):
+        found = _INTEGER_TEXT.fullmatch(value.strip())
+        if not found:
             raise Unfit(f"expected {column.type}")
         # Python refuses to convert more than 4,300 digits; no column takes more than 19 anyway
-        if len(stripped) > 40:
+        if len(found[1]) > 40:
             raise Unfit(f"beyond the range of {column.type}")
-        value = int(stripped)
+        value = int(found[1])
     elif not isinstance(value, int):
         raise Unfit(f"expected {column.type}")
     bound = BOUNDS[column.base]

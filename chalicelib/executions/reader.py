@@ -96,7 +96,10 @@ class Reader:
             kind = TransientError if status >= 500 or code == "ThrottlingException" else TerminalError
             raise kind(f"Step Functions refused to tell of {self._arn}: {error}") from error
         except BotoCoreError as error:  # connection refused, read timeout, no credentials
-            raise TransientError(f"Step Functions could not be reached for {self._arn}: {error}") from error
+            raise TransientError(
+                f"Step Functions could not be reached for {self._arn}: {error}",
+                next_step="if the local stack ended, `sluice up`, then start the run again; otherwise look again later",
+            ) from error
 
     def _events(self) -> list[dict]:
         latest: list[dict] = []

@@ -57,11 +57,17 @@ def quality_alert(report: Report, links: Linker) -> Alert:
             lines.append(f"  ... and {len(reasons) - _REASONS} more in the report")
     steps = [command for _, command in page.next_steps(report)]
     return Alert(
-        _subject(
-            f"[sluice] {report.source}: quality {words}, {account.quarantined} of {account.fetched} rows quarantined"
-        ),
+        _subject(f"[sluice] {report.source}: quality {words}, {_gist(report)}"),
         _message(lines, [("Report", links.report(report.key)), *_execution(links, report.execution)], steps),
     )
+
+
+def _gist(report: Report) -> str:
+    """The one thing to say in a line: how many rows were set aside, or what else is wrong."""
+    account = report.account
+    if account.quarantined or not report.reasons:
+        return f"{account.quarantined} of {account.fetched} rows quarantined"
+    return report.reasons[0].text
 
 
 def failure_alert(

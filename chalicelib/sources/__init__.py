@@ -33,7 +33,14 @@ def get(name: str) -> Source:
             next_step=f"use one of {', '.join(names())}, or create it with `sluice new source {name}`",
         )
     importlib.invalidate_caches()  # it may have been written a moment ago
-    module = importlib.import_module(f"{__name__}.{name}")
+    try:
+        module = importlib.import_module(f"{__name__}.{name}")
+    except DeclarationError:
+        raise
+    except Exception as error:  # whatever stands in a module that somebody is editing
+        raise DeclarationError(
+            f"chalicelib/sources/{name}.py cannot be imported: {type(error).__name__}: {error}", source=name
+        ) from error
     found = [
         value
         for value in vars(module).values()

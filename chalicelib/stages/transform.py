@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from chalicelib import settings as settings_module
 from chalicelib import sources
-from chalicelib.contracts import TransformRequest, TransformResult
+from chalicelib.contracts import Chunk, TransformRequest, TransformResult
 from chalicelib.conversion import encode, shorten
-from chalicelib.errors import TransformError
-from chalicelib.lake import Lake, keys, records
+from chalicelib.errors import RawError, TransformError
+from chalicelib.lake import Lake, formats, keys, records
 from chalicelib.lake.position import part_and_line
 from chalicelib.lake.records import Batch
 from chalicelib.rejection import RECORD, TYPE, Reason, Rejected
@@ -35,6 +35,8 @@ def transform(request: TransformRequest) -> TransformResult:
     source = sources.for_run(request.source, request.run_id, lake)
     batch = records.read(request.chunk, source, lake, settings)
     fields = _transformed(batch, source, request.chunk.chunk)
+    if request.chunk.format == formats.CSV and len(batch.seqs):
+        _check_header(fields, source, request.chunk)
     rows, reasons, kept = _typed(fields, batch, source)
 
     raw = records.raw_texts(request.chunk, source, lake, settings, reasons) if reasons else {}
@@ -61,6 +63,20 @@ def _rejected(batch: Batch, reasons: dict[int, list[Reason]], raw: dict[int, str
         yield Rejected(bad.part, bad.line, (Reason(RECORD, bad.reason),), bad.record)
     for seq, why in reasons.items():
         yield Rejected(*part_and_line(seq), tuple(why), raw[seq])
+
+
+def _check_header(fields: dict[str, list], source: Source, chunk: Chunk) -> None:
+    """Raise RawError where a CSV lacks a declared column: its rows would overwrite good values with null.
+
+    In JSON a field that is absent is the usual way to say null.
+    """
+    if missing := [name for name in source.column_names if name not in fields]:
+        raise RawError(
+            f"the file has no column for {', '.join(missing)}; its header is {', '.join(chunk.header or fields)}",
+            source=source.name,
+            file=chunk.slices[0].raw_key,
+            next_step="give the file all declared columns, or take them out of the declaration",
+        )
 
 
 def _transformed(batch: Batch, source: Source, chunk: int) -> dict[str, list]:

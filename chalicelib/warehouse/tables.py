@@ -69,11 +69,11 @@ def _compare(cursor, source: Source) -> None:
         f"ALTER TABLE {table} ADD COLUMN {name} {kind};" for name, kind in declared.items() if name not in found
     ]
     remedies += [
-        f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind};"
+        f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind} USING {name}::{kind};"
         for name, kind in declared.items()
         if name in found and found[name] != kind
     ]
-    remedies += [f"ALTER TABLE {table} DROP COLUMN {name};" for name in found if name not in declared]
+    remedies += [f"ALTER TABLE {table} DROP COLUMN {name}; -- and its data" for name in found if name not in declared]
     cursor.execute(
         "SELECT array_agg(a.attname::text ORDER BY array_position(i.indkey::int2[], a.attnum)) FROM pg_index i"
         " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)"
