@@ -8,8 +8,7 @@ import click
 
 from chalicelib import executions
 from chalicelib.errors import NotFound
-from chalicelib.graph import svg
-from cli.outcome import save_graph
+from cli.outcome import save_graph, saved_execution
 from cli.session import connect
 
 
@@ -21,17 +20,15 @@ def graph(run_id, out) -> None:
     session = connect()
     arn = executions.arn(session.settings.state_machine_arn, run_id)
     try:
-        drawn = save_graph(session, run_id, executions.read(session.client("stepfunctions"), arn))
+        execution = executions.read(session.client("stepfunctions"), arn)
     except NotFound:
         # the emulated Step Functions forgets when the stack goes down; `sluice run` kept a copy
-        saved = session.folder / "runs" / run_id / "execution.json"
-        drawn = saved.with_name("graph.svg")
-        if not saved.exists():
+        execution = saved_execution(session, run_id)
+        if execution is None:
             raise NotFound(
                 f"no execution is called {run_id!r}", next_step="`sluice runs list` shows those there are"
             ) from None
-        execution = executions.from_json(saved.read_text())
-        drawn.write_text(svg(execution.definition, execution))
+    drawn = save_graph(session, run_id, execution)
     if out:
         out.write_bytes(drawn.read_bytes())
     click.echo(str(out or drawn))

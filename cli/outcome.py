@@ -82,9 +82,8 @@ def of_earlier(session: Session, run_id: str, wanted: dict) -> Outcome | None:
         )
     if row.get("status") not in EXIT:
         return None
-    saved = session.folder / "runs" / run_id / "execution.json"
-    if saved.exists():
-        return read(session, run_id, executions.from_json(saved.read_text()))
+    if (saved := saved_execution(session, run_id)) is not None:
+        return read(session, run_id, saved)
     return _outcome(
         session,
         row,
@@ -125,6 +124,12 @@ def save_graph(session: Session, run_id: str, execution: Execution) -> Path:
     path = folder / "graph.svg"
     path.write_text(svg(execution.definition, execution))
     return path
+
+
+def saved_execution(session: Session, run_id: str) -> Execution | None:
+    """The history that `save_graph` kept of a run; None where it kept none."""
+    path = session.folder / "runs" / run_id / "execution.json"
+    return executions.from_json(path.read_text()) if path.exists() else None
 
 
 def _with_failed_chunks(session: Session, run_id: str, execution: Execution) -> Execution:

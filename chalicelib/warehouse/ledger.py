@@ -17,13 +17,13 @@ from chalicelib.warehouse.queries import statement
 
 @dataclass(frozen=True)
 class ChunkCounts:
-    """What one chunk counted; `results` is the list that Validate wrote (see `quality.rows`)."""
+    """What one chunk counted; `results` is what Validate wrote: `expectations` (see `quality.rows`) and `extra`."""
 
     chunk: int
     records: int
     staged: int
     quarantined: int
-    results: list
+    results: dict
 
 
 def open_run(cursor, source: Source, run_id: str, execution: str, given: dict, window: Window, started_at: str) -> None:
@@ -85,7 +85,7 @@ def add_raw_objects(cursor, run_id: str, objects: Iterable[tuple[int, str, int, 
 
 def add_chunk(cursor, run_id: str, counts: ChunkCounts) -> bool:
     """True when the chunk is new; False when it was loaded before. Waits for a simultaneous load of the same chunk."""
-    values = {**asdict(counts), "run_id": run_id, "results": json.dumps(counts.results)}
+    values = {**vars(counts), "run_id": run_id, "results": json.dumps(counts.results)}
     cursor.execute(statement("ledger", "add_chunk"), values)
     return cursor.rowcount == 1
 

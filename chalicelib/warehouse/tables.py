@@ -97,7 +97,7 @@ def create_staging(cursor, source: Source, run_id: str) -> None:
     """The run's staging table, empty; a retry starts anew. Unlogged and without constraints: COPY at full speed."""
     columns = [sql.SQL("{} {}").format(sql.Identifier(c.name), sql.SQL(c.type)) for c in source.columns]
     columns += [sql.SQL(f"{FINGERPRINT} bigint"), sql.SQL(f"{SEQ} bigint")]
-    cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(staging(source.table, run_id)))
+    drop_staging(cursor, source.table, run_id)
     cursor.execute(
         sql.SQL("CREATE UNLOGGED TABLE {} ({}) WITH (autovacuum_enabled = false)").format(
             staging(source.table, run_id), sql.SQL(", ").join(columns)
