@@ -43,8 +43,8 @@ class Function:
 def read(folder: Path, name: str) -> Function:
     """The function `name` of the Chalice project in `folder`; Chalice's own look-up order and defaults.
 
-    The stage is `local` where the project configures one, else Chalice's default stage, `dev`: the
-    laptop should feel the limits of AWS.
+    The stage is `local`, which takes the limits of all stages from the top level, where the project
+    configures one; else Chalice's default stage, `dev`.
     """
     path = folder / ".chalice" / "config.json"
     try:

@@ -1,0 +1,1 @@
+"""Everything that brings Sluice to AWS: artefacts, the template, and what `sluice deploy` does with both."""
