@@ -60,6 +60,10 @@ class EmbeddingsUnavailable(TransientError):
     """The embedding model is throttled or out of reach."""
 
 
+class SecretsUnavailable(TransientError):
+    """Secrets Manager did not answer or asked us to slow down."""
+
+
 # --- will not pass by itself: stop and tell --------------------------------------------------
 
 

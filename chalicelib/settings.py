@@ -19,6 +19,9 @@ from chalicelib.errors import ConfigurationError
 PREFIX = "SLUICE_"
 LOCAL = "local"
 
+# for the laptop alone: on AWS anybody who may look at a function could read them
+SECRET = frozenset({"SLUICE_DATABASE_URL", "SLUICE_TOKENS"})
+
 # read by tools around the pipeline, not by the pipeline itself
 TOOLING = frozenset({"SLUICE_HOME"})
 
@@ -27,7 +30,14 @@ TOOLING = frozenset({"SLUICE_HOME"})
 class Settings:
     stage: str = LOCAL
     bucket: str = ""
+    # libpq's; on AWS in a secret, named by the ARN below
     database_url: str = ""
+    database_secret_arn: str = ""
+    # instead of the host in that secret: RDS Proxy's
+    database_host: str = ""
+    # the sources' tokens by name, one JSON object; on AWS in a secret, named by the ARN below
+    tokens: str = ""
+    tokens_secret_arn: str = ""
     topic_arn: str = ""
     dead_letter_url: str = ""
     state_machine_arn: str = ""
@@ -56,12 +66,16 @@ class Settings:
         return self.stage == LOCAL
 
     def require(self, *names: str) -> None:
-        """Raise ConfigurationError naming the settings among `names` that have no value."""
-        if missing := [PREFIX + n.upper() for n in names if not getattr(self, n)]:
+        """Raise ConfigurationError naming the settings among `names` that have no value.
+
+        A database secret stands for the database's URL.
+        """
+        known = {"database_url"} if self.database_secret_arn else set()
+        if missing := [PREFIX + n.upper() for n in names if n not in known and not getattr(self, n)]:
             raise ConfigurationError(
                 f"not set: {', '.join(missing)}",
                 stage=self.stage,
-                next_step="on the laptop run `sluice up`; on AWS set it for the stage in .chalice/config.json",
+                next_step="on the laptop run `sluice up`; on AWS `sluice deploy` sets it in .chalice/config.json",
             )
 
 

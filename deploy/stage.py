@@ -17,7 +17,7 @@ from pathlib import Path
 from chalice.config import Config
 
 from chalicelib.errors import ConfigurationError
-from chalicelib.settings import LOCAL
+from chalicelib.settings import LOCAL, SECRET
 
 CONFIG = Path(".chalice", "config.json")
 SECTION = "deployment"
@@ -91,8 +91,20 @@ def read(folder: Path, name: str) -> Stage:
         raise ConfigurationError(
             f"{name!r} is no name for a stage", next_step="use at most 16 small letters and digits, a letter first"
         )
+    _refuse_secrets(path, document, document["stages"][name])
     section = {**_section(path, "", document), **_section(path, name, document["stages"][name])}
     return Stage(folder, name, Config(name, config_from_disk=document), _deployment(path, name, section))
+
+
+def _refuse_secrets(path: Path, *holders: dict) -> None:
+    for holder in holders:
+        functions = holder.get("lambda_functions", {}).values()
+        variables = {variable for part in (holder, *functions) for variable in part.get("environment_variables", {})}
+        if found := sorted(variables & SECRET):
+            raise ConfigurationError(
+                f"{path} has {', '.join(found)} among the environment variables, where secrets must not be",
+                next_step="take it out, change the password or token, and keep it with `sluice secret`",
+            )
 
 
 def _section(path: Path, stage: str, holder: dict) -> dict:

@@ -11,7 +11,7 @@ from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput
 from chalicelib.errors import ContractError
 from chalicelib.lake import Lake, keys
 from chalicelib.telemetry import logger
-from chalicelib.warehouse import connection, ledger, tables
+from chalicelib.warehouse import connection, ledger, migrations, tables
 
 
 def plan(request: PlanRequest) -> PlanResult:
@@ -30,6 +30,7 @@ def plan(request: PlanRequest) -> PlanResult:
             f"{source.name} has no text to embed", next_step="name columns in the source's `text`, or leave out --embed"
         )
     today = dt.date.fromisoformat(request.started_at[:10])
+    migrations.apply()  # every run begins here, so a deployment needs no step of its own that reaches the database
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         window = windows.derive(source, given.start, given.end, ledger.get_cursor(cursor, source.name), today)
         if given.input:  # a part of the source is no reason to skip these days of the rest

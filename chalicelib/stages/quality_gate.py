@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+from chalicelib import secrets, sources
 from chalicelib import settings as settings_module
-from chalicelib import sources
 from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import QualityGateRequest, QualityGateResult, RunInput, Window
 from chalicelib.errors import AccountError, ChunksFailed, NotFound
@@ -47,7 +47,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
     judged = verdict.judge(
         suite,
         [[read_contract(ItemCount, count) for count in chunk.results["expectations"]] for chunk in chunks],
-        dataset.check(suite, settings.database_url, tables.STAGING, tables.staging_name(source.table, request.run_id)),
+        dataset.check(suite, secrets.database_url(), tables.STAGING, tables.staging_name(source.table, request.run_id)),
         fetched,
         quarantined,
         rejections,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import psycopg2
 
-from chalicelib import settings
+from chalicelib import secrets
 from chalicelib.errors import ConfigurationError, WarehouseUnavailable
 
 # Set by statement, not as connection options, which RDS Proxy refuses. A wait for a lock ends before
@@ -40,7 +40,8 @@ def connect(database_url: str):
         text = str(error).strip()
         if "password authentication failed" in text or "does not exist" in text:
             raise ConfigurationError(
-                f"Postgres refused the connection: {text}", next_step="check SLUICE_DATABASE_URL"
+                f"Postgres refused the connection: {text}",
+                next_step="check SLUICE_DATABASE_URL, or the secret SLUICE_DATABASE_SECRET_ARN",
             ) from error
         raise WarehouseUnavailable(f"Postgres is out of reach: {text}") from error
 
@@ -49,12 +50,10 @@ def connect(database_url: str):
 def transaction(database_url: str | None = None) -> Iterator[psycopg2.extensions.connection]:
     """A transaction on the process's warm connection: committed at the end, rolled back on any error.
 
-    psycopg2's errors come out as WarehouseUnavailable where trying again may help.
+    psycopg2's errors come out as WarehouseUnavailable where trying again may help. Without a
+    `database_url` it is the pipeline's own, from the settings or the secret that they name.
     """
-    if database_url is None:
-        settings.current().require("database_url")
-        database_url = settings.current().database_url
-    connection = _usable(database_url)
+    database_url, connection = _own() if database_url is None else (database_url, _usable(database_url))
     try:
         yield connection
         connection.commit()
@@ -75,6 +74,19 @@ def is_transient(error: psycopg2.Error) -> bool:
     ):
         return True
     return (error.pgcode or "").startswith(_TRANSIENT)
+
+
+def _own() -> tuple[str, psycopg2.extensions.connection]:
+    """The pipeline's own database; a refused password is looked up anew, since it may have been rotated."""
+    database_url = secrets.database_url()
+    try:
+        return database_url, _usable(database_url)
+    except ConfigurationError:
+        secrets.forget()
+        renewed = secrets.database_url()
+        if renewed == database_url:
+            raise
+        return renewed, _usable(renewed)
 
 
 def _usable(database_url: str):

@@ -14,25 +14,36 @@ OLDEST_SERVER = 170000
 _LOCK = 0x51_01_CE  # any number, as long as all migrations use the same
 
 
-def apply(database_url: str) -> list[str]:
-    """Bring the schema up to date; returns the names applied now. Safe to call at the same time twice."""
-    applied = []
+def apply(database_url: str | None = None) -> list[str]:
+    """Bring the schema up to date; returns the names applied now. Safe to call at the same time twice.
+
+    Without a `database_url` it is the pipeline's own database. Where nothing is pending it only looks.
+    """
     with connection.transaction(database_url) as open_connection, open_connection.cursor() as cursor:
         if open_connection.server_version < OLDEST_SERVER:
             raise ConfigurationError(
                 f"Postgres is version {open_connection.server_version // 10000}", next_step="use PostgreSQL 17 or newer"
             )
+        if not _pending(cursor):
+            return []
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         cursor.execute("CREATE SCHEMA IF NOT EXISTS pipeline")
         cursor.execute(
             "CREATE TABLE IF NOT EXISTS pipeline.migrations"
             " (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
         )
+        pending = _pending(cursor)  # another may have been here while we waited for the lock
+        for path in pending:
+            cursor.execute(path.read_text())
+            cursor.execute("INSERT INTO pipeline.migrations (name) VALUES (%s)", (path.stem,))
+    return [path.stem for path in pending]
+
+
+def _pending(cursor) -> list[Path]:
+    """The files that have not been applied, in their order."""
+    cursor.execute("SELECT to_regclass('pipeline.migrations') IS NOT NULL")
+    done = set()
+    if cursor.fetchone()[0]:
         cursor.execute("SELECT name FROM pipeline.migrations")
         done = {name for (name,) in cursor.fetchall()}
-        for path in sorted(FOLDER.glob("*.sql")):
-            if path.stem not in done:
-                cursor.execute(path.read_text())
-                cursor.execute("INSERT INTO pipeline.migrations (name) VALUES (%s)", (path.stem,))
-                applied.append(path.stem)
-    return applied
+    return [path for path in sorted(FOLDER.glob("*.sql")) if path.stem not in done]

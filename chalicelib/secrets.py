@@ -1,0 +1,120 @@
+"""What must not stand in an environment variable: the database's URL and the sources' tokens, in Secrets Manager.
+
+The database's secret is a libpq URL, or the JSON object that RDS writes: `username`, `password`,
+`host`, `port`, `dbname`
+(https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html).
+The tokens' secret is one JSON object of strings. A secret is fetched once per process; the
+database's anew when the password was refused, since it may have been rotated.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from urllib.parse import quote, urlsplit
+
+from chalicelib import boto_errors
+from chalicelib import settings as settings_module
+from chalicelib.errors import ConfigurationError, SecretsUnavailable
+from chalicelib.settings import Settings
+
+_TRANSIENT_CODES = frozenset({"InternalServiceError", "InternalServiceErrorException", "ThrottlingException"})
+
+# a password never travels in the clear; RDS Proxy and RDS both speak TLS
+_SSL_MODE = "require"
+
+
+def database_url(settings: Settings | None = None) -> str:
+    """The database's address as libpq takes it; raises ConfigurationError or SecretsUnavailable."""
+    settings = settings or settings_module.current()
+    settings.require("database_url")
+    if settings.database_url:
+        return settings.database_url
+    arn = settings.database_secret_arn
+    return as_url(_secret(arn), arn, settings.database_host)
+
+
+def token(name: str) -> str:
+    """A source's token by name, from `SLUICE_TOKENS` or the tokens' secret."""
+    settings = settings_module.current()
+    where, text = "SLUICE_TOKENS", settings.tokens
+    if not text:
+        settings.require("tokens_secret_arn")
+        where = f"the secret {settings.tokens_secret_arn}"
+        text = _secret(settings.tokens_secret_arn)
+    try:
+        tokens = json.loads(text)
+    except ValueError:
+        tokens = None
+    if not isinstance(tokens, dict):
+        raise ConfigurationError(f"{where} holds no JSON object", next_step='write {"name": "token", …} into it')
+    if not isinstance(tokens.get(name), str):
+        add = (
+            f'SLUICE_TOKENS=\'{{"{name}": "…"}}\''
+            if settings.is_local
+            else f"sluice secret token {name} --stage {settings.stage}"
+        )
+        raise ConfigurationError(f"{where} has no token {name!r}", next_step=add)
+    return tokens[name]
+
+
+def forget() -> None:
+    """Fetch secrets anew when they are asked for next."""
+    _secret.cache_clear()
+
+
+def as_url(secret: str, name: str, host: str = "") -> str:
+    """A database secret's text as libpq takes it. `host`, where given, goes before the secret's own."""
+    if not secret.lstrip().startswith("{"):
+        url = _checked(secret.strip(), name)
+        return _with_host(url, host) if host else url
+    try:
+        fields = json.loads(secret)
+    except ValueError:
+        raise ConfigurationError(f"the secret {name} begins like JSON and is none") from None
+    fields = {**fields, "host": host or fields.get("host")}
+    if missing := [field for field in ("username", "password", "host") if not fields.get(field)]:
+        raise ConfigurationError(
+            f"the secret {name} has no {', '.join(missing)}",
+            next_step="write RDS's JSON into it, or a URL postgresql://user:password@host:5432/database",
+        )
+    user, password = quote(str(fields["username"]), safe=""), quote(str(fields["password"]), safe="")
+    port, database = fields.get("port") or 5432, quote(str(fields.get("dbname") or "postgres"), safe="")
+    return f"postgresql://{user}:{password}@{fields['host']}:{port}/{database}?sslmode={_SSL_MODE}"
+
+
+def _checked(url: str, name: str) -> str:
+    # what the secret holds must not end up in a message
+    if urlsplit(url).scheme not in ("postgresql", "postgres"):
+        raise ConfigurationError(
+            f"the secret {name} holds neither a URL of Postgres nor RDS's JSON",
+            next_step="write postgresql://user:password@host:5432/database into it",
+        )
+    return url
+
+
+def _with_host(url: str, host: str) -> str:
+    parts = urlsplit(url)
+    credentials, found, address = parts.netloc.rpartition("@")
+    port = address.rpartition(":")[2] if ":" in address else ""
+    return parts._replace(netloc=credentials + found + host + (f":{port}" if port else "")).geturl()
+
+
+@functools.cache
+def _secret(arn: str) -> str:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    config = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 4, "mode": "standard"})
+    try:
+        return boto3.client("secretsmanager", config=config).get_secret_value(SecretId=arn)["SecretString"]
+    except (ClientError, BotoCoreError) as error:
+        if boto_errors.may_pass(error, _TRANSIENT_CODES):
+            raise SecretsUnavailable(f"the secret {arn} could not be read: {error}") from error
+        raise ConfigurationError(
+            f"the secret {arn} cannot be read: {error}",
+            next_step="check that it exists in this region, and that the function's policy names it",
+        ) from error
+    except KeyError:
+        raise ConfigurationError(f"the secret {arn} is binary, expected text") from None
