@@ -62,7 +62,7 @@ def _run(*arguments: str) -> int:
 
 def _query(session: Session) -> None:
     click.secho("\n$ psql: the curated weather, by station", bold=True)
-    with connection.transaction(session.settings.database_url) as open_connection, open_connection.cursor() as cursor:
+    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
         cursor.execute(_HOTTEST)
         table = Table(box=None, pad_edge=False)
         for index, column in enumerate(cursor.description):
@@ -76,7 +76,7 @@ def _search(session: Session) -> None:
     click.secho(f"\n$ the posts nearest in meaning to: {QUESTION}", bold=True)
     model = provider.current(session.settings)
     vector = model.embed([QUESTION])[0]
-    with connection.transaction(session.settings.database_url) as open_connection:
+    with connection.transaction(session.database_url) as open_connection:
         for hit in store.search(open_connection, sources.get("posts"), model.model, vector, limit=3):
             click.echo(f"  {hit.score:.2f}  {json.dumps(hit.text, ensure_ascii=False)[:150]}")
 

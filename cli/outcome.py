@@ -99,7 +99,7 @@ def of_earlier(session: Session, run_id: str, wanted: dict) -> Outcome | None:
 def _ledger_row(session: Session, run_id: str) -> dict:
     """{} for a run that failed before it could be entered."""
     try:
-        with connection.transaction(session.settings.database_url) as open_connection:
+        with connection.transaction(session.database_url) as open_connection:
             return ledger.get_run(open_connection, run_id)
     except NotFound:
         return {}
@@ -140,7 +140,7 @@ def _with_failed_chunks(session: Session, run_id: str, execution: Execution) -> 
     children = execution.states["Process"].children
     if children is None:
         return execution
-    with connection.transaction(session.settings.database_url) as open_connection, open_connection.cursor() as cursor:
+    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
         loaded = len(ledger.chunks(cursor, run_id))
     # while it runs, a chunk may be loaded whose child has not ended
     return executions.with_failed_children(execution, "Process", max(children.succeeded - loaded, 0))

@@ -93,7 +93,7 @@ def _given(source: Source, given: str | None) -> str | None:
 def _rows_so_far(session: Session, run_id: str) -> int | None:
     """Rows loaded into staging; None while Postgres does not say, which must not end the watching."""
     try:
-        with connection.transaction(session.settings.database_url) as open_connection:
+        with connection.transaction(session.database_url) as open_connection:
             return ledger.rows_so_far(open_connection, run_id)
     except WarehouseUnavailable:
         return None

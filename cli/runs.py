@@ -27,7 +27,7 @@ def runs() -> None:
 def list_(source, status, limit, as_json) -> None:
     """List the newest runs."""
     session = connect()
-    with connection.transaction(session.settings.database_url) as open_connection:
+    with connection.transaction(session.database_url) as open_connection:
         found = ledger.list_runs(open_connection, limit, source, status)
     if as_json:
         sys.stdout.write(json.dumps(found, default=str) + "\n")
@@ -74,7 +74,7 @@ def _count(value: int | None) -> str:
 def show(run_id, as_json) -> None:
     """Show one run: account, expectations that failed, why rows were quarantined."""
     session = connect()
-    with connection.transaction(session.settings.database_url) as open_connection:
+    with connection.transaction(session.database_url) as open_connection:
         run = ledger.get_run(open_connection, run_id)
         with open_connection.cursor() as cursor:
             failed = ledger.rows(cursor, "failed_expectations", run_id=run_id)

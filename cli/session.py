@@ -8,6 +8,7 @@ from pathlib import Path
 
 import boto3
 
+from chalicelib import secrets
 from chalicelib import settings as settings_module
 from chalicelib.errors import ConfigurationError
 from chalicelib.settings import LOCAL, Settings
@@ -19,6 +20,10 @@ from local.stack import Stack
 class Session:
     settings: Settings
     folder: Path  # where graphs and reports of runs are put
+
+    @property
+    def database_url(self) -> str:
+        return secrets.database_url(self.settings)
 
     def client(self, service: str):
         return boto3.client(service)
