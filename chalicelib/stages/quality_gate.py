@@ -11,7 +11,7 @@ from chalicelib import secrets, sources
 from chalicelib import settings as settings_module
 from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import QualityGateRequest, QualityGateResult, RunInput, Window
-from chalicelib.errors import AccountError, ChunksFailed, NotFound
+from chalicelib.errors import AccountError, ChunksFailed
 from chalicelib.failure import read_cause
 from chalicelib.lake import Lake, keys
 from chalicelib.links import Links
@@ -98,11 +98,12 @@ def _check_complete(request: QualityGateRequest, lake: Lake, chunks: list[ChunkC
 
 
 def _failure(lake: Lake, run_id: str, chunk: int) -> str:
-    try:
-        name, reason = read_cause(lake.get_json(keys.chunk(run_id, chunk, "failure.json")))
-        return f"{name}: {reason}"
-    except NotFound:
+    key = keys.chunk(run_id, chunk, "failure.json")
+    # S3 answers 403, not 404, for what is not there to a role that may not list the whole bucket
+    if not lake.keys(key):
         return "no outcome was recorded; its worker ended before it could be"
+    name, reason = read_cause(lake.get_json(key))
+    return f"{name}: {reason}"
 
 
 def _check_account(run_id: str, chunks: list[ChunkCounts], staged: int, quarantined: int) -> None:
