@@ -23,7 +23,7 @@ LOCAL = "local"
 SECRET = frozenset({"SLUICE_DATABASE_URL", "SLUICE_TOKENS"})
 
 # read by tools around the pipeline, not by the pipeline itself
-TOOLING = frozenset({"SLUICE_HOME"})
+TOOLING = frozenset({"SLUICE_HOME", "SLUICE_CALLS"})
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ import sys
 import threading
 import traceback
 from multiprocessing.connection import Connection
+from pathlib import Path
 
+from local import calls
 from local.invocation import Invocation, environment, failure, run
 
 MESSAGE_BYTES = 65536
@@ -30,6 +32,8 @@ MESSAGE_BYTES = 65536
 def main(control_fd: int, life_fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal of `sluice up` is not for us
     control = socket.socket(fileno=control_fd)
+    if path := os.environ.get(calls.VARIABLE):
+        calls.record_to(Path(path))
     state = Preloaded()
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, MESSAGE_BYTES, 1)

@@ -266,6 +266,15 @@ def test_an_objects_pattern_is_of_keys_that_the_lake_has(function):
                 assert sum(iam.matches(pattern, key) for key in made) == 1, f"{function}: {pattern}"
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_who_builds_its_source_from_the_runs_declaration_may_read_that(project, function):
+    reads = any(
+        statement["Action"] == ["s3:GetObject"] and "${BucketArn}/" + keys.declaration("*") in statement["Resource"]
+        for statement in raw(function)["Statement"]
+    )
+    assert reads == ("chalicelib.lake.keys.declaration" in project.reachable(f"app.{function}"))
+
+
 CHUNK_OBJECTS = ("rows.copy", "malformed.ndjson", "failing.ndjson", "results.json", "failure.json")
 
 

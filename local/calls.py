@@ -1,0 +1,41 @@
+"""Which operations of AWS the functions call, written down for who writes a policy or a source.
+
+With `SLUICE_CALLS=FILE` in its environment, a stack's workers add a line to FILE for each call that
+boto3 makes: a JSON object with `function` (its full name), `service`, `operation` (as the API calls it) and those
+`parameters` that name what is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+VARIABLE = "SLUICE_CALLS"
+
+# what names a resource; the others may be large, or data
+_NAMING = ("Bucket", "Key", "Prefix", "SecretId", "executionArn", "stateMachineArn", "modelId")
+
+
+def record_to(path: Path) -> None:
+    """Write down the calls of this process and of those forked from it later."""
+    import boto3
+
+    def write(params: dict, model, **_) -> None:
+        line = {
+            "function": os.environ["AWS_LAMBDA_FUNCTION_NAME"],
+            "service": model.service_model.service_name,
+            "operation": model.name,
+            "parameters": {name: params[name] for name in _NAMING if name in params},
+        }
+        with path.open("a") as file:  # one short write: the lines of several workers do not mix
+            file.write(json.dumps(line) + "\n")
+
+    boto3.setup_default_session()
+    boto3.DEFAULT_SESSION.events.register("provide-client-params", write)
+
+
+def read(path: Path) -> list[dict]:
+    """What was written to `path`, each call once however often it was made."""
+    lines = dict.fromkeys(path.read_text().splitlines()) if path.exists() else {}
+    return [json.loads(line) for line in lines]

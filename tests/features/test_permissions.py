@@ -1,0 +1,194 @@
+"""What the functions really call is what their policies allow: runs of every kind, on a stack that writes calls down.
+
+Tokens, the database's secret and Bedrock do not occur here, for the local stack needs none of them:
+tests/unit/test_policies.py holds those against the code.
+"""
+
+import copy
+import gzip
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from chalicelib import executions
+from local import calls, functions, iam
+from local.iam import Place
+from statemachine import render
+
+POLICIES = Path(__file__).parents[2] / "statemachine" / "policies"
+COLUMNS = {"id": "bigint not null", "name": "text"}
+MEGABYTE = 2**20
+
+# what no run here is sure to use, and why it is granted all the same
+NOT_SEEN = {
+    "s3:GetObject on runs/*/declaration.json": "once a process, which on AWS has one function, here all",
+    "s3:AbortMultipartUpload on runs/*/chunks/*/malformed.ndjson": "when S3 breaks off in 8 MB of rejected rows",
+    "s3:AbortMultipartUpload on runs/*/chunks/*/failing.ndjson": "the same",
+}
+
+
+@pytest.fixture(scope="module")
+def recorded(own_stack, tmp_path_factory):
+    """(pipeline, calls): a stack on which runs of every kind have ended, and what their functions called."""
+    path = tmp_path_factory.mktemp("calls") / "calls.ndjson"
+    with own_stack(calls=path, chunk_rows=20_000) as pipeline:
+        runs = {name: case(pipeline) for name, case in CASES.items()}
+        yield pipeline, runs, [{**call, "function": functions.name_of(call["function"])} for call in calls.read(path)]
+
+
+# --- the runs --------------------------------------------------------------------------------
+
+
+def put(pipeline, name: str, content: bytes, suite: dict | None = None, **settings) -> str:
+    """A file and its declaration in the bucket's inbox; the declaration's address."""
+    settings = {"location": name, "key": ["id"], **settings, **({"suite": f"{name}.json"} if suite else {})}
+    declaration = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    declaration += ["[columns]", *(f"{column} = {json.dumps(kind)}" for column, kind in COLUMNS.items())]
+    objects = {name: content, f"{name}.toml": "\n".join(declaration).encode()}
+    if suite:
+        objects[f"{name}.json"] = json.dumps(suite).encode()
+    bucket = pipeline.env["SLUICE_BUCKET"]
+    for key, body in objects.items():
+        pipeline.client("s3").put_object(Bucket=bucket, Key=f"inbox/{key}", Body=body)
+    return f"s3://{bucket}/inbox/{name}.toml"
+
+
+def files(pipeline, name: str, content: bytes, **settings):
+    return pipeline.run("files", input=put(pipeline, name, content, table=re.sub(r"\W.*", "", name), **settings))
+
+
+def rows(count: int, start: int = 0) -> bytes:
+    return b"".join(b'{"id": %d, "name": "%s"}\n' % (i, b"n" * 80) for i in range(start, start + count))
+
+
+# one value that does not fit, one line that is no record, one row that an expectation sets aside
+SOME_BAD = rows(200) + b'{"id": "x"}\nnot json\n{"id": 5000, "name": "too short"}\n'
+LONG_NAMES = {
+    "name": "long_names",
+    "expectations": [
+        {
+            "type": "expect_column_value_lengths_to_be_between",
+            "kwargs": {"column": "name", "min_value": 20},
+            "severity": "critical",
+        }
+    ],
+    "meta": {"sluice": {"quarantine": {"fail": 0.5}}},
+}
+
+CASES = {
+    "weather": lambda pipeline: pipeline.run("weather", start="2024-01-01", end="2024-01-07"),
+    "embedded": lambda pipeline: pipeline.run("posts", input="post"),
+    # raw and working copy are each more than one part of a multipart upload
+    "large": lambda pipeline: files(pipeline, "large.ndjson.gz", gzip.compress(rows(100_000), 0)),
+    "plain": lambda pipeline: files(pipeline, "plain.csv", b"id,name\n1,ada\n2,grace\n"),
+    "warned": lambda pipeline: files(pipeline, "warned.ndjson", SOME_BAD, suite=LONG_NAMES),
+    "warned_packed": lambda pipeline: files(
+        pipeline, "warned_packed.ndjson.gz", gzip.compress(SOME_BAD), suite=LONG_NAMES
+    ),
+    "rejected": lambda pipeline: files(pipeline, "rejected.ndjson", b'{"id": 1}\n{"id": "two"}\n'),
+    # a declared column is missing: Transform fails, so the gate misses the chunk
+    "chunk_failed": lambda pipeline: files(pipeline, "chunk_failed.csv", b"id,other\n1,x\n"),
+    "broken_upload": lambda pipeline: files(
+        pipeline, "broken_upload.ndjson.gz", gzip.compress(rows(100_000), 0)[: 9 * MEGABYTE]
+    ),
+    "no_such_file": lambda pipeline: pipeline.run(
+        "files", input=f"s3://{pipeline.env['SLUICE_BUCKET']}/inbox/absent.toml"
+    ),
+}
+
+
+def test_the_runs_ended_as_they_were_meant_to(recorded):
+    _, runs, _ = recorded
+    assert {
+        name: (run.status, run.row.get("status"), run.row.get("verdict"), run.error) for name, run in runs.items()
+    } == {
+        "weather": ("SUCCEEDED", "succeeded", "pass", None),
+        "embedded": ("SUCCEEDED", "succeeded", "pass", None),
+        "large": ("SUCCEEDED", "succeeded", "pass", None),
+        "plain": ("SUCCEEDED", "succeeded", "pass", None),
+        "warned": ("SUCCEEDED", "succeeded", "warn", None),
+        "warned_packed": ("SUCCEEDED", "succeeded", "warn", None),
+        "rejected": ("FAILED", "rejected", "fail", "QualityFailed"),
+        "chunk_failed": ("FAILED", "failed", None, "ChunksFailed"),
+        "broken_upload": ("FAILED", "failed", None, "RawError"),
+        "no_such_file": ("FAILED", "failed", None, "SourceError"),
+    }
+    assert runs["embedded"].row["embedded"] == 100
+
+
+# --- the calls -------------------------------------------------------------------------------
+
+
+def policy(pipeline, function: str) -> dict:
+    machine = pipeline.env["SLUICE_STATE_MACHINE_ARN"]
+    names = {
+        "BucketArn": f"arn:aws:s3:::{pipeline.env['SLUICE_BUCKET']}",
+        "ExecutionsArn": executions.arn(machine, "*"),
+        "Region": functions.REGION,
+        "KeyArn": KEY,
+    }
+    text = (POLICIES / f"{function}.json").read_text()
+    return json.loads(re.sub(r"\$\{(\w+)\}", lambda found: names.get(found[1], "arn:aws:none:::" + found[1]), text))
+
+
+KEY = f"arn:aws:kms:{functions.REGION}:{functions.ACCOUNT}:key/0"
+PLACE = Place(functions.REGION, functions.ACCOUNT, key=KEY)
+
+
+def refused(document: dict, made: list[dict]) -> list[str]:
+    found = (iam.refused(document, call["service"], call["operation"], call["parameters"], PLACE) for call in made)
+    return [str(need) for need in found if need]
+
+
+def made_by(recorded, function: str) -> list[dict]:
+    return [call for call in recorded[2] if call["function"] == function]
+
+
+@pytest.fixture(params=render.lambda_functions())
+def function(request):
+    return request.param
+
+
+def test_nothing_is_called_outside_the_policy(recorded, function):
+    assert refused(policy(recorded[0], function), made_by(recorded, function)) == []
+
+
+def test_every_resource_that_is_taken_out_of_a_policy_is_missed(recorded, function):
+    document, made = policy(recorded[0], function), made_by(recorded, function)
+    bucket = f"arn:aws:s3:::{recorded[0].env['SLUICE_BUCKET']}"
+    idle = []
+    for number, statement in enumerate(document["Statement"]):
+        for action in statement["Action"]:
+            for resource in statement["Resource"]:
+                if not action.startswith(("s3:", "states:")):
+                    continue
+                less = copy.deepcopy(document)
+                # the other actions keep the resource: one permission goes at a time
+                kept = [other for other in statement["Resource"] if other != resource]
+                rest = [other for other in statement["Action"] if other != action]
+                less["Statement"][number : number + 1] = [
+                    {**statement, "Sid": f"{name}{number}", "Action": actions, "Resource": resources}
+                    for name, actions, resources in (("Kept", [action], kept), ("Rest", rest, statement["Resource"]))
+                    if actions and resources
+                ]
+                shown = resource.removeprefix(bucket + "/")
+                if f"{action} on {shown}" not in NOT_SEEN and not refused(less, made):
+                    idle.append(f"{action} on {shown}")
+    assert idle == []
+
+
+def test_a_call_that_no_policy_foresees_is_refused(recorded):
+    document = policy(recorded[0], "transform")
+    for operation, key in (
+        ("PutObject", "raw/source=x/part"),
+        ("GetObject", "runs/r/report.json"),
+        ("DeleteObject", "raw/x"),
+    ):
+        call = {
+            "service": "s3",
+            "operation": operation,
+            "parameters": {"Bucket": recorded[0].env["SLUICE_BUCKET"], "Key": key},
+        }
+        assert refused(document, [call])
