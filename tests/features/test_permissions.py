@@ -1,5 +1,7 @@
 """What the functions really call is what their policies allow: runs of every kind, on a stack that writes calls down.
 
+The database they work in grants them what infra/database.sql does, and no more.
+
 Tokens, the database's secret and Bedrock do not occur here, for the local stack needs none of them:
 tests/unit/test_policies.py holds those against the code.
 """
@@ -34,8 +36,25 @@ def recorded(own_stack, tmp_path_factory):
     """(pipeline, calls): a stack on which runs of every kind have ended, and what their functions called."""
     path = tmp_path_factory.mktemp("calls") / "calls.ndjson"
     with own_stack(calls=path, chunk_rows=20_000) as pipeline:
+        as_login(pipeline)
         runs = {name: case(pipeline) for name, case in CASES.items()}
         yield pipeline, runs, [{**call, "function": functions.name_of(call["function"])} for call in calls.read(path)]
+
+
+def as_login(pipeline):
+    """Let all work in the database be done with the rights of infra/database.sql's login, from an empty database on.
+
+    The stack connects as a superuser; its sessions take on the other role at once.
+    """
+    pipeline.query(
+        "DROP SCHEMA pipeline, curated, staging CASCADE;"
+        "CREATE ROLE sluice LOGIN;"
+        "REVOKE ALL ON DATABASE sluice FROM PUBLIC;"
+        "GRANT CONNECT, CREATE, TEMPORARY ON DATABASE sluice TO sluice;"
+        "ALTER ROLE postgres IN DATABASE sluice SET role = 'sluice';"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = 'sluice' AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    )
 
 
 # --- the runs --------------------------------------------------------------------------------
@@ -116,6 +135,16 @@ def test_the_runs_ended_as_they_were_meant_to(recorded):
         "no_such_file": ("FAILED", "failed", None, "SourceError"),
     }
     assert runs["embedded"].row["embedded"] == 100
+
+
+def test_the_databases_login_did_it_all(recorded):
+    pipeline = recorded[0]
+    assert pipeline.query("SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user") == [
+        ("sluice", False)
+    ]
+    assert pipeline.query("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname IN ('pipeline', 'curated')") == [
+        ("sluice",)
+    ]
 
 
 # --- the calls -------------------------------------------------------------------------------

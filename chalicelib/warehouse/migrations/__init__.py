@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+
+from psycopg2 import errors
 
 from chalicelib.errors import ConfigurationError
 from chalicelib.warehouse import connection
@@ -27,16 +31,33 @@ def apply(database_url: str | None = None) -> list[str]:
         if not _pending(cursor):
             return []
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        cursor.execute("CREATE SCHEMA IF NOT EXISTS pipeline")
+        with _rights_explained("the schema pipeline"):
+            cursor.execute("CREATE SCHEMA IF NOT EXISTS pipeline")
         cursor.execute(
             "CREATE TABLE IF NOT EXISTS pipeline.migrations"
             " (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
         )
         pending = _pending(cursor)  # another may have been here while we waited for the lock
         for path in pending:
-            cursor.execute(path.read_text())
+            with _rights_explained(f"migration {path.stem}"):
+                cursor.execute(path.read_text())
             cursor.execute("INSERT INTO pipeline.migrations (name) VALUES (%s)", (path.stem,))
     return [path.stem for path in pending]
+
+
+@contextlib.contextmanager
+def _rights_explained(what: str) -> Iterator[None]:
+    """Raise ConfigurationError where the login may not do it, or the server has no pgvector.
+
+    pgvector is not a trusted extension: only an administrator may create it.
+    """
+    try:
+        yield
+    except (errors.InsufficientPrivilege, errors.FeatureNotSupported, errors.UndefinedFile) as error:
+        raise ConfigurationError(
+            f"Postgres refused {what}: {str(error).strip()}",
+            next_step="let an administrator of the database run what is in infra/database.sql",
+        ) from error
 
 
 def _pending(cursor) -> list[Path]:
