@@ -7,7 +7,7 @@ import sys
 import click
 
 from chalicelib.errors import SluiceError
-from cli import demo, emails, graph, new, run, runs, stack
+from cli import cost, demo, emails, graph, new, run, runs, stack
 
 # exit statuses; click uses 2 for a wrong command line
 FAILED = 1
@@ -38,5 +38,16 @@ def main() -> None:
     """
 
 
-for command in (stack.up, stack.down, stack.env, run.run, runs.runs, graph.graph, emails.emails, new.new, demo.demo):
+for command in (
+    stack.up,
+    stack.down,
+    stack.env,
+    run.run,
+    runs.runs,
+    graph.graph,
+    cost.cost,
+    emails.emails,
+    new.new,
+    demo.demo,
+):
     main.add_command(command)

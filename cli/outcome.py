@@ -126,6 +126,20 @@ def save_graph(session: Session, run_id: str, execution: Execution) -> Path:
     return path
 
 
+def execution_of(session: Session, run_id: str) -> Execution:
+    """The execution of a run as Step Functions tells it, or as it was kept; raises NotFound where there is neither."""
+    arn = executions.arn(session.settings.state_machine_arn, run_id)
+    try:
+        return executions.read(session.client("stepfunctions"), arn)
+    except NotFound:
+        # the emulated Step Functions forgets when the stack goes down; `sluice run` kept a copy
+        if (saved := saved_execution(session, run_id)) is not None:
+            return saved
+        raise NotFound(
+            f"no execution is called {run_id!r}", next_step="`sluice runs list` shows those there are"
+        ) from None
+
+
 def saved_execution(session: Session, run_id: str) -> Execution | None:
     """The history that `save_graph` kept of a run; None where it kept none."""
     path = session.folder / "runs" / run_id / "execution.json"

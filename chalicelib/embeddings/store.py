@@ -146,6 +146,22 @@ def count_of_run(cursor, run_id: str) -> int:
     return cursor.fetchone()[0]
 
 
+def characters_of_run(cursor, source: Source, run_id: str) -> int:
+    """How many characters a model read of the texts that the run embedded, of those still there."""
+    if not source.text:
+        return 0
+    cursor.execute(
+        statement("embeddings", "characters_of_run", texts=expressions.texts(source)),
+        {
+            "run_id": run_id,
+            "table": source.table,
+            "max_characters": MAX_CHARACTERS,
+            "whitespace": expressions.WHITESPACE,
+        },
+    )
+    return cursor.fetchone()[0]
+
+
 def has_vectors(cursor, source: Source, model: str) -> bool:
     """Whether anything of the source's table was ever embedded by the model."""
     cursor.execute(statement("embeddings", "has_vectors"), {"model": model, "table": source.table})

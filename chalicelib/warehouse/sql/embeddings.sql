@@ -32,6 +32,11 @@ DROP TABLE pg_temp.embedding_batch;
 -- name: count_of_run
 SELECT count(*) FROM pipeline.embeddings WHERE run_id = %(run_id)s;
 
+-- name: characters_of_run -- of the texts that the run embedded and that are still there, as long as a model reads them
+SELECT coalesce(sum(length(left(btrim(c.text, %(whitespace)s), %(max_characters)s))), 0)::bigint
+FROM pipeline.embeddings AS e JOIN {texts} AS c ON c.key = e.key
+WHERE e.run_id = %(run_id)s AND e.table_name = %(table)s;
+
 -- name: remove_orphans -- vectors, of any model, whose row is gone or has no text any more
 DELETE FROM pipeline.embeddings AS e
 WHERE e.table_name = %(table)s AND NOT EXISTS (

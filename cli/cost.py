@@ -1,0 +1,216 @@
+"""`sluice cost RUN`: what a run costs on AWS, from its own history."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import click
+from chalice.config import Config
+from rich.console import Console
+from rich.table import Table
+
+from chalicelib import sources
+from chalicelib.embeddings import store
+from chalicelib.errors import ConfigurationError, NotFound, SluiceError
+from chalicelib.executions import Execution
+from chalicelib.lake import Lake, keys
+from chalicelib.warehouse import connection, ledger
+from cli.outcome import execution_of
+from cli.session import Session, connect
+from deploy import cost as bills
+from deploy import prices, run_log, stage, usage
+from deploy.cost import Bill
+from deploy.run_log import RunLog
+from local.home import REPOSITORY, Home
+from statemachine import render
+
+# Chalice's defaults, where the configuration gives none
+_MEMORY_MB = 128
+_ARCHITECTURE = "x86_64"
+# logs may be written a little before the execution begins to be told of, and after its end
+_MARGIN_MS = 60_000
+_WIDE = 240
+
+
+@dataclass(frozen=True)
+class Cost:
+    run_id: str
+    status: str
+    rows: int | None
+    region: str
+    prices_of: str  # the day on which they were looked up
+    once: Bill
+    monthly: dict[str, Bill]  # what is kept, for every month that it is
+
+    def to_json(self) -> dict:
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "rows": self.rows,
+            "region": self.region,
+            "prices_of": self.prices_of,
+            "once": self.once.to_json(),
+            "per_million_rows": self.once.per_million_rows(self.rows),
+            "monthly": {kept: bill.to_json() for kept, bill in self.monthly.items()},
+        }
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--region", help="Whose prices; by default those of the region where the pipeline is.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def cost(run_id, region, as_json) -> None:
+    """What RUN costs on AWS, service by service. A run of the local stack is priced as if AWS had done it."""
+    session = connect()
+    execution = execution_of(session, run_id)
+    if execution.is_running:
+        raise ConfigurationError(
+            f"{run_id} is still going, and what it used is not known yet",
+            next_step=f"ask again when `sluice runs show {run_id}` gives a finished_at",
+        )
+    listed = prices.read(region or session.settings.state_machine_arn.split(":")[3])
+    known = _of(session, run_id, execution, listed)
+    if as_json:
+        sys.stdout.write(json.dumps(known.to_json()) + "\n")
+    else:
+        _tell(known)
+
+
+def _of(session: Session, run_id: str, execution: Execution, listed: prices.Prices) -> Cost:
+    row = _ledger_row(session, run_id)
+    objects = list(_objects(session, run_id, row.get("source"), execution))
+    used = usage.of_run(
+        execution,
+        _log(session, run_id, execution),
+        objects,
+        function_size(session.settings.stage),
+        addresses=_addresses(session.settings.stage),
+        characters=_characters(session, run_id, row) if row.get("embedded") else 0,
+    )
+    kept = usage.storage(objects)
+    return Cost(
+        run_id=run_id,
+        status=row.get("status", "failed"),
+        rows=row.get("fetched"),
+        region=listed.region,
+        prices_of=listed.checked,
+        once=bills.bill(used, listed),
+        monthly={first: bills.bill([quantity], listed) for first, quantity in kept.items()},
+    )
+
+
+def _ledger_row(session: Session, run_id: str) -> dict:
+    """{} for a run that failed before it could be entered."""
+    try:
+        with connection.transaction(session.settings.database_url) as open_connection:
+            return ledger.get_run(open_connection, run_id)
+    except NotFound:
+        return {}
+
+
+def _objects(session: Session, run_id: str, source: str | None, execution: Execution) -> Iterator[usage.Stored]:
+    """What the run left in the lake. Fetch may have gone on past midnight, so two days are looked at."""
+    ended = execution.stopped or execution.read_at
+    days = sorted({moment.date().isoformat() for moment in (execution.started, ended)})
+    prefixes = [keys.raw(source, day, run_id, 0, 0, "").rpartition("/")[0] + "/" for day in days] if source else []
+    client = session.client("s3")
+    for prefix in (*prefixes, keys.report(run_id, "").rpartition("/")[0] + "/"):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=session.settings.bucket, Prefix=prefix):
+            yield from (usage.Stored(item["Key"], item["Size"]) for item in page.get("Contents", []))
+
+
+def _log(session: Session, run_id: str, execution: Execution) -> RunLog | None:
+    """None where nothing of the run is in the logs: they are deleted after a while, and the run is not."""
+    if session.settings.is_local:
+        lines = run_log.local_lines(Home(session.folder).lambda_log)
+    else:
+        machine = session.settings.state_machine_arn.rpartition(":")[2]
+        functions = [f"{machine}-{function}" for function in render.lambda_functions()]
+        ended = execution.stopped or execution.read_at
+        lines = run_log.cloudwatch_lines(
+            session.client("logs"),
+            functions,
+            run_id,
+            int(execution.started.timestamp() * 1000) - _MARGIN_MS,
+            int(ended.timestamp() * 1000) + _MARGIN_MS,
+        )
+    found = run_log.read(lines, run_id)
+    return found if found.lines else None
+
+
+def function_size(stage_name: str) -> Callable[[str], usage.Size]:
+    document = json.loads((REPOSITORY / stage.CONFIG).read_text(encoding="utf-8"))
+
+    def size(function: str) -> usage.Size:
+        config = Config(stage_name, function, config_from_disk=document)
+        return usage.Size(config.lambda_memory_size or _MEMORY_MB, config.lambda_architecture or _ARCHITECTURE)
+
+    return size
+
+
+def _addresses(stage_name: str) -> int:
+    """How many people an alert goes to; on the local stack, where nobody is configured, one."""
+    try:
+        return len(stage.read(REPOSITORY, stage_name).deployment.alert_emails) or 1
+    except ConfigurationError:
+        return 1
+
+
+def _characters(session: Session, run_id: str, row: dict) -> int:
+    """Of the embedded texts; 0 where the source is no longer what it was."""
+    try:
+        source = sources.for_run(row["source"], run_id, Lake(session.settings.bucket))
+        with connection.transaction(session.settings.database_url) as opened, opened.cursor() as cursor:
+            return store.characters_of_run(cursor, source, run_id)
+    except SluiceError:
+        return 0
+
+
+def _tell(known: Cost) -> None:
+    click.echo(f"run      {known.run_id}, {known.status}" + (f", {known.rows:,} rows" if known.rows else ""))
+    click.echo(f"prices   {known.region}, list prices of {known.prices_of}, free allowances not subtracted\n")
+    table = Table(box=None, pad_edge=False)
+    for name, justify in _COLUMNS:
+        table.add_column(name, justify=justify, no_wrap=True)
+    for line in known.once.lines:
+        quantity = "not known" if line.quantity is None else f"{_amount(line.quantity)} {line.unit}"
+        price = "no price" if line.price is None else f"${line.price:.10f}".rstrip("0").rstrip(".")
+        table.add_row(line.service, line.what, quantity, price, _dollars(line.usd), line.how)
+    console = Console()
+    if not console.is_terminal:  # a pipe has no width to fit into
+        console = Console(width=_WIDE)
+    console.print(table)
+    least = "" if known.once.is_complete else " at least: a quantity or a price is missing"
+    click.echo(f"\ntotal            {_dollars(known.once.usd)}{least}")
+    per_million = known.once.per_million_rows(known.rows)
+    if per_million is not None:
+        click.echo(f"a million rows   {_dollars(per_million)}, at the size of this run")
+    for kept, bill in known.monthly.items():
+        click.echo(
+            f"kept, a month    {_dollars(bill.usd)} for {bill.lines[0].note}" if bill.lines else f"kept  {kept}: 0"
+        )
+    click.echo("not in it        the database, alarms and secrets, which cost the same without a run: docs/costs.md\n")
+    for line in known.once.lines:
+        if line.note:
+            click.echo(f"{line.what} ({line.how}): {line.note}")
+
+
+_COLUMNS = (
+    ("service", "left"),
+    ("what", "left"),
+    ("quantity", "right"),
+    ("unit price", "right"),
+    ("amount", "right"),
+    ("known", "left"),
+)
+
+
+def _amount(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def _dollars(usd: float | None) -> str:
+    return "" if usd is None else f"${usd:,.6f}" if usd < 1 else f"${usd:,.2f}"
