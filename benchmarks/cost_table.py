@@ -163,6 +163,8 @@ def objects(rows: int, partitions: int, chunks: int) -> Iterable[usage.Stored]:
     for chunk in range(chunks):
         for name in ("rows.copy", "results.json", "malformed.ndjson", "failing.ndjson"):
             yield usage.Stored(keys.chunk("run", chunk, name), 0)
+    for name in ("manifest.json", "SUCCEEDED_0.json"):  # the Map's ResultWriter
+        yield usage.Stored(f"runs/run/map/run/{name}", 1000)
     for key in (keys.declaration("run"), keys.manifest("run"), keys.report("run", "html"), keys.report("run", "json")):
         yield usage.Stored(key, 1000)
 

@@ -33,8 +33,6 @@ _STREAMED = ("/part-", "/malformed.ndjson", "/failing.ndjson")
 _GETS_PER_CHUNK = 4
 # the Map reads the manifest and QualityGate reads it again
 _GETS_OF_THE_MANIFEST = 2
-# the Map's ResultWriter: a manifest and the list of what succeeded
-_PUTS_OF_THE_RESULTS = 2
 
 
 @dataclass(frozen=True)
@@ -64,13 +62,15 @@ class Attempts:
 
 def attempts(execution: Execution, log: RunLog | None) -> list[Attempts]:
     """Every state that ran. Inside a distributed Map the log knows retries and failed chunks, the history does not."""
-    inside = _inside_distributed(execution.definition)
+    inside, firsts = _inside_distributed(execution.definition)
     found = []
     for name, state, _ in asl.placed(execution.definition):
         seen = execution.states[name]
         times = seen.entered + seen.retries
         if name in inside and log and _is_lambda(state):
-            times = max(times, len(log.milliseconds.get(render.snake_case(name), ())))
+            logged = len(log.milliseconds.get(render.snake_case(name), ()))
+            # each child comes to the first state, whether or not the attempt lived to log it; not to the others
+            times = max(times, logged) if name in firsts else logged
         if times:
             found.append(Attempts(name, times, name in inside))
     return found
@@ -148,7 +148,7 @@ def lake(execution: Execution, objects: Iterable[Stored], log: RunLog | None) ->
     gets = chunks * _GETS_PER_CHUNK + rejected + tried.get("FetchPartition", 0) + functions * declared
     if chunks:
         gets += _GETS_OF_THE_MANIFEST
-    puts = sum(map(_puts, objects)) + (_PUTS_OF_THE_RESULTS if chunks else 0)
+    puts = sum(map(_puts, objects))
     return [
         Quantity("s3.put", puts, DERIVED, f"from {len(objects)} objects and their sizes"),
         Quantity("s3.get", gets, DERIVED, "from partitions, chunks and what each stage reads"),
@@ -215,9 +215,12 @@ def _is_lambda(state: Mapping) -> bool:
     return state.get("Resource", "").endswith(":lambda:invoke")
 
 
-def _inside_distributed(definition: dict) -> set[str]:
-    """Names of the states in distributed Maps; ConfigurationError for children that are Express executions."""
-    found = set()
+def _inside_distributed(definition: dict) -> tuple[set[str], set[str]]:
+    """The states in distributed Maps, and those they begin with.
+
+    Raises ConfigurationError for children that are Express executions.
+    """
+    found, firsts = set(), set()
     for name, state, _ in asl.placed(definition):
         if not asl.is_distributed(state):
             continue
@@ -228,4 +231,5 @@ def _inside_distributed(definition: dict) -> set[str]:
                     next_step="teach deploy/usage.py their prices, or make them standard again",
                 )
             found |= {placed.name for placed in asl.placed(machine)}
-    return found
+            firsts.add(machine["StartAt"])
+    return found, firsts
