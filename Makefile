@@ -1,6 +1,7 @@
 # make run    see it work: the local stack, two sources, what came of them
 # make test   all tests, on the same stack
 # make up     start the local stack and leave it running; make down stops it
+# make build  what a stage deploys: make build STAGE=prod
 # make bench  how fast it is
 # make lint   style
 # Everything is installed into .venv; nothing outside this folder is touched.
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print("$(name)")' 2>/dev/null)))
 REQUIREMENTS := requirements.txt requirements-gate.txt requirements-local.txt requirements-model.txt constraints.txt pyproject.toml
 
-.PHONY: run test up down bench lint clean
+.PHONY: run test up down build bench lint clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/installed
@@ -21,6 +22,9 @@ test: $(VENV)/installed
 
 up down: $(VENV)/installed
 	@$(BIN)/sluice $@
+
+build: $(VENV)/installed
+	@$(BIN)/sluice build --stage $(or $(STAGE),dev)
 
 bench: $(VENV)/installed
 	@$(BIN)/python -m benchmarks.pipeline

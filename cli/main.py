@@ -7,7 +7,7 @@ import sys
 import click
 
 from chalicelib.errors import SluiceError
-from cli import cost, demo, emails, graph, new, run, runs, stack
+from cli import build, cost, demo, emails, graph, new, run, runs, stack
 
 # exit statuses; click uses 2 for a wrong command line
 FAILED = 1
@@ -42,6 +42,7 @@ for command in (
     stack.up,
     stack.down,
     stack.env,
+    build.build,
     run.run,
     runs.runs,
     graph.graph,

@@ -34,7 +34,8 @@ from chalicelib.quality import arguments, catalogue
 if TYPE_CHECKING:
     from chalicelib.sources.base import Source
 
-FOLDER = Path(__file__).resolve().parents[2] / "expectations"
+# below `chalicelib/`, which Chalice packs with the code; `expectations` in the root is a link to it
+FOLDER = Path(__file__).resolve().parents[1] / "expectations"
 
 CRITICAL, WARNING, INFO = "critical", "warning", "info"
 SEVERITIES = (CRITICAL, WARNING, INFO)

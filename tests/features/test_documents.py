@@ -94,7 +94,9 @@ TO_RUN = sorted((d for d in DOCUMENTS if commands_of(d)), key=lambda document: (
 def shell(tmp_path_factory):
     """shell(script) runs it in a copy of the repository, with a home folder of its own; gives what it printed."""
     checkout = tmp_path_factory.mktemp("documents") / "sluice"
-    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build"))
+    shutil.copytree(
+        ROOT, checkout, symlinks=True, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build")
+    )
     shutil.copytree(ROOT / ".chalice", checkout / ".chalice")
     (checkout / ".venv").symlink_to(sys.prefix)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "AWS_"))}
