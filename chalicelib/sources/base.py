@@ -52,7 +52,8 @@ class Source:
     text: tuple[str, ...] = ()  # columns worth embedding
     rename: Mapping[str, str] = MappingProxyType({})  # field in the records -> column, done while reading
     nulls: tuple[str, ...] = ()  # tokens that mean null in a CSV, besides the empty field
-    schedule: str | None = None  # EventBridge Scheduler expression
+    schedule: str | None = None  # EventBridge Scheduler expression, e.g. cron(0 8 * * ? *)
+    timezone: str = "UTC"  # in which the schedule is read, an IANA name
     first_day: dt.date | None = None  # where the cursor starts; None: the source has no windows
     overlap_days: int = 0  # days before the cursor that are asked for again, for late data
     window_days: int = 366  # the longest window one run takes by itself

@@ -75,7 +75,8 @@ class Weather(Source):
         *(v.column for v in VARIABLES),
     )
     hosts = (HOST,)
-    schedule = "cron(0 6 * * ? *)"
+    schedule = "cron(0 8 * * ? *)"
+    timezone = "America/New_York"
     first_day = dt.date(2012, 1, 1)
     overlap_days = 5  # the archive follows the day itself by up to five days
     window_days = 366

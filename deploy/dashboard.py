@@ -1,0 +1,87 @@
+"""The CloudWatch dashboard: runs, durations, rows by source, errors, dead letters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from chalicelib.telemetry import NAMESPACE
+
+_HOUR = 3600
+_WIDTH, _HEIGHT = 12, 6  # two widgets in a row of 24 columns
+
+_PREFIX = "${App}-${Stage}"
+_STATE_MACHINE = "${StateMachine}"
+
+
+def body(functions: Iterable[str]) -> dict:
+    """`DashboardBody` as CloudFormation has it
+    (https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html)."""
+    functions = list(functions)
+    graphs = [
+        _graph(
+            "Runs",
+            [["AWS/States", metric, "StateMachineArn", _STATE_MACHINE] for metric in _RUNS],
+            "Sum",
+        ),
+        _graph(
+            "Seconds per run",
+            [
+                [
+                    "AWS/States",
+                    "ExecutionTime",
+                    "StateMachineArn",
+                    _STATE_MACHINE,
+                    {"stat": statistic, "label": statistic},
+                ]
+                for statistic in ("p50", "p90", "Maximum")
+            ],
+            "p50",
+        ),
+        _graph("Rows in, by source", [_by_source("RowsIn", "write_manifest")], "Sum"),
+        _graph("Rows staged, by source", [_by_source("RowsOut", "load")], "Sum"),
+        _graph("Rows quarantined, by source", [_by_source("RowsQuarantined", "validate")], "Sum"),
+        _graph("Failures, by state and source", [_search("Failures", "")], "Sum"),
+        _graph("Lambda errors", [_of_function("Errors", name) for name in functions], "Sum"),
+        _graph("Lambda throttles", [_of_function("Throttles", name) for name in functions], "Sum"),
+        _graph("Lambda duration, p90", [_of_function("Duration", name) for name in functions], "p90"),
+        _graph(
+            "Dead letters",
+            [["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", f"{_PREFIX}-dead-letters"]],
+            "Maximum",
+        ),
+    ]
+    for number, graph in enumerate(graphs):
+        graph |= {"x": number % 2 * _WIDTH, "y": number // 2 * _HEIGHT, "width": _WIDTH, "height": _HEIGHT}
+    return {"Fn::Sub": json.dumps({"widgets": graphs})}
+
+
+_RUNS = ("ExecutionsStarted", "ExecutionsSucceeded", "ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
+
+
+def _graph(title: str, metrics: list, statistic: str) -> dict:
+    return {
+        "type": "metric",
+        "properties": {
+            "title": title,
+            "region": "${AWS::Region}",
+            "view": "timeSeries",
+            "stat": statistic,
+            "period": _HOUR,
+            "metrics": metrics,
+        },
+    }
+
+
+def _of_function(metric: str, function: str) -> list:
+    return ["AWS/Lambda", metric, "FunctionName", f"{_PREFIX}-{function}", {"label": function}]
+
+
+def _by_source(metric: str, state: str) -> list:
+    return _search(metric, f' state="{state}"')
+
+
+def _search(metric: str, condition: str) -> list:
+    """All series of one of our metrics, whatever sources there are (see chalicelib/telemetry.py)."""
+    what = f'{{{NAMESPACE},service,source,stage,state}} MetricName="{metric}" stage="${{Stage}}"{condition}'
+    return [{"expression": f"SEARCH('{what}', 'Sum', {_HOUR})", "id": metric.lower(), "label": ""}]

@@ -1,0 +1,62 @@
+"""One schedule per source that declares one, in the time zone that it declares."""
+
+from __future__ import annotations
+
+import json
+import zoneinfo
+
+from chalicelib import sources
+from chalicelib.errors import DeclarationError
+from chalicelib.sources import Source
+
+# a run that cannot be started for so long goes to the dead letters: AWS or the role is in the way
+_RETRIES = 10
+_SECONDS = 3600
+
+
+def of_sources() -> dict[str, dict]:
+    """The schedules of all registered sources, by logical id; raises DeclarationError for an unknown time zone."""
+    found = (sources.get(name) for name in sources.names())
+    return {_logical_id(source.name): _schedule(source) for source in found if source.schedule}
+
+
+def _logical_id(source: str) -> str:
+    return "".join(word.capitalize() for word in source.split("_")) + "Schedule"
+
+
+def _schedule(source: Source) -> dict:
+    if source.timezone not in zoneinfo.available_timezones():
+        raise DeclarationError(
+            f"timezone is {source.timezone!r}, which is none",
+            source=source.name,
+            next_step="take a name such as UTC or Europe/Lisbon from the IANA time zone database",
+        )
+    return {
+        "Type": "AWS::Scheduler::Schedule",
+        "Metadata": {
+            "checkov": {
+                "skip": [
+                    {
+                        "id": "CKV_AWS_297",
+                        "comment": "Scheduler encrypts with a key of its own; what it keeps is the source's name.",
+                    }
+                ]
+            }
+        },
+        "Properties": {
+            "Name": {"Fn::Sub": f"${{App}}-${{Stage}}-{source.name}"},
+            "GroupName": {"Ref": "ScheduleGroup"},
+            "Description": f"Runs of {source.name}",
+            "ScheduleExpression": source.schedule,
+            "ScheduleExpressionTimezone": source.timezone,
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "State": {"Fn::If": ["RunsAreScheduled", "ENABLED", "DISABLED"]},
+            "Target": {
+                "Arn": {"Ref": "StateMachine"},
+                "RoleArn": {"Fn::GetAtt": ["SchedulerRole", "Arn"]},
+                "Input": json.dumps({"source": source.name}),
+                "RetryPolicy": {"MaximumEventAgeInSeconds": _SECONDS, "MaximumRetryAttempts": _RETRIES},
+                "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}},
+            },
+        },
+    }
