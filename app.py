@@ -1,12 +1,12 @@
 """The Lambdas: one per Task state of `statemachine/pipeline.asl.json`, each handing over to its stage.
 
 Stages are imported inside their handlers: a function that needs no pandas does not pay for it at
-its cold start.
+its cold start. On Lambda `cold_start` imports the stage of the process's own function beforehand.
 """
 
 from chalice import Chalice
 
-from chalicelib import contracts
+from chalicelib import cold_start, contracts, settings
 from chalicelib.telemetry import run_stage
 
 app = Chalice(app_name="sluice")
@@ -106,3 +106,6 @@ def record_failure(event, context):
     from chalicelib.stages.record_failure import record_failure as stage
 
     return run_stage(stage, contracts.RecordFailureRequest, event)
+
+
+cold_start.prepare(settings.runtime())

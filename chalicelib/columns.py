@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 from chalicelib.errors import DeclarationError
 
+# what every row carries besides the source's columns, on its way and in its table: a hash of its text, its raw place
+FINGERPRINT = "_fingerprint"
+SEQ = "_seq"
+
 TYPES = (
     "smallint",
     "integer",

@@ -105,6 +105,22 @@ def _number(name: str, raw) -> int:
         raise ConfigurationError(f"{PREFIX}{name.upper()} is {raw!r}, expected a whole number") from None
 
 
+@dataclass(frozen=True)
+class Runtime:
+    """What Lambda's runtime says of this process; empty elsewhere.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
+    """
+
+    handler: str = ""  # e.g. "app.plan"
+    initialization: str = ""  # on-demand, provisioned-concurrency or snap-start
+
+
+def runtime(environ: Mapping[str, str] | None = None) -> Runtime:
+    environ = os.environ if environ is None else environ
+    return Runtime(environ.get("_HANDLER", ""), environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", ""))
+
+
 @functools.cache
 def current() -> Settings:
     """The process's settings, read once."""

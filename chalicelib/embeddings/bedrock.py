@@ -12,15 +12,18 @@ import functools
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import boto3
-import numpy as np
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import boto_errors
 from chalicelib.embeddings.provider import MAX_CHARACTERS, Provider, refuse_blank, unit_length
 from chalicelib.errors import ConfigurationError, EmbeddingsError, EmbeddingsUnavailable
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DIMENSIONS = (256, 512, 1024)
 
@@ -86,6 +89,8 @@ class Titan(Provider):
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """As Provider says; `_embed_one` says where a long text is cut."""
+        import numpy as np  # here, because Publish and Complete only ask for the model's name
+
         refuse_blank(texts, self.model)
         if not texts:
             return np.empty((0, self.dimensions), np.float32)
@@ -120,6 +125,8 @@ class Titan(Provider):
                 return self._vector(body)
 
     def _vector(self, body: bytes) -> np.ndarray:
+        import numpy as np
+
         try:
             vector = np.array(json.loads(body)["embedding"], np.float32)
         except (ValueError, KeyError, TypeError) as error:

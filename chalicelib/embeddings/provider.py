@@ -5,11 +5,13 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from chalicelib.errors import ConfigurationError, EmbeddingsError
 from chalicelib.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # no provider reads more of a text: it is Titan's limit, and MiniLM's 256 tokens end far before it
 MAX_CHARACTERS = 50_000
@@ -63,4 +65,6 @@ def refuse_blank(texts: Sequence[str], model: str) -> None:
 
 def unit_length(vectors: np.ndarray) -> np.ndarray:
     """`vectors` (n, d) scaled to length 1, so that cosine similarity is their dot product."""
+    import numpy as np  # here, because Publish and Complete use this module and make no vectors
+
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

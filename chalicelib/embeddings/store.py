@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from pgvector import Vector
 from psycopg2 import sql
 
 from chalicelib import limits
-from chalicelib.embeddings import binary_copy, expressions
+from chalicelib.embeddings import expressions
 from chalicelib.embeddings.provider import MAX_CHARACTERS, Provider
 from chalicelib.errors import EmbeddingsError, EmbeddingsUnavailable
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import tables
 from chalicelib.warehouse.queries import statement
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # candidates that a search keeps in view (pgvector's default 40, maximum 1,000); of the 10 nearest
 # among 100,000 vectors in 2,000 clusters, 40 find 91 to 96%, 100 find 99% or more
@@ -88,6 +89,10 @@ def pending(connection, source: Source, model: str, shard: int, shards: int, lim
 
 def write(connection, source: Source, model: str, run_id: str, rows: Sequence[Pending], vectors: np.ndarray) -> None:
     """Store the vectors (len(rows), dimensions) of `rows`, in place of older ones; keys must differ."""
+    import numpy as np  # here, because Publish and Complete use this module and write no vectors
+
+    from chalicelib.embeddings import binary_copy
+
     if vectors.shape[0] != len(rows) or not np.isfinite(vectors).all():
         raise EmbeddingsError(
             f"{len(rows)} texts got vectors of shape {vectors.shape}, or some are not finite", model=model
@@ -211,6 +216,8 @@ def search(connection, source: Source, model: str, vector: np.ndarray, limit: in
 
     Compares only vectors of `model`; by the HNSW index where there is one, else exactly.
     """
+    from pgvector import Vector
+
     identifiers = {
         "dimensions": sql.Literal(len(vector)),
         "key_columns": expressions.key_columns(source),

@@ -7,9 +7,7 @@ import csv
 import numpy as np
 
 from chalicelib.errors import RawError
-from chalicelib.lake.formats import UTF8_BOM
-
-DELIMITERS = ",;\t|"
+from chalicelib.lake.formats import DELIMITERS, UTF8_BOM
 
 _NEWLINE, _QUOTE = b'\n"'
 

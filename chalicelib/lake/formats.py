@@ -17,6 +17,8 @@ CSV = "csv"
 JSON = "json"
 RESPONSE = "response"
 
+DELIMITERS = ",;\t|"  # of a CSV
+
 SUFFIX = {NDJSON: "ndjson", CSV: "csv", JSON: "json", RESPONSE: "json"}
 
 GZIP = "gzip"

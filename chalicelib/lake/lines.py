@@ -13,7 +13,7 @@ import numpy as np
 
 from chalicelib.errors import RawError
 from chalicelib.lake import csv_header
-from chalicelib.lake.formats import UTF8_BOM
+from chalicelib.lake.formats import DELIMITERS, UTF8_BOM
 
 UNLIMITED = 2**62
 
@@ -139,7 +139,7 @@ class CsvCutter(LineCutter):
         super().__init__(name, chunk_bytes, record_bytes, chunk_rows=chunk_rows)
         self.delimiter = delimiter
         self.header: tuple[str, ...] | None = None
-        self._openers = csv_header.openers(delimiter or csv_header.DELIMITERS)
+        self._openers = csv_header.openers(delimiter or DELIMITERS)
         self._head = b""
         self._before = _NEWLINE  # the last byte of the block before
         self._just_closed = False  # that byte was a closing quote

@@ -27,7 +27,6 @@ from typing import Any
 from chalicelib.columns import Column
 from chalicelib.errors import DeclarationError
 from chalicelib.lake import formats
-from chalicelib.lake.csv_header import DELIMITERS
 
 AUTO = "auto"
 FORMATS = (AUTO, formats.CSV, formats.NDJSON, formats.JSON)
@@ -116,8 +115,8 @@ def parse(values: dict[str, Any], file: str | None = None) -> Declaration:
             problems.append(f"table {usable['table']!r} is not a lower-case SQL name")
     if usable.get("format", AUTO) not in FORMATS:
         problems.append(f"format {usable['format']!r} is none of {', '.join(FORMATS)}")
-    if "delimiter" in usable and usable["delimiter"] not in tuple(DELIMITERS):
-        problems.append(f"delimiter {usable['delimiter']!r} is none of {' '.join(map(repr, DELIMITERS))}")
+    if "delimiter" in usable and usable["delimiter"] not in tuple(formats.DELIMITERS):
+        problems.append(f"delimiter {usable['delimiter']!r} is none of {' '.join(map(repr, formats.DELIMITERS))}")
     if problems:
         raise DeclarationError(
             "the declaration cannot be used:\n  - " + "\n  - ".join(problems) + "\n",

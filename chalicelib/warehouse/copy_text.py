@@ -17,13 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from chalicelib.columns import Column
+from chalicelib.columns import FINGERPRINT, SEQ, Column
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FINGERPRINT = "_fingerprint"
-SEQ = "_seq"
 
 _DTYPES = {"double precision": np.float64, "numeric": np.float64}
 _FLOAT64 = 2**53  # from here on, it does not hold every integer
@@ -83,7 +80,7 @@ def read_frame(rows: bytes, columns: Sequence[Column], wanted: Collection[str]) 
     beside nulls float64 does not hold them, and without nulls Great Expectations compares int64 as floats
     (100,000 rows between bounds: 46 ms, where float64 takes 16).
     """
-    import pandas as pd  # here, because Plan, Load and Publish use this module and need no frame
+    import pandas as pd  # here, because Transform and Load use this module and need no frame
 
     used = [column for column in columns if column.name in wanted]
     frame = pd.read_csv(

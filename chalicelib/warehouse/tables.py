@@ -6,9 +6,9 @@ import hashlib
 
 from psycopg2 import sql
 
+from chalicelib.columns import FINGERPRINT, SEQ
 from chalicelib.errors import SchemaMismatch
 from chalicelib.sources.base import Source
-from chalicelib.warehouse.copy_text import FINGERPRINT, SEQ
 
 CURATED = "curated"
 STAGING = "staging"

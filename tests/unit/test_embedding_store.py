@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from chalicelib.columns import Column
-from chalicelib.embeddings import store
+from chalicelib.embeddings import binary_copy, store
 from chalicelib.embeddings.minilm import MiniLM
 from chalicelib.embeddings.provider import Provider
 from chalicelib.errors import DeclarationError, EmbeddingsError, EmbeddingsUnavailable
@@ -329,7 +329,7 @@ def test_searching_a_source_without_text_says_what_to_declare(connection):
 
 
 def test_binary_rows_are_laid_out_as_documented():
-    stream = store.binary_copy.encode(["k"], [bytes(range(32))], np.array([[1.5, -2]], np.float32)).read()
+    stream = binary_copy.encode(["k"], [bytes(range(32))], np.array([[1.5, -2]], np.float32)).read()
     assert stream == (
         b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
         + struct.pack(">h", 3) + struct.pack(">i1s", 1, b"k") + struct.pack(">i", 32) + bytes(range(32))
