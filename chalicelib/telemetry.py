@@ -2,8 +2,8 @@
 
 Logs are JSON lines with the run, the source, the state and the chunk or partition. Metrics are
 CloudWatch's embedded metric format on the same stream, one document per invocation: `Seconds`,
-`RowsIn`, `RowsOut`, `RowsQuarantined`, and `Failures` where it raised, by state and source. Traces
-go to X-Ray where Lambda has tracing on, and nowhere else.
+`RowsIn`, `RowsOut`, `RowsQuarantined`, and `Failures` where it raised, by stage, state and source.
+Traces go to X-Ray where Lambda has tracing on, and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from chalicelib import settings
 from chalicelib.contract_reading import read_contract, write_contract
 from chalicelib.errors import SluiceError
 
@@ -94,6 +95,8 @@ def _rows(result) -> dict[str, int]:
 
 def _emit(state: str, subject: dict, values: dict[str, float]) -> None:
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+    # stages may share an account and region, and with it the namespace
+    metrics.add_dimension(name="stage", value=settings.current().stage)
     metrics.add_dimension(name="state", value=state)
     if isinstance(subject["source"], str):
         metrics.add_dimension(name="source", value=subject["source"])

@@ -61,6 +61,9 @@ def test_a_stage_that_succeeds_is_logged_and_measured_with_what_it_is_about(call
     assert {name: sum(metrics[name]) for name in rows} == rows
     assert metrics["run_id"] == "june"
     assert "Failures" not in metrics
+    [directive] = metrics["_aws"]["CloudWatchMetrics"]
+    assert [sorted(names) for names in directive["Dimensions"]] == [["service", "source", "stage", "state"]]
+    assert [metrics[name] for name in ("stage", "state", "source")] == ["local", "transform", "weather"]
 
 
 def test_an_error_is_logged_with_its_name_and_reason_counted_and_raised_on(called):
