@@ -1,0 +1,91 @@
+"""A sandbox's own process: a script, for `python -I -S`, which sees nothing but what `local.sandbox` tells it.
+
+Its two arguments are inherited file descriptors: a connection on which the start, and then
+invocations and answers, travel; and a pipe whose end is this process's end. Whatever it needs of
+this project it loads by path, under names that no handler would use.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import resource
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+
+def main(connection_fd: int, life_fd: int) -> None:
+    threading.Thread(target=_die_with_parent, args=(life_fd,), daemon=True).start()
+    connection = Connection(connection_fd)
+    start = json.loads(connection.recv_bytes())
+    invocation = _load("_sluice_invocation", start["invocation"])
+    sys.dont_write_bytecode = True  # /var/task and /opt are read-only
+    sys.path[:] = [*start["path"], *sys.path]
+    if start["policies"] is not None:
+        _load("_sluice_policy", start["policy"]).enforce(
+            _load("_sluice_iam", start["iam"]), start["policies"], start["place"]
+        )
+    handler, refusal = _handler(start["handler"], invocation)
+    connection.send_bytes(json.dumps({"ready": handler is not None}).encode())
+    if handler is None:
+        connection.send_bytes(refusal)
+        return
+    while True:
+        try:
+            asked = invocation.Invocation(**json.loads(connection.recv_bytes()), payload=connection.recv_bytes())
+        except EOFError:
+            return
+        os.environ.update(invocation.environment(asked))
+        try:
+            succeeded, body = invocation.run(handler, asked)
+        except SystemExit as end:
+            sys.stdout.flush()
+            os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+        sys.stdout.flush()
+        connection.send_bytes(json.dumps({"succeeded": succeeded, "peak": _peak()}).encode())
+        connection.send_bytes(body)
+
+
+def _handler(name: str, invocation):
+    """(handler, b"") or (None, the error's body); names and messages are AWS' own."""
+    module_name, found, attribute = name.rpartition(".")
+    if not found:
+        message = f"Bad handler '{name}': not enough values to unpack (expected 2, got 1)"
+        return None, invocation.failure(message, "Runtime.MalformedHandlerName", "")
+    try:
+        module = importlib.import_module(module_name.replace("/", "."))
+    except ImportError as error:
+        message = f"Unable to import module '{module_name}': {error}"
+        return None, invocation.failure(message, "Runtime.ImportModuleError", "")
+    except SyntaxError as error:
+        message = f"Syntax error in module '{module_name}': {error}"
+        return None, invocation.failure(message, "Runtime.UserCodeSyntaxError", "")
+    except Exception as error:
+        return None, invocation.failure(str(error), type(error).__name__, "")
+    if not hasattr(module, attribute):
+        message = f"Handler '{attribute}' missing on module '{module_name}'"
+        return None, invocation.failure(message, "Runtime.HandlerNotFound", "")
+    return getattr(module, attribute), b""
+
+
+def _load(name: str, path: str):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _die_with_parent(life_fd: int) -> None:
+    os.read(life_fd, 1)  # nobody writes: it returns when the parent is gone
+    os._exit(1)
+
+
+def _peak() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # a line in the log is one write
+    main(int(sys.argv[1]), int(sys.argv[2]))
