@@ -49,15 +49,16 @@ WHOLE_CORE_MB = 1769
 # of the generated orders: raw, and between the stages, for a row
 RAW_BYTES = 166.2
 RUNS_BYTES = 122.8
-# what the functions log for an invocation, and the state machine with its data for a transition
+# what the functions log for an invocation, and the state machine, inputs and outputs left out, for a transition
 LOG_BYTES = 630
-STATE_LOG_BYTES = 2600
+STATE_LOG_BYTES = 910
 METRICS = 23  # that a run reports which embeds nothing
 # until the run with these choices is over
 CHOSEN = {"Verdict": "Publish", "EmbedNeeded": "Complete"}
 
 ALARMS = 31  # 5 of the pipeline, errors and throttles of 13 functions
 SECRETS = 2
+KEYS = 1
 RAW_DAYS_KEPT = 365  # at the end of the first year; `raw/` is kept for good
 RUNS_DAYS_KEPT = 90
 
@@ -182,6 +183,7 @@ def of_month(user: User) -> cost.Bill:
         Quantity("cloudwatch.alarm_month", ALARMS, DERIVED),
         Quantity("cloudwatch.dashboard_month", 1, DERIVED),
         Quantity("secrets.secret_month", SECRETS, DERIVED),
+        Quantity("kms.key_month", KEYS, DERIVED),
         Quantity(f"rds.hour.{user.database}", HOURS_PER_MONTH, DERIVED),
         Quantity("rds.gb_month", user.database_gb, DERIVED),
     ]

@@ -438,8 +438,20 @@ def test_a_month_is_its_runs_and_what_stands_there():
     run = cost.bill(cost_table.quantities(1000, 1), prices.read("us-east-1"))
     days = 730 / 24
     storage = 1000 * (166.2 * 365 + 122.8 * 90) / 2**30 * 0.023
-    standing = 31 * 0.10 + 3.00 + 2 * 0.40 + 730 * 0.016 + 20 * 0.115
+    standing = 31 * 0.10 + 3.00 + 2 * 0.40 + 1.00 + 730 * 0.016 + 20 * 0.115
     assert month.usd == pytest.approx(run.usd * days + storage + standing)
+
+
+def test_what_stands_there_all_month_is_what_the_template_has():
+    resources = json.loads((ROOT / "statemachine" / "resources.json").read_text())["Resources"]
+    standing = [
+        each["Type"] for each in resources.values() if each.get("Condition") not in ("MakesDatabase", "MakesProxy")
+    ]
+    functions = len(render.lambda_functions())  # errors and throttles of each are added to these
+    assert standing.count("AWS::CloudWatch::Alarm") + 2 * functions == cost_table.ALARMS
+    assert standing.count("AWS::KMS::Key") == cost_table.KEYS
+    assert standing.count("AWS::SecretsManager::Secret") == cost_table.SECRETS
+    assert standing.count("AWS::CloudWatch::Dashboard") == 1
 
 
 def test_elsewhere_is_what_is_listed_there():
