@@ -17,6 +17,7 @@ from chalicelib.embeddings import store
 from chalicelib.errors import ConfigurationError, NotFound, SluiceError
 from chalicelib.executions import Execution
 from chalicelib.lake import Lake, keys
+from chalicelib.lake.store import named
 from chalicelib.warehouse import connection, ledger
 from cli.outcome import execution_of
 from cli.session import Session, connect
@@ -118,8 +119,10 @@ def _objects(session: Session, run_id: str, source: str | None, execution: Execu
     prefixes = [keys.raw(source, day, run_id, 0, 0, "").rpartition("/")[0] + "/" for day in days] if source else []
     client = session.client("s3")
     for prefix in (*prefixes, keys.report(run_id, "").rpartition("/")[0] + "/"):
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=session.settings.bucket, Prefix=prefix):
-            yield from (usage.Stored(item["Key"], item["Size"]) for item in page.get("Contents", []))
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=session.settings.bucket, Prefix=prefix)
+        with named(session.settings.bucket, prefix):
+            for page in pages:
+                yield from (usage.Stored(item["Key"], item["Size"]) for item in page.get("Contents", []))
 
 
 def _log(session: Session, run_id: str, execution: Execution) -> RunLog | None:

@@ -5,6 +5,7 @@ import datetime as dt
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -13,6 +14,8 @@ from botocore.stub import Stubber
 from benchmarks import cost_table
 from chalicelib.errors import ConfigurationError, TerminalError
 from chalicelib.executions import Children, Execution, State, with_failed_children
+from chalicelib.settings import Settings
+from cli import cost as cli_cost
 from deploy import cost, prices, run_log, usage
 from deploy.cost import COUNTED, DERIVED, MEASURED, Bill, Quantity
 from deploy.run_log import RunLog
@@ -255,6 +258,43 @@ def test_logs_that_may_not_be_read_are_told_with_the_permission(cloudwatch):
     stub.add_client_error("filter_log_events", "AccessDeniedException")
     with pytest.raises(TerminalError, match=r"/aws/lambda/sluice-dev-plan.*logs:FilterLogEvents"):
         list(run_log.cloudwatch_lines(client, ["sluice-dev-plan"], "run", 1, 2))
+
+
+class Logs:
+    """A client of CloudWatch Logs, of which one function has a line."""
+
+    def __init__(self):
+        self.asked = []
+
+    def get_paginator(self, operation):
+        assert operation == "filter_log_events"
+        return self
+
+    def paginate(self, **asked):
+        self.asked.append(asked)
+        found = [{"message": document("plan", 0.25)}] if asked["logGroupName"].endswith("-plan") else []
+        return [{"events": found}]
+
+
+def test_the_logs_of_a_deployed_stage_are_those_of_its_functions_around_the_run(tmp_path):
+    client = Logs()
+    arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-dev"
+    settings = Settings(stage="dev", state_machine_arn=arn)
+    session = SimpleNamespace(settings=settings, folder=tmp_path, client={"logs": client}.get)
+    found = cli_cost._log(session, "run", execution(**PASSED))
+    assert found.milliseconds == {"plan": [250]}
+    assert {asked["logGroupName"] for asked in client.asked} == {
+        f"/aws/lambda/sluice-dev-{function}" for function in render.lambda_functions()
+    }
+    start, end = NOON.timestamp() * 1000 - 60_000, NOON.timestamp() * 1000 + 60_000
+    assert {(asked["startTime"], asked["endTime"]) for asked in client.asked} == {(start, end)}
+
+
+def test_a_function_costs_by_the_memory_and_architecture_of_its_stage():
+    config = json.loads((ROOT / ".chalice" / "config.json").read_text())
+    size = cli_cost.function_size("prod")
+    for function, limits in config["lambda_functions"].items():
+        assert size(function) == Size(limits["lambda_memory_size"], config["lambda_architecture"])
 
 
 # --- the lake, messages, texts -------------------------------------------------------------------
