@@ -55,6 +55,16 @@ def clients(resources: Resources, database_url: str, sources_url: str) -> dict[s
     }
 
 
+def network(clients: Mapping[str, str], count: int) -> dict[str, str]:
+    """What a deployed function finds around it: AWS, and the sources. Its own variables go before these."""
+    of_the_stack = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION", *ACCESS_KEY, "SLUICE_SOURCES_URL")
+    return {
+        **{name: clients[name] for name in of_the_stack},
+        "SLUICE_PROCESS_CONCURRENCY": str(count + 2),  # as for the workers
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+
+
 def workers(inherited: Mapping[str, str], clients: Mapping[str, str], count: int) -> dict[str, str]:
     """The whole environment of `count` Lambda workers."""
     return {

@@ -1,4 +1,4 @@
-"""The stack's HTTP endpoint: AWS' APIs by moto, Lambda by our runtime, and the pages that alerts link to.
+"""The stack's HTTP endpoint: AWS' APIs by moto, Lambda by ourselves, and the pages that alerts link to.
 
 POST /2015-03-31/functions/<name or ARN>/invocations    Lambda's Invoke
 GET  /runs/<run>/report.html, /runs/<run>/graph.svg     what the links in alerts show
@@ -20,7 +20,8 @@ from urllib.parse import unquote
 
 from werkzeug.wrappers import Request, Response
 
-from local.runtime import RequestTooLarge, Result, Runtime, UnknownFunction
+from local.deployed import Lambdas, Throttled
+from local.runtime import RequestTooLarge, Result, UnknownFunction
 
 _INVOKE = re.compile(r"/2015-03-31/functions/(?P<function>[^/]+)/invocations")
 _PAGE = re.compile(r"/runs/(?P<run>[^/]+)/(?P<page>report\.html|graph\.svg)")
@@ -32,11 +33,11 @@ class Gateway:
     def __init__(
         self,
         aws: Callable,
-        runtime: Runtime,
+        lambdas: Lambdas,
         pages: dict[str, Callable[[str], str | bytes | None]],
         emails: Callable[[], list[dict]],
     ):
-        self._aws, self._runtime, self._pages, self._emails = aws, runtime, pages, emails
+        self._aws, self._lambdas, self._pages, self._emails = aws, lambdas, pages, emails
 
     def __call__(self, environ, start_response):
         path = environ["PATH_INFO"]
@@ -53,6 +54,8 @@ class Gateway:
     def _invoke(self, request: Request, function: str) -> Response:
         """https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
         payload = request.get_data()
+        if qualifier := request.args.get("Qualifier"):
+            function = f"{function}:{qualifier}"
         try:
             json.loads(payload or b"{}")
         except ValueError as error:
@@ -61,14 +64,16 @@ class Gateway:
         if kind == "DryRun":
             return Response(status=204)
         if kind == "Event":  # unlike AWS, not tried again when it fails
-            threading.Thread(target=self._runtime.invoke, args=(function, payload), daemon=True).start()
+            threading.Thread(target=self._lambdas.invoke, args=(function, payload), daemon=True).start()
             return Response(status=202)
         try:
-            result: Result = self._runtime.invoke(function, payload)
+            result: Result = self._lambdas.invoke(function, payload)
         except UnknownFunction as error:
             return _refusal(404, "ResourceNotFoundException", str(error))
         except RequestTooLarge as error:
             return _refusal(413, "RequestTooLargeException", str(error))
+        except Throttled as error:
+            return _refusal(429, "TooManyRequestsException", str(error))
         response = Response(result.payload, content_type="application/json")
         response.headers["X-Amzn-RequestId"] = result.request_id
         response.headers["X-Amz-Executed-Version"] = "$LATEST"
@@ -78,13 +83,13 @@ class Gateway:
 
     def _about(self, request: Request, what: str) -> Response:
         if what == "health":
-            return _json({"status": "ok", "preloaded": self._runtime.preloaded, "workers": self._runtime.workers})
+            return _json({"status": "ok", "preloaded": self._lambdas.preloaded, "workers": self._lambdas.workers})
         if what == "emails":
             return _json(self._emails())
         if what == "runtime":
-            usage = self._runtime.usage()
+            usage = self._lambdas.usage()
             if request.method == "DELETE":
-                self._runtime.reset_usage()
+                self._lambdas.reset_usage()
             return _json(usage)
         return _json({"error": f"nothing is called {what!r} here"}, 404)
 

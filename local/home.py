@@ -55,6 +55,11 @@ class Home:
         """The bodies of the objects in S3, and what is known of them."""
         return self.path / "s3"
 
+    @property
+    def deployed(self) -> Path:
+        """Packages and layers of what was deployed to the stack, unpacked."""
+        return self.path / "deployed"
+
     def create(self) -> None:
         """Make the folders; raises ConfigurationError where another account made them."""
         for folder in (self.path, self.logs, self.objects):

@@ -17,13 +17,16 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from local import environment
 from local.home import ALREADY_RUNNING, REPOSITORY, Home
 from local.postgres import Postgres
 from local.provision import Resources, provision
 from local.runtime import Runtime
+
+if TYPE_CHECKING:  # it imports moto
+    from local.deployed import Deployed
 
 LOG = logging.getLogger("local.server")
 
@@ -50,6 +53,7 @@ def main(home: Home) -> int:
         while not stopping.wait(WATCH_SECONDS):
             server.mend()
             server.save()
+            server.rest()
     except Exception:
         LOG.exception("the stack did not start, or cannot go on")
         return 1
@@ -65,6 +69,7 @@ class Server:
         self._home = home
         self._postgres = Postgres(home.postgres, home.logs / "postgres.log")
         self._runtime: Runtime | None = None
+        self._deployed: Deployed | None = None
         self._http: list = []
         self._resources: Resources | None = None
         self._mended = 0.0
@@ -131,12 +136,18 @@ class Server:
         except (KeyError, OSError):  # an object was deleted meanwhile
             self._saved = (time.monotonic(), saved)
 
+    def rest(self) -> None:
+        """Let go of what deployed functions have not used for a while."""
+        self._deployed.drop_idle()
+
     def stop(self) -> None:
         """End everything; the objects in S3 and the tables stay in the home folder."""
         for server in self._http:
             server.shutdown()
         if self._runtime:
             self._runtime.close()
+        if self._deployed:
+            self._deployed.close()
         if self._restored:
             from local import objects
 
@@ -148,18 +159,23 @@ class Server:
         os.environ["MOTO_PORT"] = str(aws.getsockname()[1])
         from moto.server import DomainDispatcherApplication, create_backend_app
 
-        from local import corrections, objects, sample_api, shortcuts
+        from local import corrections, corrections_of_deploying, deployed, objects, sample_api, shortcuts
         from local.gateway import Gateway
         from local.http import serve
         from local.pages import Pages
 
+        network = environment.network(self._clients, self._runtime.workers)
+        self._deployed = deployed.Deployed(self._home.deployed, network, self._home.lambda_log)
+        lambdas = deployed.Lambdas(self._runtime, self._deployed)
         corrections.apply()
-        shortcuts.apply(self._runtime)
+        corrections_of_deploying.apply()
+        deployed.instead_of_docker(self._deployed)
+        shortcuts.apply(lambdas)
         objects.keep_in(self._home.objects)
         pages = Pages(self._resources)
         gateway = Gateway(
             DomainDispatcherApplication(create_backend_app),
-            self._runtime,
+            lambdas,
             {"report.html": pages.report, "graph.svg": pages.graph},
             pages.emails,
         )

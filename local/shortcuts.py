@@ -23,16 +23,18 @@ from moto.stepfunctions.parser.asl.eval.event import event_manager
 from moto.stepfunctions.parser.asl.parse import asl_parser
 from moto.stepfunctions.parser.asl.utils import boto_client
 
-from local.runtime import RequestTooLarge, Runtime, UnknownFunction
+from local import roles
+from local.deployed import Lambdas, Throttled
+from local.runtime import RequestTooLarge, UnknownFunction
 
 INTERPRETER = "moto.stepfunctions.parser"
 
 
 @functools.cache
-def apply(runtime: Runtime) -> None:
-    """Take every shortcut, once per process; the interpreter's Lambda tasks go straight to `runtime`."""
+def apply(lambdas: Lambdas) -> None:
+    """Take every shortcut, once per process; the interpreter's Lambda tasks go straight to `lambdas`."""
     repeated_parsing()
-    repeated_clients(runtime)
+    repeated_clients(lambdas)
     repeated_search_for_services()
     copied_histories()
     remembered_threads()
@@ -45,7 +47,7 @@ def repeated_parsing() -> None:
     )
 
 
-def repeated_clients(runtime: Runtime) -> None:
+def repeated_clients(lambdas: Lambdas) -> None:
     """Each task makes a boto3 client, which looks for `localhost` at ::1 first: 7 ms.
 
     For Lambda there is no need for one: the HTTP request to this very process took 3.4 ms more.
@@ -55,7 +57,7 @@ def repeated_clients(runtime: Runtime) -> None:
     @functools.cache
     def client(service: str, region: str):
         if service == "lambda":
-            return LambdaClient(runtime)
+            return LambdaClient(lambdas)
         with making:
             return boto3.client(
                 service,
@@ -73,7 +75,9 @@ def repeated_clients(runtime: Runtime) -> None:
             )
 
     def boto_client_for(region: str, service: str, state_credentials=None):
-        return client(service, region)
+        documents = roles.policies(state_credentials.role_arn) if state_credentials else None
+        found = client(service, region)
+        return found if documents is None else roles.Restricted(found, service, documents)
 
     _replace("boto_client_for", boto_client.boto_client_for, boto_client_for)
 
@@ -81,16 +85,18 @@ def repeated_clients(runtime: Runtime) -> None:
 class LambdaClient:
     """`Invoke` of boto3's Lambda client, in this process."""
 
-    def __init__(self, runtime: Runtime):
-        self._runtime = runtime
+    def __init__(self, lambdas: Lambdas):
+        self._lambdas = lambdas
 
     def invoke(self, FunctionName: str, Payload: bytes = b"{}", **_) -> dict:
         try:
-            result = self._runtime.invoke(FunctionName, Payload)
+            result = self._lambdas.invoke(FunctionName, Payload)
         except UnknownFunction as error:
             raise _client_error(404, "ResourceNotFoundException", str(error)) from error
         except RequestTooLarge as error:
             raise _client_error(413, "RequestTooLargeException", str(error)) from error
+        except Throttled as error:
+            raise _client_error(429, "TooManyRequestsException", str(error)) from error
         answer = {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": io.BytesIO(result.payload)}
         return answer | ({"FunctionError": result.error} if result.error else {})
 

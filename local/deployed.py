@@ -1,0 +1,278 @@
+"""Functions that `chalice deploy` or CloudFormation created in the emulated AWS, run from the zips that it got.
+
+moto keeps a function's code and configuration; it would run them in Docker. Here they run in
+sandboxes, with the function's own layers, environment, memory, time and role. A sandbox is kept
+warm until the function changes or it has been idle for a while.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import threading
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from moto.awslambda.exceptions import UnknownFunctionException
+from moto.awslambda.models import LambdaFunction, lambda_backends
+
+from local import roles
+from local.functions import ACCOUNT, REGION
+from local.invocation import REQUEST_BYTES, failure
+from local.runtime import RequestTooLarge, Result, Runtime, Usage
+from local.sandbox import PYTHON, Described, Sandbox, merged
+
+# a stage has 13 functions, of which a run keeps some twice
+KEPT = 20
+IDLE_SECONDS = 300
+
+
+class Throttled(RuntimeError):
+    """The function runs as often at once as it may."""
+
+
+@dataclass(eq=False)
+class Environment:
+    """A warm sandbox of the function `arn` as `key` has it."""
+
+    arn: str
+    key: str
+    sandbox: Sandbox
+    used: float = field(default_factory=time.monotonic)
+
+
+class Deployed:
+    """Runs deployed functions.
+
+    `network` are the variables that stand for the network they are in; `folder` holds what was unpacked.
+    """
+
+    def __init__(self, folder: Path, network: Mapping[str, str], log: Path, workers: int | None = None):
+        shutil.rmtree(folder, ignore_errors=True)
+        self._folder, self._network, self._log = folder, dict(network), log
+        # as in the runtime: what is more than there are cores waits, where AWS would start more environments
+        self._slots = threading.Semaphore(workers or os.cpu_count() or 1)
+        self._lock = threading.Lock()
+        self._unpacking = threading.Lock()
+        self._idle: list[Environment] = []
+        self._busy: list[Environment] = []
+        self._running: Counter[str] = Counter()
+        self._usage: dict[str, Usage] = {}
+        self._closed = False
+
+    def find(self, reference: str) -> LambdaFunction | None:
+        """What moto has by a name or an ARN, with or without a qualifier; None where it has nothing."""
+        parts = reference.split(":")
+        account, region = (parts[4], parts[3]) if reference.startswith("arn:") else (ACCOUNT, REGION)
+        try:
+            storage = lambda_backends[account][region]._lambdas
+            return storage.get_function_by_name_or_arn_with_qualifier(reference)
+        except (UnknownFunctionException, KeyError):
+            return None
+
+    def invoke(self, function: LambdaFunction, payload: bytes = b"{}") -> Result:
+        """Run a deployed function on JSON text. Raises RequestTooLarge or Throttled."""
+        if len(payload) > REQUEST_BYTES:
+            raise RequestTooLarge(
+                f"Request must be smaller than {REQUEST_BYTES} bytes for the InvokeFunction operation"
+            )
+        if function.run_time != PYTHON:
+            message = f"{function.function_name} is for {function.run_time}, the stack runs {PYTHON}"
+            return Result(failure(message, "Runtime.Unsupported"), "Unhandled", "")
+        self._enter(function)
+        started, environment, succeeded = time.monotonic(), None, False
+        try:
+            with self._slots:
+                environment = self._take(function)
+                succeeded, body = environment.sandbox.invoke(payload or b"{}", float(function.timeout))
+        finally:
+            self._leave(function, environment)
+        self._record(function.function_name, not succeeded, environment.sandbox.peak, time.monotonic() - started)
+        request_id = json.loads(body).get("requestId", "") if not succeeded else ""
+        return Result(body, None if succeeded else "Unhandled", request_id)
+
+    # --- environments --------------------------------------------------------------------
+
+    def _enter(self, function: LambdaFunction) -> None:
+        reserved = function.reserved_concurrency
+        with self._lock:
+            if reserved is not None and self._running[function.function_arn] >= int(reserved):
+                raise Throttled("Rate Exceeded.")
+            self._running[function.function_arn] += 1
+
+    def _leave(self, function: LambdaFunction, environment: Environment | None) -> None:
+        with self._lock:
+            self._running[function.function_arn] -= 1
+            if environment is None:
+                return
+            self._busy.remove(environment)
+            environment.used = time.monotonic()
+            if not self._closed:
+                self._idle.append(environment)
+        if self._closed:
+            environment.sandbox.close()
+        self.drop_idle()
+
+    def _take(self, function: LambdaFunction) -> Environment:
+        """A warm environment of the function as it is now, or a new one; those of what it was before are dropped."""
+        policies = roles.policies(function.role)
+        if policies is None:
+            policies = []  # whoever has no role may do nothing
+        key = _key(function, policies)
+        with self._lock:
+            same = [each for each in self._idle if each.arn == function.function_arn]
+            outdated = [each for each in same if each.key != key]
+            warm = max((each for each in same if each.key == key), key=lambda each: each.used, default=None)
+            self._idle = [each for each in self._idle if each not in outdated and each is not warm]
+            if warm:
+                self._busy.append(warm)
+        for each in outdated:
+            each.sandbox.close()
+        if warm:
+            return warm
+        made = Environment(function.function_arn, key, self._sandbox(function, policies))
+        with self._lock:
+            self._busy.append(made)
+        return made
+
+    def _sandbox(self, function: LambdaFunction, policies: list[dict]) -> Sandbox:
+        variables = {str(name): str(value) for name, value in (function.environment_vars or {}).items()}
+        return Sandbox(
+            self._unpacked(function.code_bytes),
+            self._layers(function),
+            function.handler,
+            {**self._network, **variables},
+            int(function.memory_size),
+            policies,
+            described=Described(function.function_name, function.function_arn),
+            place=roles.place(variables.get("SLUICE_BUCKET", ""), function.account_id, function.region),
+            log=self._log,
+        )
+
+    def drop_idle(self) -> None:
+        """End the environments that nothing has used for a while, and the eldest beyond the number that is kept."""
+        with self._lock:
+            self._idle.sort(key=lambda each: each.used)
+            until = time.monotonic() - IDLE_SECONDS
+            beyond = max(0, len(self._idle) - KEPT)
+            dropped = [each for n, each in enumerate(self._idle) if n < beyond or each.used < until]
+            self._idle = [each for each in self._idle if each not in dropped]
+        for each in dropped:
+            each.sandbox.close()
+
+    def close(self) -> None:
+        """End all environments, in the middle of an invocation too."""
+        with self._lock:
+            self._closed = True
+            open_ones, self._idle = [*self._idle, *self._busy], []
+        for each in open_ones:
+            each.sandbox.close()
+
+    # --- packages ------------------------------------------------------------------------
+
+    def _layers(self, function: LambdaFunction) -> list[Path]:
+        """What is unpacked to `/opt`, in one folder for all functions with these layers."""
+        backend = lambda_backends[function.account_id][function.region]
+        versions = [backend.layers_versions_by_arn(layer["Arn"]) for layer in function.layers]
+        folders = [self._unpacked(version.code_bytes) for version in versions if version]
+        if len(folders) < 2:
+            return folders
+        names = "\n".join(folder.name for folder in folders)
+        together = self._folder / f"opt-{hashlib.sha256(names.encode()).hexdigest()[:16]}"
+        with self._unpacking:
+            if not together.exists():
+                partial = together.with_suffix(".partial")
+                merged(folders, partial)
+                partial.rename(together)
+        return [together]
+
+    def _unpacked(self, content: bytes) -> Path:
+        folder = self._folder / hashlib.sha256(content).hexdigest()[:16]
+        with self._unpacking:
+            if not folder.exists():
+                partial = folder.with_suffix(".partial")
+                with zipfile.ZipFile(io.BytesIO(content)) as package:
+                    package.extractall(partial)
+                partial.rename(folder)
+        return folder
+
+    # --- what is known of it -------------------------------------------------------------
+
+    def _record(self, name: str, error: bool, peak: int, seconds: float) -> None:
+        with self._lock:
+            usage = self._usage.setdefault(name, Usage())
+            usage.invocations += 1
+            usage.errors += error
+            usage.seconds = round(usage.seconds + seconds, 6)
+            usage.peak_rss_mb = max(usage.peak_rss_mb, round(peak / 2**20, 1))
+
+    def usage(self) -> dict[str, dict]:
+        """By the function's full name: invocations, errors, peak_rss_mb, seconds."""
+        with self._lock:
+            return {name: asdict(usage) for name, usage in sorted(self._usage.items())}
+
+    def reset_usage(self) -> None:
+        with self._lock:
+            self._usage.clear()
+
+
+class Lambdas:
+    """All functions of the stack: those that were deployed to it, and the working tree's own (`sluice-local-…`)."""
+
+    def __init__(self, runtime: Runtime, deployed: Deployed):
+        self._runtime, self._deployed = runtime, deployed
+
+    def invoke(self, reference: str, payload: bytes = b"{}") -> Result:
+        """Run a function by name or ARN. Raises UnknownFunction, RequestTooLarge or Throttled."""
+        if function := self._deployed.find(reference):
+            return self._deployed.invoke(function, payload)
+        return self._runtime.invoke(reference, payload)
+
+    @property
+    def preloaded(self) -> bool:
+        return self._runtime.preloaded
+
+    @property
+    def workers(self) -> int:
+        return self._runtime.workers
+
+    def usage(self) -> dict[str, dict]:
+        return {**self._runtime.usage(), **self._deployed.usage()}
+
+    def reset_usage(self) -> None:
+        self._runtime.reset_usage()
+        self._deployed.reset_usage()
+
+
+def instead_of_docker(deployed: Deployed) -> None:
+    """moto's own events (S3, SNS, SQS, Kinesis) run functions here too, and nothing ever asks for Docker."""
+
+    def _invoke_lambda(self, event=None) -> tuple[str, bool, str]:
+        text = event if isinstance(event, str) else json.dumps({} if event is None else event)
+        result = deployed.invoke(self, text.encode())
+        return result.payload.decode(), bool(result.error), ""
+
+    LambdaFunction._invoke_lambda = _invoke_lambda
+
+
+def _key(function: LambdaFunction, policies: list[dict]) -> str:
+    """What makes a warm environment useless when it changes."""
+    return json.dumps(
+        [
+            function.code_sha_256,
+            function.layers,
+            function.handler,
+            function.memory_size,
+            function.environment_vars,
+            policies,
+        ],
+        sort_keys=True,
+        default=str,
+    )
