@@ -1,0 +1,105 @@
+# What the repository says is read from it: limits, policies, the state machine. Nothing of that is repeated here.
+
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+data "aws_region" "current" {}
+
+locals {
+  project = abspath("${path.module}/../..")
+
+  config = jsondecode(file("${local.project}/.chalice/config.json"))
+  stage  = local.config.stages[var.stage]
+
+  # the function's entry in the stage, the stage, the function's entry at the top level, the top level
+  functions = {
+    for name, own in local.config.lambda_functions : name => merge(
+      { lambda_timeout = 60, lambda_memory_size = 128 },
+      { for key, value in local.config : key => value if key != "stages" && key != "lambda_functions" && key != "environment_variables" },
+      own,
+      { for key, value in local.stage : key => value if key != "lambda_functions" && key != "environment_variables" },
+      try(local.stage.lambda_functions[name], {}),
+    )
+  }
+
+  deployment = merge(
+    { alert_emails = [], database_secret_arn = "", database_host = "", bucket = "", runs_days = 90, raw_days = 0, schedules = true, read_buckets = [] },
+    try(local.config.deployment, {}),
+    try(local.stage.deployment, {}),
+  )
+
+  artefacts = jsondecode(file("${var.artefacts}/artefacts.json"))
+
+  account   = data.aws_caller_identity.current.account_id
+  partition = data.aws_partition.current.partition
+  region    = data.aws_region.current.region
+
+  prefix       = coalesce(var.prefix, "${local.config.app_name}-${var.stage}")
+  secrets      = var.prefix == null ? "${local.config.app_name}/${var.stage}" : var.prefix
+  bucket       = coalesce(local.deployment.bucket, "${local.prefix}-${local.account}-${local.region}")
+  alert_emails = var.alert_emails == null ? toset(local.deployment.alert_emails) : var.alert_emails
+
+  # the ARNs of what refers to each other are put together by name, so that nothing waits in a circle
+  state_machine_arn = "arn:${local.partition}:states:${local.region}:${local.account}:stateMachine:${local.prefix}"
+  function_arns = {
+    for name in keys(local.functions) :
+    name => "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${local.prefix}-${name}"
+  }
+
+  given_database_secret = coalesce(var.database_secret_arn, local.deployment.database_secret_arn, "none")
+  database_secret_arn   = local.given_database_secret != "none" ? local.given_database_secret : one(aws_secretsmanager_secret.database[*].arn)
+
+  # what deploying adds to the environment that .chalice/config.json gives
+  environment = merge(
+    {
+      SLUICE_STAGE               = var.stage
+      SLUICE_BUCKET              = local.bucket
+      SLUICE_DATABASE_SECRET_ARN = local.database_secret_arn
+      SLUICE_TOKENS_SECRET_ARN   = aws_secretsmanager_secret.tokens.arn
+      SLUICE_STATE_MACHINE_ARN   = local.state_machine_arn
+    },
+    local.database_host == "" ? {} : { SLUICE_DATABASE_HOST = local.database_host },
+  )
+
+  tags = merge(var.tags, { "sluice:stage" = var.stage })
+
+  # what the policies, the state machine and terraform.json leave open: `${Name}`
+  names = merge(
+    {
+      Partition         = local.partition
+      Region            = local.region
+      Account           = local.account
+      Prefix            = local.prefix
+      Stage             = var.stage
+      Bucket            = local.bucket
+      BucketArn         = aws_s3_bucket.lake.arn
+      DatabaseSecretArn = local.database_secret_arn
+      TokensSecretArn   = aws_secretsmanager_secret.tokens.arn
+      AlertsTopicArn    = aws_sns_topic.alerts.arn
+      DeadLetterArn     = aws_sqs_queue.dead_letters.arn
+      DeadLetterUrl     = aws_sqs_queue.dead_letters.url
+      DeadLetterName    = aws_sqs_queue.dead_letters.name
+      KeyArn            = aws_kms_key.data.arn
+      StateMachineArn   = local.state_machine_arn
+      ExecutionsArn     = "arn:${local.partition}:states:${local.region}:${local.account}:execution:${local.prefix}:*"
+      EmbeddingModelArn = "arn:${local.partition}:bedrock:${local.region}::foundation-model/amazon.titan-embed-text-v2:0"
+      SchedulerRoleArn  = aws_iam_role.scheduler.arn
+      DatabaseName      = try(aws_db_instance.database[0].identifier, "")
+      MaximumAgeHours   = var.maximum_age_hours
+    },
+    # fetch_partition -> FetchPartitionArn
+    { for name, arn in local.function_arns : "${replace(title(replace(name, "_", " ")), " ", "")}Arn" => arn },
+  )
+
+  policies = "${local.project}/statemachine/policies"
+
+  # the template's conditions that alarms and schedules have
+  conditions = {
+    RunsAreScheduled = local.deployment.schedules
+    MakesDatabase    = var.database != null
+  }
+
+  # alarms, schedules and the dashboard, as `sluice build` wrote them from the CloudFormation template
+  generated = jsondecode(templatefile("${var.artefacts}/terraform.json", local.names))
+}

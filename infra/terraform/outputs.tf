@@ -1,0 +1,34 @@
+output "state_machine_arn" {
+  description = "What a run is started with."
+  value       = aws_sfn_state_machine.pipeline.arn
+}
+
+output "bucket" {
+  description = "The lake: raw/, runs/ and inbox/."
+  value       = aws_s3_bucket.lake.bucket
+}
+
+output "alerts_topic_arn" {
+  description = "Where the emails come from; further subscriptions go here."
+  value       = aws_sns_topic.alerts.arn
+}
+
+output "dead_letter_url" {
+  description = "Inputs of runs that failed."
+  value       = aws_sqs_queue.dead_letters.url
+}
+
+output "database_secret_arn" {
+  description = "The secret that must hold the database's URL before the first run."
+  value       = local.database_secret_arn
+}
+
+output "tokens_secret_arn" {
+  description = "The secret for the sources' tokens."
+  value       = aws_secretsmanager_secret.tokens.arn
+}
+
+output "function_names" {
+  description = "The Lambda functions by state, as `sluice` and the console call them."
+  value       = { for name, made in aws_lambda_function.this : name => made.function_name }
+}

@@ -1,0 +1,515 @@
+"""A CloudFormation template's resources as those of Terraform's AWS provider: what must be there, with which arguments.
+
+Each type has a translation that takes every property it knows out of a copy; what is left over at the
+end is a property that nobody compares, and an error. The same on Terraform's side: an argument that
+no translation gives must be in ONLY_TERRAFORM with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+# arguments that CloudFormation has no property for, or says otherwise
+ONLY_TERRAFORM = {
+    "aws_db_instance": {
+        "skip_final_snapshot",  # DeletionPolicy: Snapshot
+        "final_snapshot_identifier",
+        "password_wo",  # MasterUserPassword, without a place in the state
+        "password_wo_version",
+        "username",  # resolved from the secret there
+    },
+    "aws_db_parameter_group": {"name_prefix"},  # CloudFormation makes the name up
+    "aws_security_group": {"name"},  # likewise
+}
+
+# made for functions and layers, which the template leaves to Chalice; and the secret's value, which CloudFormation
+# generates in place
+NOT_IN_TEMPLATE = {
+    "aws_lambda_function",
+    "aws_lambda_layer_version",
+    "aws_secretsmanager_secret_version",
+}
+
+Found = Iterator[tuple[str, str, dict]]  # (type, identity, arguments)
+
+
+class Properties(dict):
+    """Properties that are taken out one by one."""
+
+    def take(self, name: str, default: Any = None) -> Any:
+        return self.pop(name, default)
+
+    def below(self, name: str) -> Properties:
+        return Properties(self.pop(name, {}))
+
+    def done(self, what: str) -> None:
+        assert not self, f"{what}: nobody compares {', '.join(self)}"
+
+
+def policy(document: Any) -> Any:
+    """A policy in one form: lists where one value may stand alone, in order."""
+    document = json.loads(document) if isinstance(document, str) else document
+    statements = []
+    for statement in document["Statement"]:
+        statement = dict(statement)
+        for name in ("Action", "Resource"):
+            if name in statement:
+                statement[name] = _listed(statement[name])
+        principal = statement.get("Principal")
+        if isinstance(principal, dict):
+            statement["Principal"] = {kind: _listed(value) for kind, value in principal.items()}
+        if "Condition" in statement:
+            statement["Condition"] = {
+                operator: {key: _listed(value) for key, value in wanted.items()}
+                for operator, wanted in statement["Condition"].items()
+            }
+        statements.append(statement)
+    return {**document, "Statement": statements}
+
+
+def _listed(value: Any) -> list:
+    return sorted(value) if isinstance(value, list) else [value]
+
+
+def translated(logical_id: str, kind: str, properties: dict) -> list[tuple[str, str, dict]]:
+    """What a resource of the template is in Terraform; its tags, which are Terraform's own matter, aside."""
+    given = Properties(properties)
+    given.take("Tags")
+    found = list(TRANSLATIONS[kind](given))
+    given.done(f"{logical_id} ({kind})")
+    return found
+
+
+# --- types -------------------------------------------------------------------------------------
+
+
+def _key(given: Properties) -> Found:
+    yield (
+        "aws_kms_key",
+        "",
+        {
+            "description": given.take("Description"),
+            "enable_key_rotation": given.take("EnableKeyRotation"),
+            "deletion_window_in_days": given.take("PendingWindowInDays"),
+            "policy": policy(given.take("KeyPolicy")),
+        },
+    )
+
+
+def _bucket(given: Properties) -> Found:
+    name = given.take("BucketName")
+    yield "aws_s3_bucket", name, {"bucket": name}
+    ownership = given.below("OwnershipControls").take("Rules")
+    yield (
+        "aws_s3_bucket_ownership_controls",
+        name,
+        {"bucket": name, "rule": [{"object_ownership": rule["ObjectOwnership"]} for rule in ownership]},
+    )
+    block = given.below("PublicAccessBlockConfiguration")
+    yield (
+        "aws_s3_bucket_public_access_block",
+        name,
+        {
+            "bucket": name,
+            "block_public_acls": block.take("BlockPublicAcls"),
+            "block_public_policy": block.take("BlockPublicPolicy"),
+            "ignore_public_acls": block.take("IgnorePublicAcls"),
+            "restrict_public_buckets": block.take("RestrictPublicBuckets"),
+        },
+    )
+    status = given.below("VersioningConfiguration").take("Status")
+    yield "aws_s3_bucket_versioning", name, {"bucket": name, "versioning_configuration": [{"status": status}]}
+    [rule] = given.below("BucketEncryption").take("ServerSideEncryptionConfiguration")
+    by_default = rule["ServerSideEncryptionByDefault"]
+    yield (
+        "aws_s3_bucket_server_side_encryption_configuration",
+        name,
+        {
+            "bucket": name,
+            "rule": [
+                {
+                    "bucket_key_enabled": rule["BucketKeyEnabled"],
+                    "apply_server_side_encryption_by_default": [
+                        {
+                            "sse_algorithm": by_default["SSEAlgorithm"],
+                            "kms_master_key_id": by_default["KMSMasterKeyID"],
+                        }
+                    ],
+                }
+            ],
+        },
+    )
+    rules = [_lifecycle(Properties(rule)) for rule in given.below("LifecycleConfiguration").take("Rules")]
+    yield "aws_s3_bucket_lifecycle_configuration", name, {"bucket": name, "rule": rules}
+
+
+def _lifecycle(given: Properties) -> dict:
+    rule: dict[str, Any] = {
+        "id": given.take("Id"),
+        "status": given.take("Status"),
+        "filter": [{"prefix": given.take("Prefix", "")}],
+    }
+    if "Transitions" in given:
+        rule["transition"] = [
+            {"days": move["TransitionInDays"], "storage_class": move["StorageClass"]}
+            for move in given.take("Transitions")
+        ]
+    if "ExpirationInDays" in given:
+        rule["expiration"] = [{"days": int(given.take("ExpirationInDays"))}]
+    if "ExpiredObjectDeleteMarker" in given:
+        rule["expiration"] = [{"expired_object_delete_marker": given.take("ExpiredObjectDeleteMarker")}]
+    if "NoncurrentVersionExpiration" in given:
+        days = given.below("NoncurrentVersionExpiration").take("NoncurrentDays")
+        rule["noncurrent_version_expiration"] = [{"noncurrent_days": days}]
+    if "AbortIncompleteMultipartUpload" in given:
+        days = given.below("AbortIncompleteMultipartUpload").take("DaysAfterInitiation")
+        rule["abort_incomplete_multipart_upload"] = [{"days_after_initiation": days}]
+    given.done("a rule of the lifecycle")
+    return rule
+
+
+def _role(given: Properties) -> Found:
+    name = given.take("RoleName")
+    yield (
+        "aws_iam_role",
+        name,
+        {
+            "name": name,
+            "description": given.take("Description"),
+            "assume_role_policy": policy(given.take("AssumeRolePolicyDocument")),
+        },
+    )
+    for inline in given.take("Policies", []):
+        called = inline["PolicyName"]
+        arguments = {"name": called, "role": name, "policy": policy(inline["PolicyDocument"])}
+        yield "aws_iam_role_policy", f"{name}/{called}", arguments
+    for arn in given.take("ManagedPolicyArns", []):
+        yield "aws_iam_role_policy_attachment", f"{name}/{arn}", {"role": name, "policy_arn": arn}
+
+
+def _state_machine(given: Properties) -> Found:
+    name = given.take("StateMachineName")
+    definition = given.take("DefinitionString")
+    for placeholder, value in given.take("DefinitionSubstitutions").items():
+        definition = definition.replace("${" + placeholder + "}", value)
+    logging = given.below("LoggingConfiguration")
+    [destination] = logging.take("Destinations")
+    yield (
+        "aws_sfn_state_machine",
+        name,
+        {
+            "name": name,
+            "type": given.take("StateMachineType"),
+            "role_arn": given.take("RoleArn"),
+            "definition": json.loads(definition),
+            "logging_configuration": [
+                {
+                    "level": logging.take("Level"),
+                    "include_execution_data": logging.take("IncludeExecutionData") in (True, "true"),
+                    # Terraform's provider wants the suffix that CloudFormation's attribute has
+                    "log_destination": destination["CloudWatchLogsLogGroup"]["LogGroupArn"],
+                }
+            ],
+            "tracing_configuration": [{"enabled": given.below("TracingConfiguration").take("Enabled")}],
+        },
+    )
+
+
+def _schedule(given: Properties) -> Found:
+    name, target = given.take("Name"), given.below("Target")
+    retry = target.below("RetryPolicy")
+    yield (
+        "aws_scheduler_schedule",
+        name,
+        {
+            "name": name,
+            "group_name": given.take("GroupName"),
+            "description": given.take("Description"),
+            "schedule_expression": given.take("ScheduleExpression"),
+            "schedule_expression_timezone": given.take("ScheduleExpressionTimezone"),
+            "state": given.take("State"),
+            "flexible_time_window": [{"mode": given.below("FlexibleTimeWindow").take("Mode")}],
+            "target": [
+                {
+                    "arn": target.take("Arn"),
+                    "role_arn": target.take("RoleArn"),
+                    "input": target.take("Input"),
+                    "retry_policy": [
+                        {
+                            "maximum_event_age_in_seconds": retry.take("MaximumEventAgeInSeconds"),
+                            "maximum_retry_attempts": retry.take("MaximumRetryAttempts"),
+                        }
+                    ],
+                    "dead_letter_config": [{"arn": target.below("DeadLetterConfig").take("Arn")}],
+                }
+            ],
+        },
+    )
+    target.done(f"the target of {name}")
+
+
+def _alarm(given: Properties) -> Found:
+    name = given.take("AlarmName")
+    yield (
+        "aws_cloudwatch_metric_alarm",
+        name,
+        {
+            "alarm_name": name,
+            "alarm_description": given.take("AlarmDescription"),
+            "namespace": given.take("Namespace"),
+            "metric_name": given.take("MetricName"),
+            "dimensions": {each["Name"]: each["Value"] for each in given.take("Dimensions", [])},
+            "statistic": given.take("Statistic"),
+            "period": given.take("Period"),
+            "evaluation_periods": str(given.take("EvaluationPeriods")),
+            "threshold": given.take("Threshold"),
+            "comparison_operator": given.take("ComparisonOperator"),
+            "treat_missing_data": given.take("TreatMissingData"),
+            "alarm_actions": given.take("AlarmActions"),
+        },
+    )
+
+
+def _rules(given: Properties, group: str, direction: str, rules: list[dict]) -> Found:
+    peers = {
+        "CidrIp": "cidr_ipv4",
+        "SourceSecurityGroupId": "referenced_security_group_id",
+        "DestinationSecurityGroupId": "referenced_security_group_id",
+    }
+    for rule in rules:
+        # CloudFormation's way to have no rule; a group of Terraform's has none to begin with
+        if rule.get("CidrIp") == "127.0.0.1/32":
+            continue
+        [(peer, argument)] = [(rule[name], argument) for name, argument in peers.items() if name in rule]
+        arguments = {
+            "security_group_id": group,
+            "description": rule["Description"],
+            "ip_protocol": rule["IpProtocol"],
+            "from_port": rule["FromPort"],
+            "to_port": rule["ToPort"],
+            argument: peer,
+        }
+        yield f"aws_vpc_security_group_{direction}_rule", f"{group}/{rule['Description']}", arguments
+
+
+def _security_group(given: Properties) -> Found:
+    description = given.take("GroupDescription")
+    group = f"<{description.split(' ')[0]}SecurityGroup.GroupId>"
+    yield "aws_security_group", description, {"description": description, "vpc_id": given.take("VpcId")}
+    yield from _rules(given, group, "ingress", given.take("SecurityGroupIngress", []))
+    yield from _rules(given, group, "egress", given.take("SecurityGroupEgress", []))
+
+
+def _one_rule(direction: str) -> Callable[[Properties], Found]:
+    def translate(given: Properties) -> Found:
+        rule = dict(given)
+        given.clear()
+        yield from _rules(given, rule.pop("GroupId"), direction, [rule])
+
+    return translate
+
+
+def _parameters(given: Properties) -> Found:
+    parameters = [{"name": name, "value": value} for name, value in given.take("Parameters").items()]
+    arguments = {"description": given.take("Description"), "family": given.take("Family"), "parameter": parameters}
+    yield "aws_db_parameter_group", "", arguments
+
+
+def _proxy(given: Properties) -> Found:
+    [auth] = given.take("Auth")
+    name = given.take("DBProxyName")
+    yield (
+        "aws_db_proxy",
+        name,
+        {
+            "name": name,
+            "engine_family": given.take("EngineFamily"),
+            "require_tls": given.take("RequireTLS"),
+            "role_arn": given.take("RoleArn"),
+            "vpc_subnet_ids": given.take("VpcSubnetIds"),
+            "vpc_security_group_ids": given.take("VpcSecurityGroupIds"),
+            "auth": [{"auth_scheme": auth["AuthScheme"], "iam_auth": auth["IAMAuth"], "secret_arn": auth["SecretArn"]}],
+        },
+    )
+
+
+def _proxy_targets(given: Properties) -> Found:
+    proxy, group = given.take("DBProxyName"), given.take("TargetGroupName")
+    yield "aws_db_proxy_default_target_group", "", {"db_proxy_name": proxy}
+    [database] = given.take("DBInstanceIdentifiers")
+    arguments = {"db_proxy_name": proxy, "target_group_name": group, "db_instance_identifier": database}
+    yield "aws_db_proxy_target", "", arguments
+
+
+def _database(given: Properties) -> Found:
+    given.take("MasterUsername")  # resolved from the secret, where Terraform puts the same
+    given.take("MasterUserPassword")
+    arguments = _renamed(given, DATABASE)
+    arguments["multi_az"] = arguments["multi_az"] in (True, "true")
+    # AWS raises the rest by itself, which Terraform would take back
+    arguments["engine_version"] = arguments["engine_version"].split(".")[0]
+    yield "aws_db_instance", arguments["identifier"], arguments
+
+
+DATABASE = {
+    "DBInstanceIdentifier": "identifier",
+    "DBName": "db_name",
+    "Engine": "engine",
+    "EngineVersion": "engine_version",
+    "DBInstanceClass": "instance_class",
+    "StorageType": "storage_type",
+    "AllocatedStorage": "allocated_storage",
+    "MaxAllocatedStorage": "max_allocated_storage",
+    "StorageEncrypted": "storage_encrypted",
+    "KmsKeyId": "kms_key_id",
+    "EnableIAMDatabaseAuthentication": "iam_database_authentication_enabled",
+    "DBSubnetGroupName": "db_subnet_group_name",
+    "DBParameterGroupName": "parameter_group_name",
+    "VPCSecurityGroups": "vpc_security_group_ids",
+    "PubliclyAccessible": "publicly_accessible",
+    "MultiAZ": "multi_az",
+    "BackupRetentionPeriod": "backup_retention_period",
+    "CopyTagsToSnapshot": "copy_tags_to_snapshot",
+    "DeletionProtection": "deletion_protection",
+    "DeleteAutomatedBackups": "delete_automated_backups",
+    "AutoMinorVersionUpgrade": "auto_minor_version_upgrade",
+    "MonitoringInterval": "monitoring_interval",
+    "MonitoringRoleArn": "monitoring_role_arn",
+    "EnablePerformanceInsights": "performance_insights_enabled",
+    "PerformanceInsightsKMSKeyId": "performance_insights_kms_key_id",
+    "PerformanceInsightsRetentionPeriod": "performance_insights_retention_period",
+    "EnableCloudwatchLogsExports": "enabled_cloudwatch_logs_exports",
+}
+
+
+def _renamed(given: Properties, names: dict[str, str]) -> dict:
+    return {argument: given.take(name) for name, argument in names.items() if name in given}
+
+
+def _plain(kind: str, identity: str, names: dict[str, str]) -> Callable[[Properties], Found]:
+    """A type whose properties only have other names; `identity` is the argument that tells one from another."""
+
+    def translate(given: Properties) -> Found:
+        arguments = _renamed(given, names)
+        for name in ("policy", "dashboard_body"):
+            if name in arguments:
+                arguments[name] = policy(arguments[name]) if name == "policy" else json.loads(arguments[name])
+        yield kind, str(arguments[identity]) if identity else "", arguments
+
+    return translate
+
+
+def _attached(kind: str, argument: str, owners: str) -> Callable[[Properties], Found]:
+    """A policy of a topic or a queue, which CloudFormation attaches to several."""
+
+    def translate(given: Properties) -> Found:
+        [owner] = given.take(owners)
+        yield kind, "", {argument: owner, "policy": policy(given.take("PolicyDocument"))}
+
+    return translate
+
+
+def _nothing(given: Properties) -> Found:
+    given.clear()
+    yield from ()
+
+
+TRANSLATIONS: dict[str, Callable[[Properties], Found]] = {
+    "AWS::KMS::Key": _key,
+    "AWS::KMS::Alias": _plain("aws_kms_alias", "name", {"AliasName": "name", "TargetKeyId": "target_key_id"}),
+    "AWS::S3::Bucket": _bucket,
+    "AWS::S3::BucketPolicy": _plain("aws_s3_bucket_policy", "", {"Bucket": "bucket", "PolicyDocument": "policy"}),
+    "AWS::SNS::Topic": _plain("aws_sns_topic", "name", {"TopicName": "name", "KmsMasterKeyId": "kms_master_key_id"}),
+    "AWS::SNS::TopicPolicy": _attached("aws_sns_topic_policy", "arn", "Topics"),
+    "AWS::SNS::Subscription": _plain(
+        "aws_sns_topic_subscription",
+        "endpoint",
+        {"TopicArn": "topic_arn", "Protocol": "protocol", "Endpoint": "endpoint"},
+    ),
+    "AWS::SQS::Queue": _plain(
+        "aws_sqs_queue",
+        "name",
+        {
+            "QueueName": "name",
+            "KmsMasterKeyId": "kms_master_key_id",
+            "MessageRetentionPeriod": "message_retention_seconds",
+        },
+    ),
+    "AWS::SQS::QueuePolicy": _attached("aws_sqs_queue_policy", "queue_url", "Queues"),
+    "AWS::SecretsManager::Secret": lambda given: (
+        given.take("GenerateSecretString"),  # aws_secretsmanager_secret_version
+        _plain(
+            "aws_secretsmanager_secret",
+            "name",
+            {"Name": "name", "Description": "description", "KmsKeyId": "kms_key_id"},
+        )(given),
+    )[1],
+    # it writes host and port into the secret; Terraform gives the functions the host as SLUICE_DATABASE_HOST
+    "AWS::SecretsManager::SecretTargetAttachment": _nothing,
+    "AWS::Logs::LogGroup": _plain(
+        "aws_cloudwatch_log_group", "name", {"LogGroupName": "name", "RetentionInDays": "retention_in_days"}
+    ),
+    "AWS::StepFunctions::StateMachine": _state_machine,
+    "AWS::IAM::Role": _role,
+    "AWS::Scheduler::ScheduleGroup": _plain("aws_scheduler_schedule_group", "name", {"Name": "name"}),
+    "AWS::Scheduler::Schedule": _schedule,
+    "AWS::CloudWatch::Alarm": _alarm,
+    "AWS::CloudWatch::Dashboard": _plain(
+        "aws_cloudwatch_dashboard",
+        "dashboard_name",
+        {"DashboardName": "dashboard_name", "DashboardBody": "dashboard_body"},
+    ),
+    "AWS::EC2::SecurityGroup": _security_group,
+    "AWS::EC2::SecurityGroupIngress": _one_rule("ingress"),
+    "AWS::EC2::SecurityGroupEgress": _one_rule("egress"),
+    "AWS::RDS::DBSubnetGroup": _plain(
+        "aws_db_subnet_group",
+        "name",
+        {"DBSubnetGroupName": "name", "DBSubnetGroupDescription": "description", "SubnetIds": "subnet_ids"},
+    ),
+    "AWS::RDS::DBParameterGroup": _parameters,
+    "AWS::RDS::DBInstance": _database,
+    "AWS::RDS::DBProxy": _proxy,
+    "AWS::RDS::DBProxyTargetGroup": _proxy_targets,
+}
+
+# the argument that tells resources of one type apart, by Terraform's type; of roles' policies there are two
+IDENTITIES = {
+    "aws_kms_alias": ("name",),
+    "aws_sns_topic": ("name",),
+    "aws_sns_topic_subscription": ("endpoint",),
+    "aws_sqs_queue": ("name",),
+    "aws_secretsmanager_secret": ("name",),
+    "aws_cloudwatch_log_group": ("name",),
+    "aws_sfn_state_machine": ("name",),
+    "aws_iam_role": ("name",),
+    "aws_iam_role_policy": ("role", "name"),
+    "aws_iam_role_policy_attachment": ("role", "policy_arn"),
+    "aws_scheduler_schedule_group": ("name",),
+    "aws_scheduler_schedule": ("name",),
+    "aws_cloudwatch_metric_alarm": ("alarm_name",),
+    "aws_cloudwatch_dashboard": ("dashboard_name",),
+    "aws_security_group": ("description",),
+    "aws_vpc_security_group_ingress_rule": ("security_group_id", "description"),
+    "aws_vpc_security_group_egress_rule": ("security_group_id", "description"),
+    "aws_db_subnet_group": ("name",),
+    "aws_db_instance": ("identifier",),
+    "aws_db_proxy": ("name",),
+    **{
+        f"aws_s3_bucket{part}": ("bucket",)
+        for part in (
+            "",
+            "_ownership_controls",
+            "_public_access_block",
+            "_versioning",
+            "_server_side_encryption_configuration",
+            "_lifecycle_configuration",
+        )
+    },
+}
+
+
+def identity(kind: str, arguments: dict) -> str:
+    return "/".join(str(arguments[name]) for name in IDENTITIES.get(kind, ()))
