@@ -55,8 +55,13 @@ def unlimited_packages() -> None:
 
     @functools.wraps(set_code)
     def _set_function_code(self, updated_spec):
+        before = dict(vars(self))
         set_code(self, updated_spec)
-        _check_size(self, self.layers)
+        try:
+            _check_size(self, self.layers)
+        except InvalidParameterValueException:
+            vars(self).update(before)
+            raise
 
     @functools.wraps(get_layers)
     def _get_layers_data(self, layers_versions_arns):
