@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from botocore.exceptions import ClientError
 from moto.sns.models import sns_backends
 
@@ -39,14 +41,17 @@ class Pages:
         return graph.svg(execution.definition, execution)
 
     def emails(self) -> list[dict]:
-        """What was published to the alerts' topic, oldest first: message_id, to, subject, message."""
-        topic = sns_backends[ACCOUNT][REGION].topics[self._resources.topic_arn]
-        to = [
-            found.endpoint
-            for found in sns_backends[ACCOUNT][REGION].subscriptions.values()
-            if found.protocol == "email" and found.topic.arn == topic.arn
-        ]
+        """What was published to topics, oldest first, the local stage's before those of deployed ones.
+
+        Each with message_id, to, subject, message.
+        """
+        backend = sns_backends[ACCOUNT][REGION]
+        addresses = defaultdict(list)
+        for subscription in list(backend.subscriptions.values()):
+            if subscription.protocol == "email":
+                addresses[subscription.topic.arn].append(subscription.endpoint)
         return [
-            {"message_id": message_id, "to": to, "subject": subject, "message": message}
+            {"message_id": message_id, "to": addresses[topic.arn], "subject": subject, "message": message}
+            for topic in list(backend.topics.values())
             for message_id, message, subject, *_ in topic.sent_notifications
         ]

@@ -159,7 +159,16 @@ class Server:
         os.environ["MOTO_PORT"] = str(aws.getsockname()[1])
         from moto.server import DomainDispatcherApplication, create_backend_app
 
-        from local import corrections, corrections_of_deploying, deployed, objects, sample_api, shortcuts
+        from local import (
+            corrections,
+            corrections_of_chalice,
+            corrections_of_deploying,
+            deployed,
+            objects,
+            sample_api,
+            shortcuts,
+            titan,
+        )
         from local.gateway import Gateway
         from local.http import serve
         from local.pages import Pages
@@ -169,6 +178,8 @@ class Server:
         lambdas = deployed.Lambdas(self._runtime, self._deployed)
         corrections.apply()
         corrections_of_deploying.apply()
+        corrections_of_chalice.apply()
+        titan.answer_as_titan()
         deployed.instead_of_docker(self._deployed)
         shortcuts.apply(lambdas)
         objects.keep_in(self._home.objects)
