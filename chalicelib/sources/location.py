@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import glob
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urljoin, urlsplit
 
-from chalicelib import redaction
-from chalicelib.errors import NotFound, SourceError
+from botocore.exceptions import ClientError
+
+from chalicelib import boto_errors, redaction
+from chalicelib.errors import NotFound, SourceError, TerminalError
 from chalicelib.http import Client
 from chalicelib.lake.store import Lake
 from chalicelib.settings import Settings
@@ -44,7 +48,8 @@ def open_file(location: str, settings: Settings) -> BinaryIO:
     if location.startswith(_S3):
         bucket, key = _bucket_and_key(location)
         try:
-            return Lake(settings.bucket).open(key, bucket)
+            with _refusal_explained(location):
+                return Lake(settings.bucket).open(key, bucket)
         except NotFound as error:
             raise _gone(location) from error
     _expect_local(location, settings)
@@ -92,12 +97,29 @@ def _in_s3(given: str, settings: Settings) -> list[str]:
     bucket, key = _bucket_and_key(given)
     wildcard = _WILDCARD.search(key)
     prefix = key[: wildcard.start()] if wildcard else key
-    keys = [found for found in Lake(settings.bucket).keys(prefix, bucket) if not found.endswith("/")]
+    with _refusal_explained(given):
+        keys = [found for found in Lake(settings.bucket).keys(prefix, bucket) if not found.endswith("/")]
     if wildcard:
         keys = [found for found in keys if fnmatch.fnmatchcase(found, key)]
     elif key in keys:
         keys = [key]
     return [f"{_S3}{bucket}/{found}" for found in sorted(keys)]
+
+
+@contextlib.contextmanager
+def _refusal_explained(location: str) -> Iterator[None]:
+    """Say where files may be where S3 refuses one; the functions' policies allow no other place."""
+    try:
+        yield
+    except TerminalError as error:
+        cause = error.__cause__
+        if not isinstance(cause, ClientError) or boto_errors.code(cause) not in ("AccessDenied", "403"):
+            raise
+        raise SourceError(
+            f"the pipeline may not read {location}: {cause}",
+            next_step="copy the file to inbox/ in the stage's bucket, or add its bucket to `deployment.read_buckets` "
+            "in .chalice/config.json and deploy",
+        ) from error
 
 
 def _bucket_and_key(location: str) -> tuple[str, str]:
