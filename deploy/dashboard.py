@@ -38,10 +38,11 @@ def body(functions: Iterable[str]) -> dict:
             ],
             "p50",
         ),
-        _graph("Rows in, by source", [_by_source("RowsIn", "write_manifest")], "Sum"),
-        _graph("Rows staged, by source", [_by_source("RowsOut", "load")], "Sum"),
-        _graph("Rows quarantined, by source", [_by_source("RowsQuarantined", "validate")], "Sum"),
-        _graph("Failures, by state and source", [_search("Failures", "")], "Sum"),
+        # the gate counts a whole run, once
+        _graph("Rows in, by source", [_search("RowsIn", "quality_gate")], "Sum"),
+        _graph("Rows out, by source", [_search("RowsOut", "quality_gate")], "Sum"),
+        _graph("Rows quarantined, by source", [_search("RowsQuarantined", "quality_gate")], "Sum"),
+        _graph("Failures, by state and source", [_search("Failures")], "Sum"),
         _graph("Lambda errors", [_of_function("Errors", name) for name in functions], "Sum"),
         _graph("Lambda throttles", [_of_function("Throttles", name) for name in functions], "Sum"),
         _graph("Lambda duration, p90", [_of_function("Duration", name) for name in functions], "p90"),
@@ -77,11 +78,8 @@ def _of_function(metric: str, function: str) -> list:
     return ["AWS/Lambda", metric, "FunctionName", f"{_PREFIX}-{function}", {"label": function}]
 
 
-def _by_source(metric: str, state: str) -> list:
-    return _search(metric, f' state="{state}"')
-
-
-def _search(metric: str, condition: str) -> list:
+def _search(metric: str, state: str | None = None) -> list:
     """All series of one of our metrics, whatever sources there are (see chalicelib/telemetry.py)."""
+    condition = f' state="{state}"' if state else ""
     what = f'{{{NAMESPACE},service,source,stage,state}} MetricName="{metric}" stage="${{Stage}}"{condition}'
     return [{"expression": f"SEARCH('{what}', 'Sum', {_HOUR})", "id": metric.lower(), "label": ""}]

@@ -7,7 +7,6 @@ done.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -48,7 +47,6 @@ _SKIPPED_CHECKS = [
         "comment": "MaxConcurrency bounds how many run at a time; a reservation takes from the account's others.",
     },
     {"id": "CKV_AWS_116", "comment": "Called by the state machine alone, which catches errors and keeps dead letters."},
-    {"id": "CKV_AWS_117", "comment": "A VPC is an option: SubnetIds. The database need not be in one."},
     {"id": "CKV_AWS_173", "comment": "The environment names secrets by their ARNs and holds none; Lambda encrypts it."},
 ]
 _SKIPPED_LOG_CHECKS = [
@@ -243,7 +241,6 @@ def _run_chalice(folder: Path, stage_name: str, merged_with: Path, output: Path)
     done = subprocess.run(
         command,
         cwd=folder,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -33,16 +33,6 @@ def _schedule(source: Source) -> dict:
         )
     return {
         "Type": "AWS::Scheduler::Schedule",
-        "Metadata": {
-            "checkov": {
-                "skip": [
-                    {
-                        "id": "CKV_AWS_297",
-                        "comment": "Scheduler encrypts with a key of its own; what it keeps is the source's name.",
-                    }
-                ]
-            }
-        },
         "Properties": {
             "Name": {"Fn::Sub": f"${{App}}-${{Stage}}-{source.name}"},
             "GroupName": {"Ref": "ScheduleGroup"},
