@@ -87,9 +87,10 @@ class Deployed:
             message = f"{function.function_name} is for {function.run_time}, the stack runs {PYTHON}"
             return Result(failure(message, "Runtime.Unsupported"), "Unhandled", "")
         self._enter(function)
-        started, environment, succeeded = time.monotonic(), None, False
+        environment, succeeded = None, False
         try:
             with self._slots:
+                started = time.monotonic()
                 environment = self._take(function)
                 succeeded, body = environment.sandbox.invoke(payload or b"{}", float(function.timeout))
         finally:

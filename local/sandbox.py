@@ -229,7 +229,7 @@ class Sandbox:
             request_id=str(uuid.uuid4()),
             timeout=timeout,
             memory_size=self._memory_mb,
-            environment={},
+            environment={"_X_AMZN_TRACE_ID": _trace()},
             log_stream=f"{time.strftime('%Y/%m/%d')}/[$LATEST]{uuid.uuid4().hex}",
             payload=event or b"{}",
         )
@@ -247,6 +247,11 @@ class Sandbox:
         }
         with self._log.open("a") as log:
             log.write(json.dumps(line) + "\n")
+
+
+def _trace() -> str:
+    """The header of a trace that is not sampled: https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html."""
+    return f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Parent={uuid.uuid4().hex[:16]};Sampled=0"
 
 
 def merged(layers: Sequence[Path], folder: Path) -> Path:
