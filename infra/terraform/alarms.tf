@@ -42,6 +42,8 @@ resource "aws_cloudwatch_metric_alarm" "this" {
       }
     }
   }
+
+  depends_on = [aws_sns_topic_policy.alerts]
 }
 
 resource "aws_cloudwatch_dashboard" "pipeline" {

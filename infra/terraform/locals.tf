@@ -64,14 +64,27 @@ locals {
 
   tags = merge(var.tags, { "sluice:stage" = var.stage })
 
-  # what the policies, the state machine and terraform.json leave open: `${Name}`
+  # What terraform.json leaves open: `${Name}`. All of it is known before anything is made, for alarms and schedules are
+  # counted by what is in that file.
+  known_names = {
+    Partition        = local.partition
+    Region           = local.region
+    Account          = local.account
+    Prefix           = local.prefix
+    Stage            = var.stage
+    AlertsTopicArn   = "arn:${local.partition}:sns:${local.region}:${local.account}:${local.prefix}-alerts"
+    DeadLetterArn    = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-dead-letters"
+    DeadLetterName   = "${local.prefix}-dead-letters"
+    StateMachineArn  = local.state_machine_arn
+    SchedulerRoleArn = "arn:${local.partition}:iam::${local.account}:role/${local.prefix}-scheduler"
+    DatabaseName     = local.prefix
+    MaximumAgeHours  = var.maximum_age_hours
+  }
+
+  # what the policies and the state machine leave open
   names = merge(
+    local.known_names,
     {
-      Partition         = local.partition
-      Region            = local.region
-      Account           = local.account
-      Prefix            = local.prefix
-      Stage             = var.stage
       Bucket            = local.bucket
       BucketArn         = aws_s3_bucket.lake.arn
       DatabaseSecretArn = local.database_secret_arn
@@ -79,14 +92,9 @@ locals {
       AlertsTopicArn    = aws_sns_topic.alerts.arn
       DeadLetterArn     = aws_sqs_queue.dead_letters.arn
       DeadLetterUrl     = aws_sqs_queue.dead_letters.url
-      DeadLetterName    = aws_sqs_queue.dead_letters.name
       KeyArn            = aws_kms_key.data.arn
-      StateMachineArn   = local.state_machine_arn
       ExecutionsArn     = "arn:${local.partition}:states:${local.region}:${local.account}:execution:${local.prefix}:*"
       EmbeddingModelArn = "arn:${local.partition}:bedrock:${local.region}::foundation-model/amazon.titan-embed-text-v2:0"
-      SchedulerRoleArn  = aws_iam_role.scheduler.arn
-      DatabaseName      = try(aws_db_instance.database[0].identifier, "")
-      MaximumAgeHours   = var.maximum_age_hours
     },
     # fetch_partition -> FetchPartitionArn
     { for name, arn in local.function_arns : "${replace(title(replace(name, "_", " ")), " ", "")}Arn" => arn },
@@ -101,5 +109,5 @@ locals {
   }
 
   # alarms, schedules and the dashboard, as `sluice build` wrote them from the CloudFormation template
-  generated = jsondecode(templatefile("${var.artefacts}/terraform.json", local.names))
+  generated = jsondecode(templatefile("${var.artefacts}/terraform.json", local.known_names))
 }

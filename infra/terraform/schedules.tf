@@ -58,7 +58,7 @@ resource "aws_scheduler_schedule" "source" {
 
   target {
     arn      = each.value.Target.Arn
-    role_arn = aws_iam_role.scheduler.arn
+    role_arn = each.value.Target.RoleArn
     input    = each.value.Target.Input
 
     retry_policy {
@@ -72,5 +72,5 @@ resource "aws_scheduler_schedule" "source" {
   }
 
   # the first one may be due before its role may do anything
-  depends_on = [aws_iam_role_policy.scheduler, aws_sfn_state_machine.pipeline]
+  depends_on = [aws_iam_role_policy.scheduler, aws_sfn_state_machine.pipeline, aws_sqs_queue.dead_letters]
 }

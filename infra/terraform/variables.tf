@@ -43,7 +43,7 @@ variable "alert_emails" {
 }
 
 variable "database_secret_arn" {
-  description = "The secret with the database's URL or RDS's JSON; null for `deployment.database_secret_arn` of the stage, and where that is empty too, for a secret that is made here and filled by hand."
+  description = "The secret with the database's URL or RDS's JSON; null for `deployment.database_secret_arn` of the stage, and where that is empty too, for a secret that is made here and filled by hand. It must be known before anything is made: whether there is one decides what is."
   type        = string
   default     = null
 

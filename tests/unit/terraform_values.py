@@ -12,11 +12,18 @@ from terraform_expressions import LITERALS, ExpressionError, Parser, Reference, 
 from terraform_module import Module
 
 
-class Values:
-    """A module with its variables and `known`: what data sources answer, as {"data.aws_region.current": {…}}."""
+class Unknown(Exception):
+    """A value that is asked for before it can be known; `try` does not help."""
 
-    def __init__(self, module: Module, variables: dict[str, Any], known: dict[str, dict]):
-        self.module, self.known = module, known
+
+class Values:
+    """A module with its variables and `known`: what data sources answer, as {"data.aws_region.current": {…}}.
+
+    When `planning`, nothing is made yet: what refers to a resource has no value.
+    """
+
+    def __init__(self, module: Module, variables: dict[str, Any], known: dict[str, dict], planning: bool = False):
+        self.module, self.known, self.planning = module, known, planning
         self.variables = {
             name: variables[name] if name in variables else self.evaluate(body.get("default"), {})
             for name, body in module.of("variable").items()
@@ -59,6 +66,8 @@ class Values:
     def reference(self, address: str) -> Reference:
         if f"resource.{address}" not in self.module.blocks:
             raise ExpressionError(f"there is no {address}")
+        if self.planning:
+            raise Unknown(f"{address} is known only when it is made")
         return Reference(address)
 
     def keys(self, held: Reference) -> list:
