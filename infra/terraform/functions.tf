@@ -1,23 +1,29 @@
 # One Lambda function per Task state, each with its own role, policy and log group.
 
-resource "aws_lambda_layer_version" "dependencies" {
-  layer_name               = "${local.prefix}-dependencies"
-  description              = "requirements.txt"
-  filename                 = "${var.artefacts}/${local.artefacts.dependencies.file}"
-  source_code_hash         = local.artefacts.dependencies.sha256
-  compatible_runtimes      = [local.artefacts.python]
-  compatible_architectures = [local.artefacts.architecture]
+# requirements.txt, and for the gate requirements-gate.txt; by S3, since a call to Lambda takes 50 MB at most
+resource "aws_s3_object" "layer" {
+  for_each = toset(["dependencies", "gate"])
 
-  lifecycle {
-    create_before_destroy = true
-  }
+  bucket      = aws_s3_bucket.lake.id
+  key         = "layers/${local.artefacts[each.key].file}"
+  source      = "${var.artefacts}/${local.artefacts[each.key].file}"
+  source_hash = local.artefacts[each.key].sha256
+  tags        = local.tags
+
+  depends_on = [
+    aws_s3_bucket_versioning.lake,
+    aws_s3_bucket_server_side_encryption_configuration.lake,
+  ]
 }
 
-resource "aws_lambda_layer_version" "gate" {
-  layer_name               = "${local.prefix}-gate"
-  description              = "requirements-gate.txt"
-  filename                 = "${var.artefacts}/${local.artefacts.gate.file}"
-  source_code_hash         = local.artefacts.gate.sha256
+resource "aws_lambda_layer_version" "layer" {
+  for_each = toset(["dependencies", "gate"])
+
+  layer_name               = "${local.prefix}-${each.key}"
+  s3_bucket                = aws_s3_object.layer[each.key].bucket
+  s3_key                   = aws_s3_object.layer[each.key].key
+  s3_object_version        = aws_s3_object.layer[each.key].version_id
+  source_code_hash         = local.artefacts[each.key].sha256
   compatible_runtimes      = [local.artefacts.python]
   compatible_architectures = [local.artefacts.architecture]
 
@@ -103,8 +109,8 @@ resource "aws_lambda_function" "this" {
   tags             = local.tags
 
   layers = concat(
-    [aws_lambda_layer_version.dependencies.arn],
-    contains(local.generated.gate_functions, each.key) ? [aws_lambda_layer_version.gate.arn] : [],
+    [aws_lambda_layer_version.layer["dependencies"].arn],
+    contains(local.generated.gate_functions, each.key) ? [aws_lambda_layer_version.layer["gate"].arn] : [],
   )
 
   environment {

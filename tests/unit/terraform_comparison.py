@@ -29,6 +29,7 @@ ONLY_TERRAFORM = {
 NOT_IN_TEMPLATE = {
     "aws_lambda_function",
     "aws_lambda_layer_version",
+    "aws_s3_object",
     "aws_secretsmanager_secret_version",
 }
 
