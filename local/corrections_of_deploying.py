@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import zipfile
 
 from moto.awslambda.exceptions import InvalidParameterValueException
 from moto.awslambda.models import LambdaFunction, lambda_backends
+from moto.core.responses import ActionResult
 from moto.core.utils import iso_8601_datetime_with_nanoseconds
+from moto.iam.access_control import IAMPolicy, PermissionResult
+from moto.iam.responses import IamResponse
+from moto.s3.models import FakeBucket
+
+from local import iam, roles
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 UNZIPPED_LIMIT = 262_144_000
@@ -20,7 +27,7 @@ UNZIPPED_LIMIT = 262_144_000
 @functools.cache
 def apply() -> None:
     """Make every correction, once per process."""
-    for correct in (forgotten_configuration, unlimited_packages):
+    for correct in (forgotten_configuration, unlimited_packages, conditions_of_bucket_policies, simulation):
         correct()
 
 
@@ -89,3 +96,47 @@ def _unzipped(content: bytes) -> int:
             return sum(member.file_size for member in package.infolist())
     except zipfile.BadZipFile:
         return 0
+
+
+def conditions_of_bucket_policies() -> None:
+    """A statement that refuses what comes without TLS refuses everything: moto takes no notice of conditions.
+
+    On loopback there is no TLS, and no network that it would protect from: it counts as there.
+    """
+
+    def get_permission(self, action, resource):
+        if self.policy is None:
+            return PermissionResult.NEUTRAL
+        document = json.loads(self.policy.decode())
+        without_tls = {"Bool": {"aws:SecureTransport": "false"}}
+        kept = [statement for statement in document["Statement"] if statement.get("Condition") != without_tls]
+        if not kept:
+            return PermissionResult.NEUTRAL
+        return IAMPolicy(json.dumps({**document, "Statement": kept})).is_action_permitted(action, resource)
+
+    FakeBucket.get_permission = get_permission
+
+
+def simulation() -> None:
+    """SimulatePrincipalPolicy is not implemented. Whoever has no policies here, as the stack's user, may do everything.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+    """
+
+    def simulate_principal_policy(self):
+        documents = roles.policies(self._get_param("PolicySourceArn"))
+        actions, resources = self._get_param("ActionNames", []), self._get_param("ResourceArns", ["*"])
+        results = [
+            {
+                "EvalActionName": action,
+                "EvalResourceName": resource,
+                "EvalDecision": "allowed"
+                if documents is None or iam.allows(documents, action, resource)
+                else "implicitDeny",
+            }
+            for action in actions
+            for resource in resources
+        ]
+        return ActionResult({"EvaluationResults": results, "IsTruncated": False})
+
+    IamResponse.simulate_principal_policy = simulate_principal_policy

@@ -1,4 +1,4 @@
-"""What a role in the emulated IAM may do, and where: moto keeps policies, and asks nobody for them.
+"""What a role or a user in the emulated IAM may do, and where: moto keeps policies, and asks nobody for them.
 
 The stack's own state machine names a role that does not exist, and is asked for no rights.
 """
@@ -17,20 +17,22 @@ from local.functions import REGION
 from local.iam import Need, Place
 from local.policy_enforcement import refusal
 
-_ROLE = re.compile(r"arn:(?P<partition>[\w-]+):iam::(?P<account>\d+):role/(?:.*/)?(?P<name>[^/]+)")
+_PRINCIPAL = re.compile(r"arn:(?P<partition>[\w-]+):(?:iam|sts)::(?P<account>\d+):(?P<kind>role|user)/.+")
 
 
 def policies(arn: str) -> list[dict] | None:
-    """The documents of a role, inline and attached; None where there is no such role."""
-    found = _ROLE.fullmatch(arn)
+    """The documents of a role or a user, inline and attached; None where there is no such."""
+    found = _PRINCIPAL.fullmatch(arn)
     if not found:
         return None
     backend = iam_backends[found["account"]][found["partition"]]
-    role = next((role for role in list(backend.roles.values()) if role.arn == arn), None)
-    if role is None:
+    principals = backend.roles if found["kind"] == "role" else backend.users
+    principal = next((each for each in list(principals.values()) if each.arn == arn), None)
+    if principal is None:
         return None
-    documents = [text if isinstance(text, str) else json.dumps(text) for text in role.policies.values()]
-    documents += [policy.document for policy in role.managed_policies.values()]
+    own = principal.policies.values()
+    documents = [text if isinstance(text, str) else json.dumps(text) for text in own]
+    documents += [policy.document for policy in principal.managed_policies.values()]
     return [json.loads(document) for document in documents]
 
 
