@@ -5,7 +5,7 @@ resource "aws_s3_object" "layer" {
   for_each = toset(["dependencies", "gate"])
 
   bucket      = aws_s3_bucket.lake.id
-  key         = "layers/${local.artefacts[each.key].file}"
+  key         = "deployment/layers/${local.artefacts[each.key].file}"
   source      = "${var.artefacts}/${local.artefacts[each.key].file}"
   source_hash = local.artefacts[each.key].sha256
   tags        = local.tags

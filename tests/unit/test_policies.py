@@ -10,7 +10,9 @@ import re
 import pytest
 from call_graph import ROOT, Project
 
+from chalicelib import settings
 from chalicelib.lake import keys
+from deploy import roles
 from local import iam
 from local.iam import Place
 from statemachine import render
@@ -238,6 +240,14 @@ def test_only_who_connects_to_postgres_gets_its_secret():
 
 def test_only_the_embedding_function_may_call_the_model():
     assert [name for name in FUNCTIONS if "bedrock:InvokeModel" in granted(raw(name))] == ["embed_shard"]
+
+
+def test_the_model_that_is_granted_is_the_one_that_is_called_and_names_mean_the_same_when_deployed():
+    granted_model = roles.VALUES["EmbeddingModelArn"]["Fn::Sub"]
+    assert granted_model.endswith(f"::foundation-model/{settings.load({}).bedrock_model}")
+    per_function, per_bucket = {"LogGroupArn"}, {"ReadBucketArn"}
+    invoked = {render.placeholder(function) for function in FUNCTIONS}
+    assert set(NAMES) == set(roles.VALUES) | per_function | per_bucket | invoked
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
