@@ -236,7 +236,7 @@ def _config(path: Path, stage_name: str, architecture: str) -> dict:
 
 
 def _run_chalice(folder: Path, stage_name: str, merged_with: Path, output: Path) -> None:
-    command = [sys.executable, "-c", "from chalice.cli import main; main()", "package"]
+    command = [sys.executable, "-c", "import sys; from chalice.cli import main; sys.exit(main())", "package"]
     command += ["--stage", stage_name, "--merge-template", str(merged_with), str(output)]
     done = subprocess.run(
         command,
