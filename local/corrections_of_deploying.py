@@ -10,8 +10,9 @@ import io
 import json
 import zipfile
 
-from moto.awslambda.exceptions import InvalidParameterValueException
+from moto.awslambda.exceptions import InvalidParameterValueException, UnknownLayerVersionException
 from moto.awslambda.models import LambdaFunction, lambda_backends
+from moto.awslambda.responses import LambdaResponse
 from moto.core.responses import ActionResult
 from moto.core.utils import iso_8601_datetime_with_nanoseconds
 from moto.iam.access_control import IAMPolicy, PermissionResult
@@ -27,7 +28,13 @@ UNZIPPED_LIMIT = 262_144_000
 @functools.cache
 def apply() -> None:
     """Make every correction, once per process."""
-    for correct in (forgotten_configuration, unlimited_packages, conditions_of_bucket_policies, simulation):
+    for correct in (
+        forgotten_configuration,
+        unlimited_packages,
+        layers_by_their_arns,
+        conditions_of_bucket_policies,
+        simulation,
+    ):
         correct()
 
 
@@ -79,6 +86,19 @@ def unlimited_packages() -> None:
 
     LambdaFunction._set_function_code = _set_function_code
     LambdaFunction._get_layers_data = _get_layers_data
+
+
+def layers_by_their_arns() -> None:
+    """GetLayerVersionByArn, with which Chalice looks for the layer that it made, is not implemented."""
+
+    def get_layer_version_by_arn(self):
+        arn = self._get_param("Arn")
+        found = self.backend.layers_versions_by_arn(arn)
+        if found is None:
+            raise UnknownLayerVersionException([arn])
+        return json.dumps(found.get_layer_version())
+
+    LambdaResponse.get_layer_version_by_arn = get_layer_version_by_arn
 
 
 def _check_size(function: LambdaFunction, layers: list) -> None:
