@@ -47,8 +47,10 @@ locals {
     name => "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${local.prefix}-${name}"
   }
 
-  given_database_secret = coalesce(var.database_secret_arn, local.deployment.database_secret_arn, "none")
-  database_secret_arn   = local.given_database_secret != "none" ? local.given_database_secret : one(aws_secretsmanager_secret.database[*].arn)
+  # `sluice secret database` writes the ARN of the secret made here into the stage: that is still the one made here
+  configured_database_secret = can(regex(":secret:${local.secrets}/database-", local.deployment.database_secret_arn)) ? "" : local.deployment.database_secret_arn
+  given_database_secret      = coalesce(var.database_secret_arn, local.configured_database_secret, "none")
+  database_secret_arn        = local.given_database_secret != "none" ? local.given_database_secret : one(aws_secretsmanager_secret.database[*].arn)
 
   # what deploying adds to the environment that .chalice/config.json gives
   environment = merge(

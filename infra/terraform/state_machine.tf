@@ -23,7 +23,8 @@ data "aws_iam_policy_document" "states" {
     condition {
       test     = "ArnLike"
       variable = "aws:SourceArn"
-      values   = ["arn:${local.partition}:states:${local.region}:${local.account}:stateMachine:${local.prefix}"]
+      # the second: executions of the distributed Map
+      values = [local.state_machine_arn, "${local.state_machine_arn}/*"]
     }
   }
 }
