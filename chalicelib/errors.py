@@ -125,3 +125,7 @@ class EmbeddingsError(TerminalError):
 
 class NotFound(TerminalError):
     """There is no such thing."""
+
+
+class DeploymentError(TerminalError):
+    """A deployment broke off half way."""

@@ -7,7 +7,7 @@ import sys
 import click
 
 from chalicelib.errors import SluiceError
-from cli import build, cost, demo, emails, graph, new, package, run, runs, stack
+from cli import build, cost, demo, deploy, destroy, emails, graph, new, package, run, runs, secret, stack
 
 # exit statuses; click uses 2 for a wrong command line
 FAILED = 1
@@ -44,6 +44,9 @@ for command in (
     stack.env,
     build.build,
     package.package,
+    deploy.deploy,
+    destroy.destroy,
+    secret.secret,
     run.run,
     runs.runs,
     graph.graph,

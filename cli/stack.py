@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
+from pathlib import Path
 
 import click
 
+from chalicelib import settings
 from chalicelib.errors import ConfigurationError
+from chalicelib.settings import LOCAL
+from deploy import stage as stages
 from local.home import home
 from local.stack import Stack
 
@@ -32,10 +37,28 @@ def down() -> None:
 
 
 @click.command()
-def env() -> None:
-    """Print the export lines with which psql, the AWS CLI or a notebook talk to the stack."""
+@click.option("--stage", default=LOCAL, help="A deployed stage of .chalice/config.json, instead of the local stack.")
+def env(stage) -> None:
+    """Print the lines with which sluice itself, psql, the AWS CLI or a notebook talk to the stack."""
+    if stage != LOCAL:
+        _env_of_stage(stage)
+        return
     stack = Stack(home())
     if stack.info() is None:
         raise ConfigurationError("the local stack is not running", next_step="sluice up")
     for name, value in stack.env().items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+
+
+def _env_of_stage(name: str) -> None:
+    """What deploying wrote into the configuration; what else a shell may have of the local stack is taken out."""
+    stage = stages.read(Path.cwd(), name)
+    variables = {
+        key: value for key, value in stage.config.environment_variables.items() if key.startswith(settings.PREFIX)
+    }
+    if "SLUICE_STATE_MACHINE_ARN" not in variables:
+        raise ConfigurationError(f"stage {name} is not deployed", next_step=f"sluice deploy --stage {name}")
+    known = {settings.PREFIX + field.name.upper() for field in dataclasses.fields(settings.Settings)}
+    sys.stdout.write(f"unset {' '.join(sorted(known - set(variables)))}\n")
+    for key, value in variables.items():
+        sys.stdout.write(f"export {key}={shlex.quote(str(value))}\n")

@@ -1,0 +1,60 @@
+"""`sluice deploy`: a stage as the code has it, from nothing or from what is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deploy import deployment, plan
+
+
+@click.command()
+@click.option("--stage", required=True, help="A stage of .chalice/config.json.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
+@click.option("--prepare", is_flag=True, help="Stop before `chalice deploy`, which may then be run by itself.")
+@click.option("--smoke/--no-smoke", default=None, help="Run three rows afterwards; by default where something changed.")
+@click.option("--unconfirmed-alerts", is_flag=True, help="Deploy although somebody has not confirmed the alerts.")
+@click.option("--yes", is_flag=True, help="Delete and replace without asking.")
+def deploy(stage, dry_run, prepare, smoke, unconfirmed_alerts, yes) -> None:
+    """Make everything of a stage on AWS, or bring it up to date."""
+    folder = Path.cwd()
+    with deployment.opened(folder, stage, _progress, dry_run=dry_run, unconfirmed_alerts=unconfirmed_alerts) as opened:
+        for notice in opened.notices:
+            click.echo(f"note: {notice}", err=True)
+        if dry_run:
+            click.echo("\n".join(opened.plan.lines()))
+            return
+        changes = opened.plan.changes
+        destructive = [step for step in changes if step.action in (plan.DELETE, plan.REPLACE)]
+        if destructive and not yes:
+            click.echo("\n".join(line for step in destructive for line in step.lines()), err=True)
+            click.confirm("Delete or replace these?", abort=True, err=True)
+        if not changes:
+            click.echo(f"Nothing to change: stage {stage} is as the code has it.")
+        else:
+            opened.apply(_progress, prepare)
+        if prepare:
+            click.echo(f"Prepared. Next: chalice deploy --stage {stage}, then sluice deploy --stage {stage}")
+            return
+        if changes:
+            click.echo(f"Deployed: {list(opened.plan.lines())[-2]}.")
+        if smoke or (smoke is None and changes):
+            _tell(opened.smoke(_progress))
+        if waiting := opened.unconfirmed():
+            click.echo(
+                f"Alerts reach nobody at {', '.join(waiting)} yet: click the link in the email from AWS"
+                " (no-reply@sns.amazonaws.com) within two days."
+            )
+
+
+def _tell(went) -> None:
+    counts = went.account
+    parts = " + ".join(f"{counts[n]} {n}" for n in ("inserted", "updated", "unchanged", "duplicates", "quarantined"))
+    click.echo(f"Smoke run {went.run_id}: {counts['fetched']} fetched = {parts}.")
+    if not went.table_dropped:
+        click.echo(f"Its table curated.{deployment.smoke.TABLE} stays: the database cannot be reached from here.")
+
+
+def _progress(line: str) -> None:
+    click.echo(f"  {line}", err=True)

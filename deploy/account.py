@@ -1,0 +1,55 @@
+"""Whose account and which region is deployed to: boto3's usual environment decides."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.errors import ConfigurationError
+from deploy import template
+from deploy.kinds import Aws
+from deploy.plan import Resources
+from deploy.stage import CONFIG, Stage
+
+
+def connect(stage: Stage, made: dict | None = None) -> Aws:
+    """The account and region that the environment's credentials are for; ConfigurationError where they do not serve."""
+    region = boto3.Session().region_name
+    if not region:
+        raise ConfigurationError(
+            "no AWS region is set", next_step="export AWS_DEFAULT_REGION=…, or set `region` in ~/.aws/config"
+        )
+    try:
+        who = boto3.client("sts", region_name=region).get_caller_identity()
+    except (ClientError, BotoCoreError) as error:
+        raise ConfigurationError(
+            f"AWS does not take the credentials of this environment: {error}",
+            next_step="log in (`aws sso login`, or new keys); `aws sts get-caller-identity` must work",
+        ) from error
+    partition = who["Arn"].split(":")[1]
+    aws = Aws(who["Account"], region, partition, stage.name, caller=who["Arn"], variables=tuple(template.environment()))
+    made = made or template.template(stage, stage.folder)
+    bucket = Resources(aws, made).properties("Bucket")["BucketName"]
+    return dataclasses.replace(aws, bucket=bucket)
+
+
+def elsewhere(stage: Stage, aws: Aws) -> list[str]:
+    """Where the stage's settings speak of another account or region than the environment's."""
+    arns = {
+        "deployment.database_secret_arn": stage.deployment.database_secret_arn,
+        "environment_variables.SLUICE_STATE_MACHINE_ARN": stage.config.environment_variables.get(
+            "SLUICE_STATE_MACHINE_ARN", ""
+        ),
+    }
+    problems = []
+    for name, arn in arns.items():
+        parts = arn.split(":")
+        if len(parts) > 5 and (parts[3], parts[4]) != (aws.region, aws.account):
+            problems.append(
+                f"{name} of stage {stage.name} in {stage.folder / CONFIG} is of account {parts[4]} in {parts[3]}, the "
+                f"credentials are for {aws.account} in {aws.region}: switch to that account and region, or take the "
+                "setting out to deploy the stage here"
+            )
+    return problems

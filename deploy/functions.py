@@ -1,0 +1,140 @@
+"""The functions: what Chalice will be told, what it is then to make of them, and its own commands as subprocesses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from chalice.constants import DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
+
+from chalicelib.errors import DeploymentError
+from deploy import project, roles, template
+from deploy.artefacts import GATE_FUNCTIONS, Artefacts
+from deploy.kinds import lambdas
+from deploy.stage import CONFIG, Stage
+from statemachine import render
+
+CONFIGURATION, LAYER = "Configuration", "GateLayer"
+
+
+def add(made: dict, stage: Stage, built: Artefacts) -> dict:
+    """The template with what CloudFormation would get from Chalice: layer, configuration and functions."""
+    functions = render.lambda_functions()
+    resources = {
+        LAYER: {
+            "Type": lambdas.LayerVersion.type,
+            "Properties": {
+                "LayerName": f"{stage.prefix}-gate",
+                "Content": {"S3Bucket": {"Ref": "Bucket"}, "S3Key": layer_key(stage, built)},
+                "CompatibleRuntimes": [built.python],
+                "CompatibleArchitectures": [built.architecture],
+            },
+        },
+        CONFIGURATION: {
+            "Type": lambdas.Configuration.type,
+            "Properties": {
+                "Path": str(stage.folder / CONFIG),
+                "Environment": template.environment(),
+                "Role": {"Fn::GetAtt": [roles.role_id(functions[0]), "Arn"]},
+                "Roles": {name: {"Fn::GetAtt": [roles.role_id(name), "Arn"]} for name in functions},
+                "Layers": {name: [{"Ref": LAYER}] for name in GATE_FUNCTIONS},
+            },
+        },
+        **{template.logical_id(name): _function(stage, built, name) for name in functions},
+    }
+    return {**made, "Resources": {**made["Resources"], **resources}}
+
+
+def layer_key(stage: Stage, built: Artefacts) -> str:
+    return lambdas.layer_key(f"{stage.prefix}-gate", built.gate.sha256_base64)
+
+
+def _function(stage: Stage, built: Artefacts, name: str) -> dict:
+    config = stage.function(name)
+    own = {key: str(value) for key, value in config.environment_variables.items() if key not in template.environment()}
+    layers = [lambdas.managed_layer(built.dependencies.sha256_base64)]
+    properties = {
+        "FunctionName": stage.function_name(name),
+        "Runtime": built.python,
+        "Handler": f"app.{name}",
+        "Role": {"Fn::GetAtt": [roles.role_id(name), "Arn"]},
+        "Code": {"Sha256": built.code.sha256_base64},
+        "MemorySize": config.lambda_memory_size or DEFAULT_LAMBDA_MEMORY_SIZE,
+        "Timeout": config.lambda_timeout or DEFAULT_LAMBDA_TIMEOUT,
+        "Layers": [*layers, *([{"Ref": LAYER}] if name in GATE_FUNCTIONS else [])],
+        "Architectures": [built.architecture],
+        "Environment": {"Variables": {**own, **template.environment()}},
+        "TracingConfig": {"Mode": "Active" if config.xray_enabled else "PassThrough"},
+        "VpcConfig": {"SubnetIds": config.subnet_ids or [], "SecurityGroupIds": config.security_group_ids or []},
+    }
+    if config.reserved_concurrency is not None:
+        properties["ReservedConcurrentExecutions"] = config.reserved_concurrency
+    return {"Type": lambdas.Function.type, "DependsOn": CONFIGURATION, "Properties": properties}
+
+
+def deploy(stage: Stage, built: Artefacts, known: dict | None, say: Callable[[str], None]) -> dict:
+    """`chalice deploy` in the clean copy with the packages that were built; returns what Chalice wrote down.
+
+    `known` is what it wrote down last time, on whichever machine that was.
+    """
+    return _chalice(stage, built, known, "deploy", say)
+
+
+def delete(stage: Stage, folder: Path, known: dict, say: Callable[[str], None]) -> None:
+    """`chalice delete` of what Chalice wrote down."""
+    project.copy(stage.folder, folder)
+    _write_down(folder, stage, known)
+    _run(folder, "delete", stage.name, say)
+    deployed_path(stage.folder, stage.name).unlink(missing_ok=True)
+
+
+def deployed_path(folder: Path, stage: str) -> Path:
+    """Where Chalice notes what it deployed."""
+    return folder / ".chalice" / "deployed" / f"{stage}.json"
+
+
+def _chalice(stage: Stage, built: Artefacts, known: dict | None, command: str, say: Callable[[str], None]) -> dict:
+    folder = project.copy(stage.folder, built.project)
+    if known is not None:
+        _write_down(folder, stage, known)
+    built.place(folder)
+    _run(folder, command, stage.name, say)
+    written = json.loads(deployed_path(folder, stage.name).read_text(encoding="utf-8"))
+    _write_down(stage.folder, stage, written)
+    return written
+
+
+def _write_down(folder: Path, stage: Stage, known: dict) -> None:
+    path = deployed_path(folder, stage.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+
+
+def _run(folder: Path, command: str, stage: str, say: Callable[[str], None]) -> None:
+    script = "import sys; from chalice.cli import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, command, "--stage", stage],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line.rstrip())
+        say(line.rstrip())
+    if process.wait():
+        raise DeploymentError(
+            f"chalice {command} --stage {stage} failed: {_reason(lines)}",
+            next_step="mend that; the same command again goes on from there",
+        )
+
+
+def _reason(lines: list[str]) -> str:
+    """What Chalice says last, without the traceback before it."""
+    said = [line for line in lines if line]
+    begins = [number for number, line in enumerate(said) if line.startswith("ERROR")]
+    return "\n".join(said[begins[-1] :] if begins else said[-1:])

@@ -1,0 +1,16 @@
+"""How `sluice deploy` reads, makes, changes and deletes each type of resource: one class per type.
+
+`KINDS` has them by CloudFormation's name of the type. Properties have CloudFormation's own shape
+throughout, so that what is there can be held against the template.
+"""
+
+from deploy.kinds import alarms, identity, keys, lambdas, logs, machines, messages, schedules, secrets, storage
+from deploy.kinds.base import Aws, Kind
+
+KINDS: dict[str, Kind] = {
+    kind.type: kind()
+    for module in (storage, keys, messages, identity, logs, lambdas, machines, alarms, schedules, secrets)
+    for kind in module.KINDS
+}
+
+__all__ = ["KINDS", "Aws", "Kind"]

@@ -1,0 +1,127 @@
+"""What whoever deploys must be allowed: the actions of `sluice deploy`, of Chalice and of `sluice destroy`."""
+
+from __future__ import annotations
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from chalicelib import boto_errors
+from deploy.kinds import Aws
+from deploy.stage import Stage
+
+
+def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
+    """Actions by the resource that they are done to."""
+    prefix, arn = stage.prefix, aws.arn
+    bucket = f"arn:{aws.partition}:s3:::{aws.bucket}"
+    return {
+        bucket: _of(
+            "s3",
+            "CreateBucket ListBucket GetBucketTagging PutBucketTagging GetBucketVersioning PutBucketVersioning "
+            "GetEncryptionConfiguration PutEncryptionConfiguration GetBucketPublicAccessBlock "
+            "PutBucketPublicAccessBlock GetBucketOwnershipControls PutBucketOwnershipControls "
+            "GetLifecycleConfiguration PutLifecycleConfiguration GetBucketPolicy PutBucketPolicy DeleteBucketPolicy "
+            "GetBucketLogging GetBucketNotification",
+        ),
+        f"{bucket}/deployment/record.json": _of("s3", "GetObject PutObject"),
+        f"{bucket}/deployment/layers/layer.zip": _of("s3", "GetObject PutObject"),
+        f"{bucket}/inbox/smoke/smoke.csv": _of("s3", "PutObject DeleteObject"),
+        arn("sns", f"{prefix}-alerts"): _of(
+            "sns",
+            "CreateTopic DeleteTopic GetTopicAttributes SetTopicAttributes ListSubscriptionsByTopic "
+            "ListTagsForResource Subscribe TagResource UntagResource",
+        ),
+        arn("sqs", f"{prefix}-dead-letters"): _of(
+            "sqs",
+            "CreateQueue DeleteQueue GetQueueAttributes GetQueueUrl ListQueueTags SetQueueAttributes "
+            "TagQueue UntagQueue",
+        ),
+        f"arn:{aws.partition}:iam::{aws.account}:role/{prefix}-plan": _of(
+            "iam",
+            "CreateRole DeleteRole GetRole GetRolePolicy PutRolePolicy DeleteRolePolicy ListRolePolicies "
+            "ListAttachedRolePolicies TagRole UntagRole UpdateAssumeRolePolicy UpdateRole PassRole",
+        ),
+        arn("logs", f"log-group:/aws/vendedlogs/states/{prefix}"): _of(
+            "logs", "CreateLogGroup DeleteLogGroup ListTagsForResource PutRetentionPolicy TagResource UntagResource"
+        ),
+        arn("logs", f"log-group:/aws/lambda/{prefix}-plan"): _of(
+            "logs", "CreateLogGroup DeleteLogGroup PutRetentionPolicy"
+        ),
+        arn("lambda", f"function:{prefix}-plan"): _of(
+            "lambda",
+            "CreateFunction DeleteFunction DeleteFunctionConcurrency GetFunction GetFunctionConfiguration ListTags "
+            "TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration",
+        ),
+        arn("lambda", f"layer:{prefix}-gate"): _of("lambda", "ListLayerVersions PublishLayerVersion"),
+        arn("lambda", f"layer:{prefix}-gate:1"): _of("lambda", "DeleteLayerVersion GetLayerVersion"),
+        arn("states", f"stateMachine:{prefix}"): _of(
+            "states",
+            "CreateStateMachine DeleteStateMachine DescribeStateMachine ListTagsForResource StartExecution TagResource "
+            "UntagResource UpdateStateMachine",
+        ),
+        arn("states", f"execution:{prefix}:smoke"): _of("states", "DescribeExecution"),
+        arn("cloudwatch", f"alarm:{prefix}-failed-runs"): _of(
+            "cloudwatch", "DeleteAlarms DescribeAlarms ListTagsForResource PutMetricAlarm TagResource UntagResource"
+        ),
+        f"arn:{aws.partition}:cloudwatch::{aws.account}:dashboard/{prefix}": _of(
+            "cloudwatch", "DeleteDashboards GetDashboard PutDashboard"
+        ),
+        arn("scheduler", f"schedule-group/{prefix}"): _of(
+            "scheduler",
+            "CreateScheduleGroup DeleteScheduleGroup GetScheduleGroup ListTagsForResource TagResource UntagResource",
+        ),
+        arn("scheduler", f"schedule/{prefix}/{prefix}-weather"): _of(
+            "scheduler", "CreateSchedule DeleteSchedule GetSchedule UpdateSchedule"
+        ),
+        arn("secretsmanager", f"secret:{stage.app}/{stage.name}/tokens-AbCdEf"): _of(
+            "secretsmanager",
+            "CreateSecret DeleteSecret DescribeSecret RestoreSecret TagResource UntagResource UpdateSecret",
+        ),
+        # no narrower resource: what is to be made has no name yet, or the service knows none
+        "*": [
+            "kms:CreateKey",
+            "kms:ListAliases",
+            "kms:ListKeys",
+            "logs:DescribeLogGroups",
+        ],
+    }
+
+
+def missing(aws: Aws, stage: Stage) -> tuple[dict[str, list[str]], str | None]:
+    """What the caller may not do, by resource; and a notice where IAM does not tell."""
+    caller = _principal(aws)
+    if caller is None:
+        return {}, None  # root may do all of it
+    client = boto3.client("iam", region_name=aws.region, config=Config(retries={"total_max_attempts": 1}))
+    denied: dict[str, list[str]] = {}
+    try:
+        for resource, actions in needed(aws, stage).items():
+            pages = client.get_paginator("simulate_principal_policy").paginate(
+                PolicySourceArn=caller, ActionNames=actions, ResourceArns=[resource]
+            )
+            for page in pages:
+                for result in page["EvaluationResults"]:
+                    # what depends on the request's own values cannot be known here
+                    if result["EvalDecision"] != "allowed" and not result.get("MissingContextValues"):
+                        denied.setdefault(resource, []).append(result["EvalActionName"])
+    except (ClientError, BotoCoreError, ResponseParserError) as error:  # the last: an answer that is no IAM's
+        why = boto_errors.code(error) if isinstance(error, ClientError) else str(error)
+        return {}, f"whether {caller} may do all this is not known before it is tried (simulation: {why})"
+    return denied, None
+
+
+def _principal(aws: Aws) -> str | None:
+    """The user or role whose policies count; None for root."""
+    parts = aws.caller.split(":", 5)
+    kind, _, name = parts[5].partition("/")
+    if kind == "root":
+        return None
+    if kind == "assumed-role":
+        return f"arn:{aws.partition}:iam::{aws.account}:role/{name.split('/')[0]}"
+    return aws.caller
+
+
+def _of(service: str, actions: str) -> list[str]:
+    return [f"{service}:{action}" for action in actions.split()]
