@@ -25,7 +25,7 @@ def body(functions: Iterable[str]) -> dict:
             "Sum",
         ),
         _graph(
-            "Seconds per run",
+            "Milliseconds per run",
             [
                 [
                     "AWS/States",
@@ -45,7 +45,7 @@ def body(functions: Iterable[str]) -> dict:
         _graph("Failures, by state and source", [_search("Failures")], "Sum"),
         _graph("Lambda errors", [_of_function("Errors", name) for name in functions], "Sum"),
         _graph("Lambda throttles", [_of_function("Throttles", name) for name in functions], "Sum"),
-        _graph("Lambda duration, p90", [_of_function("Duration", name) for name in functions], "p90"),
+        _graph("Milliseconds per call, p90", [_of_function("Duration", name) for name in functions], "p90"),
         _graph(
             "Dead letters",
             [["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", f"{_PREFIX}-dead-letters"]],

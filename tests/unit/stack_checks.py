@@ -234,6 +234,8 @@ def dashboard(template: dict) -> Iterator[str]:
                 continue
             metric, dimension, value = rest[:3]
             shown.add(metric)
+            if (metric in ("ExecutionTime", "Duration")) != widget["properties"]["title"].startswith("Milliseconds"):
+                yield f"{widget['properties']['title']}: that is not what {metric} is in"
             if EMITTED.get((namespace, metric)) != {dimension} or value not in _series(template)[dimension]:
                 yield f"{widget['properties']['title']}: nobody emits {metric} of {value}"
     wanted = ["ExecutionsFailed", "ExecutionTime", "RowsIn", "RowsOut", "RowsQuarantined", "Failures", "Errors"]

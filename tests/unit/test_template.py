@@ -257,6 +257,7 @@ FAULTS = {
         shows('state=\\"quality_gate\\"', 'state=\\"write_manifest\\"'),
         shows("service,source,stage,state", "source,state"),
         shows("{Sluice,", "{sluice,"),
+        shows("Milliseconds per run", "Seconds per run"),
         shows("ExecutionsFailed", "ExecutionsBroken"),
         shows('"${StateMachine}"', '"${App}-${Stage}"'),
         shows("${App}-${Stage}-dead-letters", "${App}-dead-letters"),
