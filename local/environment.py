@@ -32,6 +32,9 @@ def inherited(home: Home, environ: Mapping[str, str] | None = None) -> dict[str,
     for name in ("NO_PROXY", "no_proxy"):
         kept[name] = ",".join(filter(None, [kept.get(name), "127.0.0.1", "localhost"]))
     kept["GX_ANALYTICS_ENABLED"] = "false"
+    # a Lambda below 1,770 MB has less than one core; threads would not survive the fork, and spin where others work
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        kept.setdefault(name, "1")
     return kept
 
 
@@ -70,9 +73,6 @@ def workers(inherited: Mapping[str, str], clients: Mapping[str, str], count: int
     return {
         # as many children of the Map as keep the workers busy: a queued one's TimeoutSeconds runs already
         "SLUICE_PROCESS_CONCURRENCY": str(count + 2),
-        # a Lambda below 1,770 MB has less than one core; threads would also not survive the fork
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
         "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # macOS
         # checksums are there to find what a network breaks
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -199,6 +200,27 @@ def own_stack(tmp_path_factory):
         return running(tmp_path_factory.mktemp("stack"), **settings)
 
     return own
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    """checkout() is a copy of the project as a user has it: what git tracks; layers that were built once are shared."""
+
+    def copied() -> Path:
+        folder = tmp_path_factory.mktemp("checkout")
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for name in filter(None, listed.split("\0")):
+            source, target = ROOT / name, folder / name
+            if source.is_symlink() or source.exists():  # not what was deleted and is not committed yet
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target, follow_symlinks=False)
+        cache = ROOT / "build" / "cache"
+        cache.mkdir(parents=True, exist_ok=True)
+        (folder / "build").mkdir()
+        (folder / "build" / "cache").symlink_to(cache)
+        return folder
+
+    return copied
 
 
 @pytest.fixture
