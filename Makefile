@@ -33,6 +33,7 @@ package: $(VENV)/installed
 	@$(BIN)/sluice package --stage $(or $(STAGE),dev) build/$(or $(STAGE),dev)/stack
 
 bench: $(VENV)/installed
+	@$(BIN)/python -m benchmarks.package
 	@$(BIN)/python -m benchmarks.pipeline
 
 lint: $(VENV)/installed

@@ -57,7 +57,7 @@ def gate(folder: Path, path: Path, python: str, architecture: str, below: Path) 
     """Write the quality functions' own layer to `path`, for use with the layer `below`.
 
     It holds no distribution that is in `below`, and was resolved with the versions that are there.
-    Its modules are bytecode without sources: with both, the gate would be 20 MB over Lambda's limit.
+    Its modules are bytecode without sources: with both, the gate would be 18 MB over Lambda's limit.
     """
     present = distributions(below)
     with tempfile.TemporaryDirectory(prefix="sluice-gate-") as temporary:

@@ -1,4 +1,4 @@
-"""What a Lambda is made of: the package that Chalice's own packager writes, without the libraries that pip adds."""
+"""What a Lambda is made of: the package that Chalice's own packager writes in a clean copy of the project."""
 
 import os
 import shutil
@@ -8,8 +8,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from chalice.deploy.packager import LambdaDeploymentPackager
+from chalice.deploy.packager import AppOnlyDeploymentPackager, DependencyBuilder, LayerDeploymentPackager
 from chalice.utils import UI, OSUtils
+
+from chalicelib.errors import ConfigurationError
+from deploy import project
 
 ROOT = Path(__file__).parents[2]
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -25,28 +28,19 @@ for name in sources.names():
 """
 
 
-class WithoutLibraries:
-    """In place of Chalice's builder of dependencies, which downloads them."""
-
-    def build_site_packages(self, *arguments, **options):
-        pass
+def chalice(packager):
+    return packager(OSUtils(), DependencyBuilder(OSUtils()), UI(out=open(os.devnull, "w")))
 
 
 @pytest.fixture
-def project(tmp_path):
-    folder = tmp_path / "project"
-    for name in ("chalicelib", "expectations", "vendor"):
-        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("app.py", "requirements.txt"):
-        shutil.copy(ROOT / name, folder)
-    return folder
+def copied(tmp_path):
+    return project.copy(ROOT, tmp_path / "project")
 
 
 @pytest.fixture
-def package(project):
-    """package() packs the project anew where it changed; the path of the zip."""
-    packager = LambdaDeploymentPackager(OSUtils(), WithoutLibraries(), UI(out=open(os.devnull, "w")))  # noqa: SIM115
-    return lambda: packager.create_deployment_package(str(project), PYTHON)
+def package(copied):
+    """package() packs the code anew where it changed; the path of the zip."""
+    return lambda: chalice(AppOnlyDeploymentPackager).create_deployment_package(str(copied), PYTHON)
 
 
 def test_a_lambda_finds_every_suite_in_its_package(package, tmp_path):
@@ -54,7 +48,8 @@ def test_a_lambda_finds_every_suite_in_its_package(package, tmp_path):
     with zipfile.ZipFile(package()) as packed:
         packed.extractall(unpacked)
     suites = sorted(path.name for path in (ROOT / "expectations").glob("*.json"))
-    assert sorted(path.name for path in (unpacked / "expectations").iterdir()) == suites
+    assert suites
+    assert sorted(path.name for path in (unpacked / "chalicelib" / "expectations").iterdir()) == suites
     ran = subprocess.run(
         [sys.executable, "-c", LOAD_SUITES],
         cwd=unpacked,
@@ -66,8 +61,47 @@ def test_a_lambda_finds_every_suite_in_its_package(package, tmp_path):
     assert {"posts", "weather"} <= {line.split()[0] for line in ran.stdout.splitlines()}
 
 
-def test_a_suite_that_changed_makes_a_new_package(package, project):
-    before = package()
+def test_a_suite_that_changed_makes_a_new_package_of_the_code_and_no_new_layer(package, copied):
+    def layer():
+        return chalice(LayerDeploymentPackager).deployment_package_filename(str(copied), PYTHON)
+
+    before, layer_before = package(), layer()
     assert package() == before
-    (project / "expectations" / "posts.json").write_text("{}")
+    (copied / "chalicelib" / "expectations" / "posts.json").write_text("{}")
     assert package() != before
+    assert layer() == layer_before
+
+
+def test_the_copy_has_what_chalice_reads_and_nothing_that_was_left_lying_about(tmp_path):
+    checkout = tmp_path / "checkout"
+    for name in ("app.py", "requirements.txt", "requirements-gate.txt", "constraints.txt"):
+        checkout.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, checkout)
+    for name in ("chalicelib/__pycache__/x.pyc", "chalicelib/x.py~", "chalicelib/.x.py.swp", "notes.txt", "cli/x.py"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("")
+    for name in ("config.json", "deployed/dev.json", "deployments/old.zip"):
+        (checkout / ".chalice" / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / ".chalice" / name).write_text("{}")
+    (checkout / "chalicelib" / "kept.py").write_text("")
+    destination = tmp_path / "copy"
+    (destination / "chalicelib").mkdir(parents=True)
+    (destination / "chalicelib" / "of_last_time.py").write_text("")
+    project.copy(checkout, destination)
+    found = {path.relative_to(destination).as_posix() for path in destination.rglob("*") if path.is_file()}
+    assert found == {
+        "app.py",
+        "chalicelib/kept.py",
+        "requirements.txt",
+        "requirements-gate.txt",
+        "constraints.txt",
+        ".chalice/config.json",
+        ".chalice/deployed/dev.json",
+    }
+
+
+def test_a_folder_that_is_no_project_is_refused_before_anything_is_replaced(tmp_path):
+    (tmp_path / "copy").mkdir()
+    with pytest.raises(ConfigurationError, match=r"has no app\.py, chalicelib, \.chalice"):
+        project.copy(tmp_path, tmp_path / "copy")
+    assert (tmp_path / "copy").exists()
