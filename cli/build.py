@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from deploy import artefacts
+from deploy import artefacts, terraform
 
 
 @click.command()
@@ -17,6 +17,7 @@ from deploy import artefacts
 def build(stage, architecture) -> None:
     """Build the package and the layers of a stage's functions, inside Lambda's limits."""
     made = artefacts.build(Path.cwd(), stage, architecture, progress=lambda line: click.echo(f"  {line}", err=True))
+    terraform.write(Path.cwd(), stage, made.code.path.with_name(terraform.FILE))
     click.echo(f"{'artefact':14}{'zipped':>14}{'unzipped':>14}  ({made.python}, {made.architecture})")
     for artefact in (made.code, made.dependencies, made.gate):
         click.echo(f"{artefact.name:14}{artefact.zipped:>14,}{artefact.unzipped:>14,}  {artefact.path.name}")

@@ -54,6 +54,10 @@ class Values:
             self._locals[name] = self.evaluate(body, self.scope())
         return self._locals[name]
 
+    def override(self, name: str, value: Any) -> None:
+        """Take another value for a local one."""
+        self._locals[name] = value
+
     def data(self, address: str) -> dict | list[dict]:
         if address in self.known:
             return self.known[address]
