@@ -167,6 +167,7 @@ class Server:
             objects,
             sample_api,
             shortcuts,
+            templates,
             titan,
         )
         from local.gateway import Gateway
@@ -180,6 +181,7 @@ class Server:
         corrections_of_deploying.apply()
         corrections_of_chalice.apply()
         titan.answer_as_titan()
+        templates.apply()
         deployed.instead_of_docker(self._deployed)
         shortcuts.apply(lambdas)
         objects.keep_in(self._home.objects)
