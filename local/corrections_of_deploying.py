@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
 import zipfile
+from collections.abc import Iterator
 
 from moto.awslambda.exceptions import InvalidParameterValueException, UnknownLayerVersionException
 from moto.awslambda.models import LambdaFunction, lambda_backends
@@ -30,6 +32,7 @@ def apply() -> None:
     """Make every correction, once per process."""
     for correct in (
         forgotten_configuration,
+        deleted_layers,
         unlimited_packages,
         layers_by_their_arns,
         conditions_of_bucket_policies,
@@ -63,29 +66,51 @@ def forgotten_configuration() -> None:
     LambdaFunction.update_function_code = coded
 
 
-def unlimited_packages() -> None:
-    """A function of any size is accepted; on AWS package and layers have 262,144,000 bytes unzipped at most."""
-    set_code, get_layers = LambdaFunction._set_function_code, LambdaFunction._get_layers_data
+def deleted_layers() -> None:
+    """A layer's deleted version is gone for the functions that have it too; on AWS they keep it.
 
-    @functools.wraps(set_code)
-    def _set_function_code(self, updated_spec):
-        before = dict(vars(self))
-        set_code(self, updated_spec)
-        try:
-            _check_size(self, self.layers)
-        except InvalidParameterValueException:
-            vars(self).update(before)
-            raise
+    https://docs.aws.amazon.com/lambda/latest/dg/creating-deleting-layers.html#layers-delete
+    Chalice deletes its layer's last version before it updates the functions one by one.
+    """
+    get_layers = LambdaFunction._get_layers_data
 
     @functools.wraps(get_layers)
     def _get_layers_data(self, layers_versions_arns):
         layers = get_layers(self, layers_versions_arns)
-        if hasattr(self, "code_bytes"):  # else the function is being made, and its code comes last
-            _check_size(self, layers)
+        backend = lambda_backends[self.account_id][self.region]
+        self.layer_contents = {
+            layer["Arn"]: backend.layers_versions_by_arn(layer["Arn"]).code_bytes for layer in layers
+        }
         return layers
 
-    LambdaFunction._set_function_code = _set_function_code
     LambdaFunction._get_layers_data = _get_layers_data
+
+
+def unlimited_packages() -> None:
+    """A function of any size is accepted; on AWS package and layers have 262,144,000 bytes unzipped at most."""
+    set_code, update_configuration = LambdaFunction._set_function_code, LambdaFunction.update_configuration
+
+    @functools.wraps(set_code)
+    def _set_function_code(self, updated_spec):
+        with _unchanged_if_too_large(self):
+            set_code(self, updated_spec)
+
+    @functools.wraps(update_configuration)
+    def configured(self, config_updates):
+        with _unchanged_if_too_large(self):
+            return update_configuration(self, config_updates)
+
+    LambdaFunction._set_function_code = _set_function_code
+    LambdaFunction.update_configuration = configured
+
+
+@contextlib.contextmanager
+def _unchanged_if_too_large(function: LambdaFunction) -> Iterator[None]:
+    before = dict(vars(function))
+    yield
+    if sum(map(_unzipped, [function.code_bytes, *function.layer_contents.values()])) > UNZIPPED_LIMIT:
+        vars(function).update(before)
+        raise InvalidParameterValueException(f"Unzipped size must be smaller than {UNZIPPED_LIMIT} bytes")
 
 
 def layers_by_their_arns() -> None:
@@ -99,15 +124,6 @@ def layers_by_their_arns() -> None:
         return json.dumps(found.get_layer_version())
 
     LambdaResponse.get_layer_version_by_arn = get_layer_version_by_arn
-
-
-def _check_size(function: LambdaFunction, layers: list) -> None:
-    backend = lambda_backends[function.account_id][function.region]
-    contents = [function.code_bytes, *(backend.layers_versions_by_arn(layer["Arn"]).code_bytes for layer in layers)]
-    if sum(map(_unzipped, contents)) > UNZIPPED_LIMIT:
-        raise InvalidParameterValueException(
-            f"Unzipped size must be smaller than {UNZIPPED_LIMIT} bytes",
-        )
 
 
 def _unzipped(content: bytes) -> int:

@@ -180,9 +180,8 @@ class Deployed:
 
     def _layers(self, function: LambdaFunction) -> list[Path]:
         """What is unpacked to `/opt`, in one folder for all functions with these layers."""
-        backend = lambda_backends[function.account_id][function.region]
-        versions = [backend.layers_versions_by_arn(layer["Arn"]) for layer in function.layers]
-        folders = [self._unpacked(version.code_bytes) for version in versions if version]
+        # kept by `corrections_of_deploying.deleted_layers`
+        folders = [self._unpacked(function.layer_contents[layer["Arn"]]) for layer in function.layers]
         if len(folders) < 2:
             return folders
         names = "\n".join(folder.name for folder in folders)

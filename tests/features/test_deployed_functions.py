@@ -125,6 +125,19 @@ def test_its_layers_are_those_it_was_given_in_their_order(pipeline, function):
     client.update_function_configuration(FunctionName=name, Layers=arns[1:])
     error, body = call(pipeline, name)
     assert (error, body["errorType"]) == ("Unhandled", "ModuleNotFoundError")
+    assert client.get_layer_version_by_arn(Arn=arns[0])["LayerVersionArn"] == arns[0]
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_layer_version_by_arn(Arn=arns[0][:-1] + "2")
+
+
+def test_a_function_keeps_a_layer_whose_version_is_deleted(pipeline, function):
+    client, layer = pipeline.client("lambda"), f"layer-{uuid.uuid4().hex[:8]}"
+    arn = client.publish_layer_version(LayerName=layer, Content={"ZipFile": layered(one="V = 1")})["LayerVersionArn"]
+    name = function("def handler(event, context):\n    import one\n    return one.V\n", Layers=[arn])
+    client.delete_layer_version(LayerName=layer, VersionNumber=1)
+    assert call(pipeline, name) == (None, 1)
+    client.update_function_code(FunctionName=name, ZipFile=packed(module="import one\ndef handler(e, c): return 2\n"))
+    assert call(pipeline, name) == (None, 2)
 
 
 def test_its_role_is_enforced_as_it_is_at_that_moment(pipeline, function, role):
