@@ -52,7 +52,7 @@ RUNS_BYTES = 122.8
 # what the functions log for an invocation, and the state machine, inputs and outputs left out, for a transition
 LOG_BYTES = 630
 STATE_LOG_BYTES = 910
-METRICS = 23  # that a run reports which embeds nothing
+METRICS = 14  # that a run reports which embeds nothing
 # until the run with these choices is over
 CHOSEN = {"Verdict": "Publish", "EmbedNeeded": "Complete"}
 

@@ -1,9 +1,10 @@
 """Structured logs, metrics and traces, by AWS Lambda Powertools.
 
 Logs are JSON lines with the run, the source, the state and the chunk or partition. Metrics are
-CloudWatch's embedded metric format on the same stream, one document per invocation: `Seconds`,
-`RowsIn`, `RowsOut`, `RowsQuarantined`, and `Failures` where it raised, by stage, state and source.
-Traces go to X-Ray where Lambda has tracing on, and nowhere else.
+CloudWatch's embedded metric format on the same stream, at most one document per invocation: `RowsIn`,
+`RowsOut` and `RowsQuarantined` of the states that handle rows, `Failures` where it raised, by stage, state
+and source. Each metric of each source is paid for by the hour, so what Lambda measures itself, such as
+the time, is in the logs alone. Traces go to X-Ray where Lambda has tracing on, and nowhere else.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from chalicelib.errors import SluiceError
 
 SERVICE = "sluice"
 NAMESPACE = "Sluice"
+
+# the messages of the one line that every invocation leaves
+DONE = "stage done"
+FAILED = "stage failed"
 
 logger = Logger(service=SERVICE, log_uncaught_exceptions=False)
 
@@ -55,12 +60,14 @@ def run_stage(stage: Callable, request_type: type, event: dict, **arguments) -> 
             result = stage(read_contract(request_type, event), **arguments)
     except Exception as error:
         details = error.where if isinstance(error, SluiceError) else {}
-        logger.error("stage failed", error=type(error).__name__, reason=str(error), details=details)
-        _emit(name, subject, {"Seconds": time.perf_counter() - started, "Failures": 1})
+        seconds = round(time.perf_counter() - started, 4)
+        logger.error(FAILED, seconds=seconds, error=type(error).__name__, reason=str(error), details=details)
+        _emit(name, subject, {"Failures": 1})
         raise
-    seconds = time.perf_counter() - started
-    _emit(name, subject, {"Seconds": seconds, **_rows(result)})
-    logger.info("stage done", seconds=round(seconds, 4), **_rows(result))
+    seconds = round(time.perf_counter() - started, 4)
+    rows = _rows(result)
+    _emit(name, subject, rows)
+    logger.info(DONE, seconds=seconds, **rows)
     return write_contract(result)
 
 
@@ -93,7 +100,9 @@ def _rows(result) -> dict[str, int]:
     return counted
 
 
-def _emit(state: str, subject: dict, values: dict[str, float]) -> None:
+def _emit(state: str, subject: dict, values: dict[str, int]) -> None:
+    if not values:
+        return
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
     # stages may share an account and region, and with it the namespace
     metrics.add_dimension(name="stage", value=settings.current().stage)
@@ -103,5 +112,5 @@ def _emit(state: str, subject: dict, values: dict[str, float]) -> None:
     if isinstance(subject["run_id"], str):
         metrics.add_metadata(key="run_id", value=subject["run_id"])
     for name, value in values.items():
-        metrics.add_metric(name=name, unit=MetricUnit.Seconds if name == "Seconds" else MetricUnit.Count, value=value)
+        metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
     metrics.flush_metrics()

@@ -106,7 +106,7 @@ def _of(session: Session, run_id: str, execution: Execution, listed: prices.Pric
 def _ledger_row(session: Session, run_id: str) -> dict:
     """{} for a run that failed before it could be entered."""
     try:
-        with connection.transaction(session.settings.database_url) as open_connection:
+        with connection.transaction(session.database_url) as open_connection:
             return ledger.get_run(open_connection, run_id)
     except NotFound:
         return {}
@@ -166,7 +166,7 @@ def _characters(session: Session, run_id: str, row: dict) -> int:
     """Of the embedded texts; 0 where the source is no longer what it was."""
     try:
         source = sources.for_run(row["source"], run_id, Lake(session.settings.bucket))
-        with connection.transaction(session.settings.database_url) as opened, opened.cursor() as cursor:
+        with connection.transaction(session.database_url) as opened, opened.cursor() as cursor:
             return store.characters_of_run(cursor, source, run_id)
     except SluiceError:
         return 0

@@ -1,7 +1,7 @@
 """What the functions logged about one run: their own measurements, and how many bytes that was.
 
-The lines are those of `chalicelib.telemetry`: JSON with the run's id. One that has `_aws` is a
-metric document in CloudWatch's embedded metric format
+The lines are those of `chalicelib.telemetry`: JSON with the run's id. Each invocation ends with one that
+has its seconds; one that has `_aws` is a metric document in CloudWatch's embedded metric format
 (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import boto_errors
+from chalicelib import boto_errors, telemetry
 from chalicelib.errors import TerminalError
 
 _MS_PER_HOUR = 3_600_000
@@ -44,6 +44,10 @@ def read(lines: Iterable[str], run_id: str) -> RunLog:
     for text, document in _documents(lines, run_id):
         size += len(text.encode())
         count += 1
+        if document.get("message") in (telemetry.DONE, telemetry.FAILED):
+            # 0.0012 s are 1.2 ms and billed as 2; the last digits of a float are no part of a millisecond
+            taken = math.ceil(round(document["seconds"] * 1000, 6))
+            milliseconds.setdefault(document["state"], []).append(taken)
         if "_aws" not in document:
             continue
         hour = document["_aws"]["Timestamp"] // _MS_PER_HOUR
@@ -51,10 +55,6 @@ def read(lines: Iterable[str], run_id: str) -> RunLog:
             for names in directive["Dimensions"]:
                 identity = tuple((name, document.get(name)) for name in names)
                 reported |= {(hour, directive["Namespace"], identity, m["Name"]) for m in directive["Metrics"]}
-        seconds = document.get("Seconds", [])
-        # 0.0012 s are 1.2 ms and billed as 2; the last digits of a float are no part of a millisecond
-        taken = [math.ceil(round(value * 1000, 6)) for value in (seconds if isinstance(seconds, list) else [seconds])]
-        milliseconds.setdefault(document["state"], []).extend(taken)
     return RunLog(size, count, milliseconds, len(reported))
 
 

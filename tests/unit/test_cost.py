@@ -168,7 +168,11 @@ def test_without_a_log_the_history_gives_the_time_of_what_it_has():
 # --- the log -------------------------------------------------------------------------------------
 
 
-def document(state, seconds, run="run", at=1_795_000_000_000, names=("Seconds",), source="orders"):
+def done(state, seconds, run="run", message="stage done"):
+    return json.dumps({"message": message, "state": state, "run_id": run, "seconds": seconds})
+
+
+def document(state, names=("RowsOut",), run="run", at=1_795_000_000_000, source="orders"):
     return json.dumps(
         {
             "_aws": {
@@ -184,36 +188,35 @@ def document(state, seconds, run="run", at=1_795_000_000_000, names=("Seconds",)
             "state": state,
             "source": source,
             "run_id": run,
-            "Seconds": [seconds],
         }
     )
 
 
 def test_milliseconds_are_rounded_up_each_and_no_float_adds_one():
-    found = run_log.read([document("load", 0.0012), document("load", 0.3), document("plan", 0.0001)], "run")
-    assert found.milliseconds == {"load": [2, 300], "plan": [1]}
+    lines = [done("load", 0.0012), done("load", 0.3, message="stage failed"), done("plan", 0.0001)]
+    assert run_log.read(lines, "run").milliseconds == {"load": [2, 300], "plan": [1]}
 
 
 def test_only_the_run_is_read_and_lines_may_run_into_each_other():
-    plain = json.dumps({"message": "stage done", "run_id": "run"})
-    other = document("load", 5, run="run-2")
-    lines = [document("load", 0.001) + document("load", 0.002) + "\n", "run is not JSON {", plain, other, '{"run": 1}']
+    plain = json.dumps({"message": "something else", "run_id": "run"})
+    other = done("load", 5, run="run-2")
+    lines = [done("load", 0.001) + done("load", 0.002) + "\n", "run is not JSON {", plain, other, '{"run": 1}']
     found = run_log.read(lines, "run")
     assert found.milliseconds == {"load": [1, 2]}
     assert found.lines == 3
-    assert found.bytes == len(document("load", 0.001)) + len(document("load", 0.002)) + len(plain)
+    assert found.bytes == len(done("load", 0.001)) + len(done("load", 0.002)) + len(plain)
 
 
 def test_a_metric_counts_once_an_hour_by_its_name_and_dimensions():
     hour = 3_600_000
     start = 1_795_000_000_000 // hour * hour
     lines = [
-        document("load", 1, at=start),
-        document("load", 2, at=start + hour - 1),
-        document("load", 1, at=start + hour),
-        document("load", 1, at=start, names=("Seconds", "RowsOut")),
-        document("plan", 1, at=start),
-        document("plan", 1, at=start, source="weather"),
+        document("load", at=start),
+        document("load", at=start + hour - 1),
+        document("load", at=start + hour),
+        document("load", at=start, names=("RowsOut", "RowsIn")),
+        document("transform", at=start),
+        document("transform", at=start, source="weather"),
     ]
     assert run_log.read(lines, "run").metric_hours == 5
     [data, metrics] = usage.logs(run_log.read(lines, "run"))
@@ -244,7 +247,7 @@ def asked(function, **more):
 
 def test_cloudwatch_is_asked_for_the_runs_lines_page_by_page_and_a_function_that_never_ran_has_none(cloudwatch):
     client, stub = cloudwatch
-    event = {"message": document("plan", 1)}
+    event = {"message": done("plan", 1)}
     stub.add_response("filter_log_events", {"events": [event], "nextToken": "t"}, asked("sluice-dev-plan"))
     stub.add_response("filter_log_events", {"events": [event]}, asked("sluice-dev-plan", nextToken="t"))
     stub.add_client_error("filter_log_events", "ResourceNotFoundException", expected_params=asked("sluice-dev-load"))
@@ -272,7 +275,7 @@ class Logs:
 
     def paginate(self, **asked):
         self.asked.append(asked)
-        found = [{"message": document("plan", 0.25)}] if asked["logGroupName"].endswith("-plan") else []
+        found = [{"message": done("plan", 0.25)}] if asked["logGroupName"].endswith("-plan") else []
         return [{"events": found}]
 
 
