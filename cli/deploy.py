@@ -38,7 +38,7 @@ def deploy(stage, dry_run, prepare, smoke, unconfirmed_alerts, yes) -> None:
             click.echo(f"Prepared. Next: chalice deploy --stage {stage}, then sluice deploy --stage {stage}")
             return
         if changes:
-            click.echo(f"Deployed: {list(opened.plan.lines())[-2]}.")
+            click.echo(f"Deployed: {opened.plan.summary()}.")
         if smoke or (smoke is None and changes):
             _tell(opened.smoke(_progress))
         if waiting := opened.unconfirmed():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from deploy import account
 from deploy import destroy as destruction
 
 
@@ -16,7 +17,8 @@ from deploy import destroy as destruction
 @click.option("--delete-data", metavar="BUCKET-NAME", help="Delete the stage's bucket too, with all that is in it.")
 def destroy(stage, dry_run, yes, delete_data) -> None:
     """Delete what the deployments of a stage made."""
-    planned = destruction.plan(Path.cwd(), stage, delete_data)
+    with account.refusals_told():
+        planned = destruction.plan(Path.cwd(), stage, delete_data)
     lines = [line for step in planned.steps for line in step.lines()]
     if dry_run or not yes:
         click.echo("\n".join(lines) or "There is nothing to delete.", err=not dry_run)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from deploy import account
 from deploy import secret as secrets
 from deploy import stage as stages
 
@@ -21,7 +22,9 @@ def secret() -> None:
 def database(stage) -> None:
     """The database's URL, or RDS's JSON."""
     kept = stages.read(Path.cwd(), stage)
-    arn = secrets.keep_database(kept, _value("Database URL"))
+    value = _value("Database URL")
+    with account.refusals_told():
+        arn = secrets.keep_database(kept, value)
     click.echo(f"{arn}\nis deployment.database_secret_arn of stage {stage} in {kept.path}.")
 
 
@@ -30,7 +33,9 @@ def database(stage) -> None:
 @click.option("--stage", required=True, help="A stage of .chalice/config.json.")
 def token(name, stage) -> None:
     """The token NAME of a source."""
-    arn = secrets.keep_token(stages.read(Path.cwd(), stage), name, _value(f"Token {name}"))
+    kept, value = stages.read(Path.cwd(), stage), _value(f"Token {name}")
+    with account.refusals_told():
+        arn = secrets.keep_token(kept, name, value)
     click.echo(f"{arn}\nhas the token {name}.")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib import boto_errors
 from chalicelib.errors import ConfigurationError
 from deploy import template
 from deploy.kinds import Aws
@@ -33,6 +36,25 @@ def connect(stage: Stage, made: dict | None = None) -> Aws:
     made = made or template.template(stage, stage.folder)
     bucket = Resources(aws, made).properties("Bucket")["BucketName"]
     return dataclasses.replace(aws, bucket=bucket)
+
+
+@contextlib.contextmanager
+def refusals_told() -> Iterator[None]:
+    """What AWS refuses while something is only looked at, as ConfigurationError."""
+    try:
+        yield
+    except ClientError as error:
+        denied = boto_errors.code(error) in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403")
+        raise ConfigurationError(
+            f"AWS refused {error.operation_name}: {error.response['Error'].get('Message', error)}",
+            next_step="let an administrator allow it: deploy/permissions.py lists all that is needed"
+            if denied
+            else None,
+        ) from error
+    except BotoCoreError as error:
+        raise ConfigurationError(
+            f"AWS cannot be reached: {error}", next_step="check the network and AWS_ENDPOINT_URL"
+        ) from error
 
 
 def elsewhere(stage: Stage, aws: Aws) -> list[str]:

@@ -13,7 +13,8 @@ from chalicelib import secrets
 from deploy import account, apply, artefacts, functions, plan, preflight, project, record, smoke, template
 from deploy import stage as stages
 from deploy.artefacts import Artefacts
-from deploy.kinds import Aws
+from deploy.kinds import KINDS, Aws
+from deploy.kinds.lambdas import LayerVersion
 from deploy.plan import Plan, Resources
 from deploy.preflight import Findings
 from deploy.record import Record
@@ -36,7 +37,11 @@ class Deployment:
         """Carry out the plan; to `prepare`, only what must be there before `chalice deploy`."""
 
         def deploy_functions() -> dict:
-            return functions.deploy(self.stage, self.built, self.record.chalice, lambda line: progress(f"  {line}"))
+            known = self.record.chalice
+            written = functions.deploy(self.stage, self.built, known, lambda line: progress(f"  {line}"))
+            for arn in functions.superfluous_layers(self.aws, self.stage, written):
+                KINDS[LayerVersion.type].delete(self.aws, arn)
+            return written
 
         apply.Executor(self.resources, self.record, deploy_functions, progress).run(self.plan, prepare)
 

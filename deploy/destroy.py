@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.errors import ConfigurationError, DeploymentError
 from deploy import account, functions, record, template
 from deploy import stage as stages
+from deploy.intrinsics import has_unknown
 from deploy.kinds import KINDS, Aws
 from deploy.kinds.lambdas import MANAGED, Configuration, Function
 from deploy.kinds.machines import StateMachine
@@ -80,7 +80,6 @@ def plan(folder: Path, stage_name: str, delete_data: str | None = None) -> Destr
             next_step=f"to delete all its data give --delete-data {aws.bucket}",
         )
     known = record.load(aws)
-    aws = dataclasses.replace(aws)
     steps, kept = [], []
     for logical_id, resource in _all(stage, aws, made, known).items():
         kind = KINDS[resource.type]
@@ -118,10 +117,9 @@ def _all(stage: Stage, aws: Aws, made: dict, known: Record) -> dict[str, Made]:
             for name, value in resources.resources[logical_id].get("Properties", {}).items()
             if name in kind.identity()
         }
-        try:
-            physical_id = kind.find(aws, resources.value(identity))
-        except (AttributeError, TypeError, KeyError, ValueError):
-            continue  # its name is that of something which was never made
+        identity = resources.value(identity)
+        # what is named after something that was never made was not made either
+        physical_id = None if has_unknown(identity) else kind.find(aws, identity)
         if physical_id is not None and kind.read(aws, physical_id) is not None:
             resources.ids[logical_id] = physical_id
             found[logical_id] = Made(kind.type, physical_id)

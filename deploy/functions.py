@@ -13,7 +13,7 @@ from chalice.constants import DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
 from chalicelib.errors import DeploymentError
 from deploy import project, roles, template
 from deploy.artefacts import GATE_FUNCTIONS, Artefacts
-from deploy.kinds import lambdas
+from deploy.kinds import Aws, lambdas
 from deploy.stage import CONFIG, Stage
 from statemachine import render
 
@@ -107,6 +107,17 @@ def _chalice(stage: Stage, built: Artefacts, known: dict | None, command: str, s
     return written
 
 
+def superfluous_layers(aws: Aws, stage: Stage, written: dict) -> list[str]:
+    """Versions of Chalice's layer that are not in use: it forgets the one it had published when it breaks off."""
+    used = {about.get("layer_version_arn") for about in written["resources"]}
+    pages = (
+        aws.client("lambda")
+        .get_paginator("list_layer_versions")
+        .paginate(LayerName=f"{stage.prefix}-{lambdas.MANAGED}")
+    )
+    return [v["LayerVersionArn"] for page in pages for v in page["LayerVersions"] if v["LayerVersionArn"] not in used]
+
+
 def _write_down(folder: Path, stage: Stage, known: dict) -> None:
     path = deployed_path(folder, stage.name)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +136,8 @@ def _run(folder: Path, command: str, stage: str, say: Callable[[str], None]) -> 
     lines = []
     for line in process.stdout:
         lines.append(line.rstrip())
-        say(line.rstrip())
+        if not any(said.startswith("Traceback") for said in lines):
+            say(line.rstrip())
     if process.wait():
         raise DeploymentError(
             f"chalice {command} --stage {stage} failed: {_reason(lines)}",
@@ -136,5 +148,5 @@ def _run(folder: Path, command: str, stage: str, say: Callable[[str], None]) -> 
 def _reason(lines: list[str]) -> str:
     """What Chalice says last, without the traceback before it."""
     said = [line for line in lines if line]
-    begins = [number for number, line in enumerate(said) if line.startswith("ERROR")]
-    return "\n".join(said[begins[-1] :] if begins else said[-1:])
+    begins = [number for number, line in enumerate(said) if "ERROR - " in line]
+    return "\n".join(said[begins[-1] :]).partition("ERROR - ")[2] if begins else "\n".join(said[-1:])

@@ -30,7 +30,8 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
         f"{bucket}/inbox/smoke/smoke.csv": _of("s3", "PutObject DeleteObject"),
         arn("sns", f"{prefix}-alerts"): _of(
             "sns",
-            "CreateTopic DeleteTopic GetTopicAttributes SetTopicAttributes ListSubscriptionsByTopic "
+            "CreateTopic DeleteTopic GetSubscriptionAttributes GetTopicAttributes SetTopicAttributes "
+            "ListSubscriptionsByTopic Unsubscribe "
             "ListTagsForResource Subscribe TagResource UntagResource",
         ),
         arn("sqs", f"{prefix}-dead-letters"): _of(
@@ -78,6 +79,13 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
         arn("secretsmanager", f"secret:{stage.app}/{stage.name}/tokens-AbCdEf"): _of(
             "secretsmanager",
             "CreateSecret DeleteSecret DescribeSecret RestoreSecret TagResource UntagResource UpdateSecret",
+        ),
+        # its id is made up by AWS, and S3 and Secrets Manager use it in the name of whoever asks them
+        arn("kms", "key/00000000-0000-0000-0000-000000000000"): _of(
+            "kms",
+            "CreateAlias Decrypt DeleteAlias DescribeKey EnableKeyRotation GenerateDataKey GetKeyPolicy "
+            "GetKeyRotationStatus ListResourceTags PutKeyPolicy ScheduleKeyDeletion TagResource UntagResource "
+            "UpdateAlias UpdateKeyDescription",
         ),
         # no narrower resource: what is to be made has no name yet, or the service knows none
         "*": [

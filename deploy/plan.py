@@ -60,9 +60,13 @@ class Plan:
         """The whole plan for people; what stays as it is is only counted."""
         for step in self.changes:
             yield from step.lines()
-        counts = [(sum(s.action == action for s in self.steps), action) for action in _SIGNS]
-        yield ", ".join(f"{count} to {action}" for count, action in counts[:-1] if count) or "nothing to change"
-        yield f"{counts[-1][0]} unchanged"
+        yield self.summary("{} to {}") or "nothing to change"
+        yield f"{len(self.steps) - len(self.changes)} unchanged"
+
+    def summary(self, form: str = "{} {}d") -> str:
+        """How many resources are created and so on; `form` takes the count and the action."""
+        counts = [(sum(step.action == action for step in self.changes), action) for action in _SIGNS]
+        return ", ".join(form.format(count, action) for count, action in counts if count)
 
 
 @dataclass

@@ -31,7 +31,8 @@ class Findings:
     def note(self, check: Callable[[], object]) -> object:
         """`check()`, whose error becomes a problem."""
         try:
-            return check()
+            with account.refusals_told():
+                return check()
         except SluiceError as error:
             self.problems.append(str(error))
             return None

@@ -176,6 +176,8 @@ def canonical(value: Any, name: str = "") -> Any:
 def _canonical_item(name: str, value: Any) -> Any:
     if name in _SAME_AS_A_LIST and not isinstance(value, list):
         value = [value]
+    if name == "Principal" and value == "*":
+        value = {"AWS": "*"}  # the same, and SNS and SQS may write it so
     if name == "Principal" and isinstance(value, dict):
         value = {service: who if isinstance(who, list) else [who] for service, who in value.items()}
     if name == "Condition" and isinstance(value, dict):

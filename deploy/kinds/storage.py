@@ -148,6 +148,7 @@ class Bucket(Kind):
 class BucketPolicy(Kind):
     type = "AWS::S3::BucketPolicy"
     phase = 1
+    keeps_data = True  # it guards the bucket for as long as that is there
     required = ("Bucket", "PolicyDocument")
     replaced_by = ("Bucket",)
 
