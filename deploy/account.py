@@ -32,7 +32,15 @@ def connect(stage: Stage, made: dict | None = None) -> Aws:
             next_step="log in (`aws sso login`, or new keys); `aws sts get-caller-identity` must work",
         ) from error
     partition = who["Arn"].split(":")[1]
-    aws = Aws(who["Account"], region, partition, stage.name, caller=who["Arn"], variables=tuple(template.environment()))
+    aws = Aws(
+        who["Account"],
+        region,
+        partition,
+        stage.name,
+        caller=who["Arn"],
+        variables=tuple(template.environment()),
+        folder=stage.folder,
+    )
     made = made or template.template(stage, stage.folder)
     bucket = Resources(aws, made).properties("Bucket")["BucketName"]
     return dataclasses.replace(aws, bucket=bucket)

@@ -139,7 +139,7 @@ def _with_functions(made: dict, stage: Stage) -> dict:
         template.logical_id(name): {"Type": Function.type, "Properties": {"FunctionName": stage.function_name(name)}}
         for name in names
     }
-    path = {"Path": str(stage.folder / stages.CONFIG)}
+    path = {"Path": stages.CONFIG.as_posix()}
     resources[functions.CONFIGURATION] = {"Type": Configuration.type, "Properties": path}
     return {**made, "Resources": {**made["Resources"], **resources}}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def add(made: dict, stage: Stage, built: Artefacts) -> dict:
         CONFIGURATION: {
             "Type": lambdas.Configuration.type,
             "Properties": {
-                "Path": str(stage.folder / CONFIG),
+                "Path": CONFIG.as_posix(),
                 "Environment": template.environment(),
                 "Role": {"Fn::GetAtt": [roles.role_id(functions[0]), "Arn"]},
                 "Roles": {name: {"Fn::GetAtt": [roles.role_id(name), "Arn"]} for name in functions},
@@ -129,6 +130,8 @@ def _run(folder: Path, command: str, stage: str, say: Callable[[str], None]) -> 
     process = subprocess.Popen(
         [sys.executable, "-c", script, command, "--stage", stage],
         cwd=folder,
+        # the bytecode that importing the application leaves behind would be part of another package
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

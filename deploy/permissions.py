@@ -22,8 +22,7 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
             "CreateBucket ListBucket GetBucketTagging PutBucketTagging GetBucketVersioning PutBucketVersioning "
             "GetEncryptionConfiguration PutEncryptionConfiguration GetBucketPublicAccessBlock "
             "PutBucketPublicAccessBlock GetBucketOwnershipControls PutBucketOwnershipControls "
-            "GetLifecycleConfiguration PutLifecycleConfiguration GetBucketPolicy PutBucketPolicy DeleteBucketPolicy "
-            "GetBucketLogging GetBucketNotification",
+            "GetLifecycleConfiguration PutLifecycleConfiguration GetBucketPolicy PutBucketPolicy DeleteBucketPolicy",
         ),
         f"{bucket}/deployment/record.json": _of("s3", "GetObject PutObject"),
         f"{bucket}/deployment/layers/layer.zip": _of("s3", "GetObject PutObject"),

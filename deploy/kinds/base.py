@@ -40,6 +40,7 @@ class Aws:
     bucket: str = ""  # the stage's own
     files: Mapping[str, Path] = field(default_factory=dict)  # what is uploaded, by key in the bucket
     variables: tuple[str, ...] = ()  # the environment variables that deploying sets
+    folder: Path = Path()  # the project's root
 
     @property
     def pseudo(self) -> dict[str, str]:

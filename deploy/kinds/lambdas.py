@@ -142,7 +142,10 @@ def managed_layer(sha256_base64: str | None) -> str:
 
 
 class Configuration(Kind):
-    """What a stage's section of `.chalice/config.json` says of roles, layers and environment."""
+    """What a stage's section of `.chalice/config.json` says of roles, layers and environment.
+
+    Its physical id is the file's path in the project: every checkout has its own.
+    """
 
     type = "Sluice::Configuration"
     phase = 30
@@ -156,14 +159,20 @@ class Configuration(Kind):
         return properties["Path"]
 
     def read(self, aws, physical_id):
-        section = _read(Path(physical_id))["stages"][aws.stage]
+        if not (path := aws.folder / physical_id).exists():
+            return None
+        section = _read(path)["stages"][aws.stage]
         variables, functions = section.get("environment_variables", {}), section.get("lambda_functions", {})
+        roles = {name: about["iam_role_arn"] for name, about in functions.items() if "iam_role_arn" in about}
+        layers = {name: about["layers"] for name, about in functions.items() if "layers" in about}
+        if not roles and not layers:
+            return None
         return {
             "Path": physical_id,
             "Environment": {name: variables[name] for name in aws.variables if name in variables},
             "Role": section.get("iam_role_arn"),
-            "Roles": {name: about["iam_role_arn"] for name, about in functions.items() if "iam_role_arn" in about},
-            "Layers": {name: about["layers"] for name, about in functions.items() if "layers" in about},
+            "Roles": roles,
+            "Layers": layers,
         }
 
     def create(self, aws, properties):
@@ -171,7 +180,7 @@ class Configuration(Kind):
         return properties["Path"]
 
     def update(self, aws, physical_id, present, wanted):
-        path = Path(physical_id)
+        path = aws.folder / physical_id
         document = _read(path)
         section = document["stages"][aws.stage]
         variables = section.setdefault("environment_variables", {})
@@ -192,7 +201,7 @@ class Configuration(Kind):
         _write(path, document)
 
     def delete(self, aws, physical_id):
-        if Path(physical_id).exists():
+        if (aws.folder / physical_id).exists():
             # the stage's own name is the stage's: Chalice must go on giving it to functions
             kept = {"SLUICE_STAGE": aws.stage}
             self.update(aws, physical_id, {}, {"Environment": kept, "Role": None, "Roles": {}, "Layers": {}})

@@ -1,134 +1,24 @@
 """What `sluice deploy` does with the real template: to the end, a second time, after drift and after breaking."""
 
-import dataclasses
-import io
 import json
-import shutil
-import zipfile
-from collections import Counter
-from pathlib import Path
 
-import botocore.client
+import deployed_project
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
+from deployed_project import READING, REGION
 
 from chalicelib.errors import ConfigurationError, DeploymentError
-from deploy import account, apply, artefacts, functions, plan, record, template
+from deploy import functions, permissions, plan, template
 from deploy import stage as stages
-from deploy.artefacts import Artefacts
-from local import corrections_of_deploying
 from statemachine import render
 
-ROOT = Path(__file__).parents[2]
-REGION = "eu-west-1"
-READING = ("Get", "List", "Describe", "Head", "Lookup")
 MORE = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
-SECRET = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:sluice/dev/database-AbCdEf"
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project folder with the real configuration, template and policies, and small zips for those that are built."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    shutil.copytree(ROOT / "statemachine", tmp_path / "statemachine", ignore=shutil.ignore_patterns("__pycache__"))
-    corrections_of_deploying.apply()
-    (tmp_path / ".chalice").mkdir()
-    document = json.loads((ROOT / ".chalice" / "config.json").read_text())
-    document["stages"]["dev"]["deployment"] |= {
-        "alert_emails": ["ops@example.com"],
-        "database_secret_arn": SECRET,
-        "schedules": True,
-    }
-    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(document, indent=2) + "\n")
-    with mock_aws():
-        yield Project(tmp_path)
-
-
-def trust(service):
-    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    return {"Version": "2012-10-17", "Statement": [statement]}
-
-
-def zipped(text):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as package:
-        package.writestr("module.py", text)
-    return content.getvalue()
-
-
-class Project:
-    """Deploys; Chalice's part is played by a few calls that read the same configuration."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.chalice_runs = 0
-        self.zips = {}
-        for name in ("code", "dependencies", "gate"):
-            self.change(name, f"{name} = 1")
-
-    def change(self, name, text):
-        path = self.folder / f"{name}.zip"
-        path.write_bytes(zipped(text))
-        self.zips[name] = artefacts._measured(name, path)
-
-    @property
-    def built(self):
-        return Artefacts("dev", "python3.11", "x86_64", self.folder, **self.zips)
-
-    def settings(self, **deployment):
-        path = self.folder / ".chalice" / "config.json"
-        document = json.loads(path.read_text())
-        document["stages"]["dev"]["deployment"] |= deployment
-        path.write_text(json.dumps(document, indent=2) + "\n")
-
-    def plan(self):
-        stage = stages.read(self.folder, "dev")
-        made = template.template(stage, self.folder)
-        self.aws = account.connect(stage, made)
-        self.aws = dataclasses.replace(self.aws, files={functions.layer_key(stage, self.built): self.built.gate.path})
-        self.record = record.load(self.aws)
-        self.resources = plan.Resources(self.aws, functions.add(made, stage, self.built))
-        return plan.make(self.resources, self.record)
-
-    def deploy(self, prepare=False):
-        """The plan that was carried out."""
-        made = self.plan()
-        apply.Executor(self.resources, self.record, self.chalice, lambda line: None).run(made, prepare)
-        return made
-
-    def chalice(self):
-        self.chalice_runs += 1
-        client, stage = self.aws.client("lambda"), stages.read(self.folder, "dev")
-        layer = client.publish_layer_version(
-            LayerName="sluice-dev-managed-layer", Content={"ZipFile": self.built.dependencies.path.read_bytes()}
-        )["LayerVersionArn"]
-        for name in render.lambda_functions():
-            config = stage.function(name)
-            settings = {
-                "FunctionName": stage.function_name(name),
-                "Runtime": "python3.11",
-                "Handler": f"app.{name}",
-                "Role": config.iam_role_arn,
-                "MemorySize": config.lambda_memory_size,
-                "Timeout": config.lambda_timeout,
-                "Layers": [layer, *(config.layers or [])],
-                "Environment": {"Variables": config.environment_variables},
-                "TracingConfig": {"Mode": "Active"},
-            }
-            code = self.built.code.path.read_bytes()
-            try:
-                client.get_function(FunctionName=settings["FunctionName"])
-            except ClientError:
-                tags = {"aws-chalice": "version=1:stage=dev:app=sluice"}
-                client.create_function(**settings, Code={"ZipFile": code}, Tags=tags)
-            else:
-                client.update_function_configuration(**settings)
-                client.update_function_code(FunctionName=settings["FunctionName"], ZipFile=code)
-        return {"resources": [], "schema_version": "2.0"}
+    with deployed_project.made(tmp_path, monkeypatch) as made:
+        yield made
 
 
 def names(made, action):
@@ -137,7 +27,7 @@ def names(made, action):
 
 def test_a_deployment_makes_all_of_the_template_and_a_second_one_nothing(project):
     first = project.deploy()
-    assert {step.action for step in first.steps if step.logical_id != functions.CONFIGURATION} == {plan.CREATE}
+    assert {step.action for step in first.steps} == {plan.CREATE}
     assert project.chalice_runs == 1
     second = project.deploy()
     assert [line for step in second.changes for line in step.lines()] == []
@@ -148,14 +38,14 @@ def test_a_deployment_makes_all_of_the_template_and_a_second_one_nothing(project
 
 def test_a_plan_changes_nothing_and_says_what_it_would(project, monkeypatch):
     before = (project.folder / ".chalice" / "config.json").read_bytes()
-    calls = watch(monkeypatch)
+    calls = deployed_project.watch(monkeypatch)
     made = project.plan()
-    assert not [name for name in calls if not name.startswith(READING)]
+    assert not [name for _, name in calls if not name.startswith(READING)]
     assert (project.folder / ".chalice" / "config.json").read_bytes() == before
     lines = "\n".join(made.lines())
     for step in made.steps:
         assert step.logical_id in lines
-    assert f"{len(made.steps) - 1} to create, 1 to update" in lines  # the configuration is there already
+    assert f"{len(made.steps)} to create" in lines
 
 
 def test_the_state_machine_calls_the_deployed_functions(project):
@@ -239,10 +129,22 @@ def test_what_somebody_else_made_is_left_alone_and_all_of_it_is_named(project):
     assert "sluice:stage" in message
 
 
+def test_another_checkout_deploys_the_same_stage_and_leaves_this_ones_files_alone(project, tmp_path_factory):
+    project.deploy()
+    mine = (project.folder / ".chalice" / "config.json").read_text()
+    other = project.checkout(tmp_path_factory.mktemp("other") / "project")
+    made = other.deploy()
+    assert names(made, plan.CREATE) == {functions.CONFIGURATION}
+    assert len(made.changes) == 1
+    assert (project.folder / ".chalice" / "config.json").read_text() == mine
+    assert not project.deploy().changes
+    assert not other.deploy().changes
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_wherever_it_breaks_the_same_command_goes_on_and_comes_to_the_same_end(project, monkeypatch, when):
     """Each kind of call that changes something fails once: before AWS has done it, or with the answer lost."""
-    failed = break_once_at_each_call(monkeypatch, when)
+    failed = deployed_project.break_once_at_each_call(monkeypatch, when)
     for _ in range(200):
         try:
             project.deploy()
@@ -254,13 +156,7 @@ def test_wherever_it_breaks_the_same_command_goes_on_and_comes_to_the_same_end(p
     else:
         pytest.fail(f"never came to an end: {failed}")
     assert len(failed) > 20
-    monkeypatch.undo()
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_DEFAULT_REGION", REGION),
-    ):
-        monkeypatch.setenv(name, value)
+    failed.stop()
     assert [line for step in project.deploy().changes for line in step.lines()] == []
     client = project.aws.client
     assert len([k for k in client("kms").list_keys()["Keys"]]) == 1
@@ -272,29 +168,34 @@ def test_wherever_it_breaks_the_same_command_goes_on_and_comes_to_the_same_end(p
     assert len(client("lambda").list_layer_versions(LayerName="sluice-dev-gate")["LayerVersions"]) == 1
 
 
-def watch(monkeypatch):
-    """The names of all calls from now on."""
-    calls, original = Counter(), botocore.client.BaseClient._make_api_call
+# what an operation is called where the action that allows it has another name:
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+ACTIONS = {
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "s3:PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "s3:PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+}
+# allowed to everybody, or asked by Chalice's understudy in these tests
+NO_ACTION = {"sts:GetCallerIdentity"}
+SERVICES = {"stepfunctions": "states"}
 
-    def call(self, operation, arguments):
-        calls[operation] += 1
-        return original(self, operation, arguments)
 
-    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
-    return calls
-
-
-def break_once_at_each_call(monkeypatch, when):
-    failed, original = set(), botocore.client.BaseClient._make_api_call
-
-    def call(self, operation, arguments):
-        key = (self.meta.service_model.service_name, operation)
-        if operation.startswith(READING) or key in failed:
-            return original(self, operation, arguments)
-        failed.add(key)
-        if when == "after":
-            original(self, operation, arguments)
-        raise ClientError({"Error": {"Code": "InternalError", "Message": "the line is cut"}}, operation)
-
-    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
-    return failed
+def test_whoever_deploys_is_asked_beforehand_for_every_permission_that_deploying_takes(project, monkeypatch):
+    calls = deployed_project.watch(monkeypatch)
+    project.deploy()
+    project.settings(alert_emails=["data@example.com"], schedules=False, runs_days=10)
+    project.change("gate", "gate = 2")
+    project.deploy()
+    named = {f"{SERVICES.get(service, service)}:{operation}" for service, operation in calls}
+    needed = {ACTIONS.get(name, name) for name in named} - NO_ACTION
+    asked = {
+        action
+        for actions in permissions.needed(project.aws, stages.read(project.folder, "dev")).values()
+        for action in actions
+    }
+    assert sorted(needed - asked) == []

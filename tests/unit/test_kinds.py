@@ -1,6 +1,7 @@
 """Each type of resource against moto: what was made reads as it was wanted, can be changed, and goes."""
 
 import base64
+import dataclasses
 import hashlib
 import io
 import json
@@ -8,6 +9,7 @@ import zipfile
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from moto import mock_aws
 
 from chalicelib.errors import ConfigurationError
@@ -414,7 +416,7 @@ def test_a_layer_gets_a_new_version_only_when_its_content_changes(aws, tmp_path)
         }
         if versions:
             assert [d.name for d in differences(kind, kind.read(aws, versions[-1]), wanted)] == ["Content"]
-        aws.__dict__["files"] = {key: path}
+        aws = dataclasses.replace(aws, files={key: path})
         versions.append(kind.create(aws, wanted))
         assert kind.find(aws, wanted) == versions[-1]
         assert differences(kind, kind.read(aws, versions[-1]), wanted) == []
@@ -425,6 +427,7 @@ def test_a_layer_gets_a_new_version_only_when_its_content_changes(aws, tmp_path)
 
 
 def test_chalices_settings_are_written_without_touching_anything_else(aws, tmp_path):
+    aws = dataclasses.replace(aws, folder=tmp_path)
     path = tmp_path / "config.json"
     before = {
         "app_name": "sluice",
@@ -438,26 +441,27 @@ def test_chalices_settings_are_written_without_touching_anything_else(aws, tmp_p
     text = path.read_text()
     kind = KINDS["Sluice::Configuration"]
     wanted = {
-        "Path": str(path),
+        "Path": "config.json",
         "Environment": {"SLUICE_BUCKET": "lake", "SLUICE_STAGE": "dev"},
         "Role": f"{ROLE}/sluice-dev-plan",
         "Roles": {"plan": f"{ROLE}/sluice-dev-plan", "validate": f"{ROLE}/sluice-dev-validate"},
         "Layers": {"validate": ["arn:aws:lambda:eu-west-1:123456789012:layer:gate:1"]},
     }
-    assert {d.name for d in differences(kind, kind.read(aws, str(path)), wanted)} == {
-        "Environment",
-        "Role",
-        "Roles",
-        "Layers",
-    }
+    assert kind.read(aws, "config.json") is None
     kind.create(aws, wanted)
-    assert differences(kind, kind.read(aws, str(path)), wanted) == []
+    assert differences(kind, kind.read(aws, "config.json"), wanted) == []
     document = json.loads(path.read_text())
     assert document["stages"]["prod"] == before["stages"]["prod"]
     assert document["lambda_functions"] == before["lambda_functions"]
     assert document["stages"]["dev"]["environment_variables"]["OWN"] == "ü"
-    kind.delete(aws, str(path))
+    changed = {**wanted, "Layers": {}, "Roles": {"plan": f"{ROLE}/other"}, "Environment": {"SLUICE_STAGE": "dev"}}
+    names = [d.name for d in differences(kind, kind.read(aws, "config.json"), changed)]
+    assert names == ["Environment", "Layers", "Roles"]
+    kind.update(aws, "config.json", kind.read(aws, "config.json"), changed)
+    assert differences(kind, kind.read(aws, "config.json"), changed) == []
+    kind.delete(aws, "config.json")
     assert path.read_text() == text
+    assert kind.read(aws, "config.json") is None
 
 
 def test_functions_are_read_as_chalice_made_them(aws):
@@ -516,15 +520,11 @@ def test_functions_are_read_as_chalice_made_them(aws):
 def test_a_bucket_of_another_account_is_refused_by_name(aws):
     other = Aws("999999999999", REGION, "aws", "dev", bucket="lake")
     KINDS["AWS::S3::Bucket"].create(aws, {"BucketName": "lake", "Tags": TAGS})
-    aws.client("s3")
     with pytest.raises(ConfigurationError, match="lake"):
-        refused = KINDS["AWS::S3::Bucket"]
-        from botocore.stub import Stubber
-
         client = other.client("s3")
         with Stubber(client) as stub:
             stub.add_client_error("head_bucket", "403", "Forbidden", 403)
-            refused.find(other, {"BucketName": "lake"})
+            KINDS["AWS::S3::Bucket"].find(other, {"BucketName": "lake"})
 
 
 def test_policies_that_aws_has_written_in_its_own_way_are_the_same():
