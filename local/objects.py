@@ -71,6 +71,17 @@ class Body:
         self.path.unlink(missing_ok=True)
 
 
+class Borrowed(Body):
+    """The file of another body, which stays when this one goes."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._position = 0
+
+    def close(self) -> None:
+        pass
+
+
 class Joined:
     """The value of a completed multipart upload: a file made of its parts'."""
 
@@ -117,6 +128,7 @@ def keep_in(folder: Path) -> None:
     models.FakeKey.instances_tracked = Forgetful()
     models.FakeMultipart.instances_tracked = Forgetful()
     models.FakeKey.value = property(_value, models.FakeKey.value.fset)
+    models.FakeKey.__deepcopy__ = _copied
     models.FakeMultipart.complete = complete
     models.FakeKey.etag = property(functools.partial(_etag, models.FakeKey.etag.fget))
 
@@ -143,6 +155,15 @@ def _value(key: models.FakeKey) -> bytes | mmap.mmap:
     with key.lock:
         key._value_buffer.seek(0)
         return key._value_buffer.read()
+
+
+def _copied(key: models.FakeKey, memo: dict) -> models.FakeKey:
+    """To list an object's versions, moto copies them all, bodies included."""
+    copied = object.__new__(type(key))
+    copied.__dict__.update(key.__dict__)
+    copied._value_buffer = Borrowed(key._value_buffer.path)
+    copied.multipart = None  # its parts go with the object
+    return copied
 
 
 def _etag(md5, key: models.FakeKey) -> str:

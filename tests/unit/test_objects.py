@@ -89,6 +89,25 @@ def test_overwritten_and_deleted_objects_take_no_room(s3, folder):
     assert {path.name for path in folder.iterdir()} == before
 
 
+def test_the_versions_of_an_object_can_be_listed_and_deleted(s3, folder):
+    before = {path.name for path in folder.iterdir()}
+    s3.create_bucket(Bucket="versioned")
+    s3.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    for content in (b"first", b"second"):
+        s3.put_object(Bucket="versioned", Key="x", Body=content)
+    s3.upload_fileobj(io.BytesIO(BIG * 3), "versioned", "parts")
+    for _ in range(2):  # the first listing must not take anything away
+        listed = s3.list_object_versions(Bucket="versioned")["Versions"]
+        bodies = [
+            s3.get_object(Bucket="versioned", Key=each["Key"], VersionId=each["VersionId"])["Body"].read()
+            for each in listed
+        ]
+        assert sorted(bodies, key=len) == [b"first", b"second", BIG * 3]
+    for each in listed:
+        s3.delete_object(Bucket="versioned", Key=each["Key"], VersionId=each["VersionId"])
+    assert {path.name for path in folder.iterdir()} == before
+
+
 def test_objects_are_found_again_after_a_restart(s3, folder):
     from local import objects
 
