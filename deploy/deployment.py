@@ -48,7 +48,16 @@ class Deployment:
     def smoke(self, progress: Callable[[str], None]) -> smoke.Smoke:
         url = None if self.stage.config.subnet_ids else self._database_url()
         machine = self.resources.kind("StateMachine").predicted(self.aws, self.resources.properties("StateMachine"))
-        return smoke.run(self.aws, machine, url, progress)
+        self._smoke_is_due(True)
+        went = smoke.run(self.aws, machine, url, progress)
+        self._smoke_is_due(False)
+        return went
+
+    def _smoke_is_due(self, due: bool) -> None:
+        """Written down, so that the next deployment tries again what did not pass, whether or not it changes anything."""
+        if self.record.smoke_is_due != due:
+            self.record.smoke_is_due = due
+            record.save(self.aws, self.record)
 
     def unconfirmed(self) -> list[str]:
         """Addresses that get no alerts yet."""
@@ -83,6 +92,8 @@ def opened(
     findings = Findings()
     preflight.settings(stage, findings)
     made = findings.note(lambda: template.template(stage, folder))
+    if made is not None:
+        preflight.parameters(stage, made, findings)
     aws = findings.note(lambda: account.connect(stage, made)) if made is not None else None
     if aws is not None:
         preflight.online(stage, aws, findings)

@@ -135,6 +135,8 @@ class Resources:
     def _attribute(self, logical_id: str, name: str | None) -> Any:
         if logical_id not in self.resources:
             raise ConfigurationError(f"the template refers to {logical_id}, which it does not have")
+        if self.resources[logical_id]["Type"] not in KINDS:
+            return Unknown(logical_id)  # one of the faults
         kind, physical_id = self.kind(logical_id), self.ids.get(logical_id)
         value = kind.attribute(self.aws, physical_id, self._identity(logical_id), name)
         return Unknown(logical_id if name is None else f"{logical_id}.{name}") if value is None else value

@@ -12,7 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib import boto_errors, secrets
 from chalicelib.errors import ConfigurationError, SluiceError
 from chalicelib.warehouse import connection, migrations
-from deploy import account, permissions
+from deploy import account, constraints, permissions
+from deploy.intrinsics import Evaluator
 from deploy.kinds import Aws
 from deploy.kinds.messages import PENDING, Subscription
 from deploy.stage import CONFIG, SECTION, Stage
@@ -63,6 +64,12 @@ def settings(stage: Stage, findings: Findings) -> None:
         )
     elif not deployment.database_secret_arn.startswith("arn:"):
         findings.problems.append(f"{_where(stage, 'database_secret_arn')} is no ARN: take the secret's whole ARN")
+
+
+def parameters(stage: Stage, made: dict, findings: Findings) -> None:
+    """The settings that the template has its own rules for."""
+    found = constraints.faults(made, Evaluator(made, {}, {}, lambda *_: None).value)
+    findings.problems += [f"stage {stage.name} in {stage.folder / CONFIG}: {fault}" for fault in found]
 
 
 def online(stage: Stage, aws: Aws, findings: Findings) -> None:

@@ -419,6 +419,7 @@ _EVERYTHING = {
     "ec2:DescribeVpcs",
     "kms:CreateKey",
     "kms:ListAliases",
+    "kms:ListKeys",
     "kms:TagResource",
     "logs:DescribeLogGroups",
     "logs:DescribeResourcePolicies",

@@ -1,0 +1,69 @@
+"""The role that GitHub deploys with may do all that `sluice deploy` asks beforehand whether it may."""
+
+import fnmatch
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from deploy import permissions
+from deploy import stage as stages
+from deploy.kinds import Aws
+
+ROOT = Path(__file__).parents[2]
+ACCOUNT, REGION = "123456789012", "eu-west-1"
+VALUES = {
+    "App": "sluice",
+    "Stage": "prod",
+    "AWS::AccountId": ACCOUNT,
+    "AWS::Region": REGION,
+    "AWS::Partition": "aws",
+}
+
+
+def statements(effect="Allow"):
+    template = json.loads((ROOT / "infra" / "github-oidc.json").read_text())
+    for resource in template["Resources"].values():
+        for statement in resource["Properties"].get("PolicyDocument", {}).get("Statement", []):
+            if statement["Effect"] == effect:
+                yield statement
+
+
+def resources(statement):
+    for resource in statement["Resource"]:
+        text = resource["Fn::Sub"] if isinstance(resource, dict) else resource
+        yield re.sub(r"\$\{([\w:]+)\}", lambda found: VALUES[found[1]], text)
+
+
+def allowed(action, resource):
+    return any(
+        action in statement["Action"]
+        and any(fnmatch.fnmatchcase(resource, pattern) for pattern in resources(statement))
+        for statement in statements()
+    )
+
+
+def needed():
+    aws = Aws(ACCOUNT, REGION, "aws", "prod", bucket=f"sluice-prod-{ACCOUNT}-{REGION}")
+    asked = permissions.needed(aws, stages.read(ROOT, "prod"))
+    return [(action, resource) for resource, actions in asked.items() for action in actions]
+
+
+def test_the_role_may_do_what_deploying_takes():
+    assert [pair for pair in needed() if not allowed(*pair)] == []
+
+
+@pytest.mark.parametrize("resource", ["*", "arn:aws:s3:::sluice-staging-1", f"arn:aws:iam::{ACCOUNT}:role/admin"])
+def test_and_nothing_of_it_elsewhere(resource):
+    """Proof that the comparison above can fail."""
+    assert not allowed("s3:PutBucketPolicy", resource)
+    assert not allowed("iam:PutRolePolicy", resource)
+
+
+def test_it_may_not_widen_its_own_rights():
+    own = f"arn:aws:iam::{ACCOUNT}:role/sluice-prod-deploy"
+    denied = {
+        action for statement in statements("Deny") if own in resources(statement) for action in statement["Action"]
+    }
+    assert denied >= {"iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:UpdateAssumeRolePolicy"}
