@@ -22,6 +22,8 @@ class _Group(click.Group):
         except SluiceError as error:
             click.echo(f"sluice: {type(error).__name__}: {error}", err=True)
             sys.exit(FAILED)
+        except BrokenPipeError:  # whoever reads has seen enough, as `head` does: click ends quietly
+            raise
         except OSError as error:  # a file that cannot be read or written
             click.echo(f"sluice: {error}", err=True)
             sys.exit(FAILED)

@@ -190,7 +190,7 @@ class Configuration(Kind):
         # Chalice wants one for the stage too, although every function has its own
         _set(section, "iam_role_arn", wanted["Role"])
         functions = section.setdefault("lambda_functions", {})
-        for name in dict.fromkeys([*functions, *wanted["Roles"]]):
+        for name in dict.fromkeys([*functions, *sorted(wanted["Roles"])]):
             own = functions.setdefault(name, {})
             _set(own, "iam_role_arn", wanted["Roles"].get(name))
             _set(own, "layers", wanted["Layers"].get(name))
