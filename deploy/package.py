@@ -7,6 +7,7 @@ done.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -241,6 +242,8 @@ def _run_chalice(folder: Path, stage_name: str, merged_with: Path, output: Path)
     done = subprocess.run(
         command,
         cwd=folder,
+        # the bytecode that importing the application leaves behind would be part of another package
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

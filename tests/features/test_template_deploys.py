@@ -38,7 +38,11 @@ def template(aws, folder, out) -> dict:
     bucket = f"artefacts-{uuid.uuid4().hex[:8]}"
     s3 = aws.client("s3")
     s3.create_bucket(Bucket=bucket)
-    made = package.package(folder, STAGE, out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # as in a user's shell
+        made = package.package(folder, STAGE, out)
+    code = made.template["Resources"]["Plan"]["Properties"]["CodeUri"]
+    assert (out / code).read_bytes() == made.artefacts.code.path.read_bytes()
     for path in out.glob("*.zip"):
         s3.upload_file(str(path), bucket, path.name)
     return sam.translate(made.template, bucket)
