@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from deploy import deployment, plan
+from deploy.kinds.lambdas import Configuration
 
 
 @click.command()
@@ -39,7 +40,9 @@ def deploy(stage, dry_run, prepare, smoke, unconfirmed_alerts, yes) -> None:
             return
         if changes:
             click.echo(f"Deployed: {opened.plan.summary()}.")
-        if smoke or (smoke is None and changes):
+        # a fresh checkout gets its configuration; what runs on AWS is as it was
+        is_other = any(step.type != Configuration.type for step in changes)
+        if smoke or (smoke is None and (is_other or opened.record.smoke_is_due)):
             _tell(opened.smoke(_progress))
         if waiting := opened.unconfirmed():
             click.echo(

@@ -54,7 +54,7 @@ class Deployment:
         return went
 
     def _smoke_is_due(self, due: bool) -> None:
-        """Written down, so that the next deployment tries again what did not pass, whether or not it changes anything."""
+        """Written down: the next deployment tries again what did not pass, whether or not it changes anything."""
         if self.record.smoke_is_due != due:
             self.record.smoke_is_due = due
             record.save(self.aws, self.record)

@@ -15,6 +15,7 @@ from deploy import stage as stages
 from deploy.intrinsics import has_unknown
 from deploy.kinds import KINDS, Aws
 from deploy.kinds.lambdas import MANAGED, Configuration, Function
+from deploy.kinds.logs import LogGroup
 from deploy.kinds.machines import StateMachine
 from deploy.kinds.schedules import Schedule
 from deploy.kinds.storage import Bucket
@@ -86,7 +87,7 @@ def plan(folder: Path, stage_name: str, delete_data: str | None = None) -> Destr
         present = kind.read(aws, resource.id)
         if present is None:
             continue
-        ours = resource in {*known.resources.values(), *known.dropped}
+        ours = resource in {*known.resources.values(), *known.dropped, *_logs(known).values()}
         if not ours and kind.owner(aws, resource.id, present) != stage.name:
             continue
         if kind.keeps_data and delete_data is None:
@@ -127,10 +128,14 @@ def _all(stage: Stage, aws: Aws, made: dict, known: Record) -> dict[str, Made]:
         for version in _layer_versions(aws, name):
             if version not in {made.id for made in found.values()}:
                 found[version] = Made("AWS::Lambda::LayerVersion", version)
-    for name in render.lambda_functions():  # Chalice makes them and leaves them behind
-        group = f"/aws/lambda/{stage.function_name(name)}"
-        found.setdefault(f"{name} log", Made("AWS::Logs::LogGroup", group))
-    return found
+    return found | _logs(known)
+
+
+def _logs(known: Record) -> dict[str, Made]:
+    """The functions' log groups: Chalice makes them and leaves them behind, never to expire."""
+    resources = (known.chalice or {}).get("resources", ())
+    groups = [about["log_group_name"] for about in resources if about["resource_type"] == "log_group"]
+    return {f"log of {group}": Made(LogGroup.type, group) for group in groups}
 
 
 def _with_functions(made: dict, stage: Stage) -> dict:

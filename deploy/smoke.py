@@ -78,7 +78,7 @@ def _execute(aws: Aws, state_machine: str, run_id: str, declaration: str) -> dic
     if execution["status"] != "SUCCEEDED":
         raise DeploymentError(
             f"the smoke run {run_id} {execution['status'].lower()}: {execution.get('error')}: {execution.get('cause')}",
-            next_step="everything is deployed; mend what it says, then `sluice deploy --smoke` tries again",
+            next_step="everything is deployed; mend what it says, then `sluice deploy` tries again",
         )
     return json.loads(execution["output"])
 

@@ -136,7 +136,13 @@ class Project:
             else:
                 client.update_function_configuration(**settings)
                 client.update_function_code(FunctionName=settings["FunctionName"], ZipFile=code)
-        return {"resources": [], "schema_version": "2.0"}
+        groups = [f"/aws/lambda/{stage.function_name(name)}" for name in render.lambda_functions()]
+        logs = self.aws.client("logs")
+        there = {group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]}
+        for group in set(groups) - there:
+            logs.create_log_group(logGroupName=group)
+        resources = [{"name": group, "resource_type": "log_group", "log_group_name": group} for group in groups]
+        return {"resources": resources, "schema_version": "2.0"}
 
 
 def watch(monkeypatch):

@@ -52,6 +52,8 @@ def test_all_goes_but_the_data_and_what_they_are_encrypted_with(project):
     assert set(what_is_there(project).values()) == STAYS
     assert project.aws.client("s3").get_object(Bucket=project.aws.bucket, Key="raw/kept")["Body"].read() == b"data"
     assert json.loads(path.read_text()) == before
+    assert project.aws.client("logs").describe_log_groups()["logGroups"] == []
+    assert project.aws.client("lambda").list_functions()["Functions"] == []
     assert destroy.plan(project.folder, "dev").steps == []
 
 
