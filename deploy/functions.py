@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from chalice.constants import DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
 
-from chalicelib.errors import DeploymentError
-from deploy import project, roles, template
+from deploy import chalice_command, project, roles, template
 from deploy.artefacts import GATE_FUNCTIONS, Artefacts
 from deploy.kinds import Aws, lambdas
 from deploy.stage import CONFIG, Stage
@@ -88,7 +84,7 @@ def delete(stage: Stage, folder: Path, known: dict, say: Callable[[str], None]) 
     """`chalice delete` of what Chalice wrote down."""
     project.copy(stage.folder, folder)
     _write_down(folder, stage, known)
-    _run(folder, "delete", stage.name, say)
+    chalice_command.run(folder, "delete", "--stage", stage.name, say=say)
     deployed_path(stage.folder, stage.name).unlink(missing_ok=True)
 
 
@@ -102,7 +98,7 @@ def _chalice(stage: Stage, built: Artefacts, known: dict | None, command: str, s
     if known is not None:
         _write_down(folder, stage, known)
     built.place(folder)
-    _run(folder, command, stage.name, say)
+    chalice_command.run(folder, command, "--stage", stage.name, say=say)
     written = json.loads(deployed_path(folder, stage.name).read_text(encoding="utf-8"))
     _write_down(stage.folder, stage, written)
     return written
@@ -123,33 +119,3 @@ def _write_down(folder: Path, stage: Stage, known: dict) -> None:
     path = deployed_path(folder, stage.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-
-
-def _run(folder: Path, command: str, stage: str, say: Callable[[str], None]) -> None:
-    script = "import sys; from chalice.cli import main; sys.exit(main())"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, command, "--stage", stage],
-        cwd=folder,
-        # the bytecode that importing the application leaves behind would be part of another package
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    lines = []
-    for line in process.stdout:
-        lines.append(line.rstrip())
-        if not any(said.startswith("Traceback") for said in lines):
-            say(line.rstrip())
-    if process.wait():
-        raise DeploymentError(
-            f"chalice {command} --stage {stage} failed: {_reason(lines)}",
-            next_step="mend that; the same command again goes on from there",
-        )
-
-
-def _reason(lines: list[str]) -> str:
-    """What Chalice says last, without the traceback before it."""
-    said = [line for line in lines if line]
-    begins = [number for number, line in enumerate(said) if "ERROR - " in line]
-    return "\n".join(said[begins[-1] :]).partition("ERROR - ")[2] if begins else "\n".join(said[-1:])

@@ -7,16 +7,13 @@ done.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from chalicelib.errors import ConfigurationError
-from deploy import artefacts, project, references, roles
+from deploy import artefacts, chalice_command, project, references, roles
 from deploy import stage as stages
 from deploy.artefacts import Artefacts
 from deploy.references import FUNCTION
@@ -102,7 +99,7 @@ def package(
     merged_with = copied / "merge.json"
     merged_with.write_text(json.dumps(merge_template(stage, folder, made, snap_start)))
     shutil.rmtree(output, ignore_errors=True)
-    _run_chalice(copied, stage_name, merged_with, output)
+    chalice_command.run(copied, "package", "--stage", stage_name, "--merge-template", str(merged_with), str(output))
     written = output / "sam.json"
     sam = json.loads(written.read_text())
     _refuse(problems(sam))
@@ -234,20 +231,3 @@ def _config(path: Path, stage_name: str, architecture: str) -> dict:
     document |= {"manage_iam_role": False, "iam_role_arn": _NO_ROLE}
     own["lambda_architecture"] = architecture
     return document
-
-
-def _run_chalice(folder: Path, stage_name: str, merged_with: Path, output: Path) -> None:
-    command = [sys.executable, "-c", "import sys; from chalice.cli import main; sys.exit(main())", "package"]
-    command += ["--stage", stage_name, "--merge-template", str(merged_with), str(output)]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        # the bytecode that importing the application leaves behind would be part of another package
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if done.returncode:
-        raise ConfigurationError(f"chalice package failed:\n{done.stdout.rstrip()}\n")

@@ -30,8 +30,9 @@ LAMBDA_ERRORS = {
     "States.Timeout",
 }
 # the only ones beside the local stack that may touch the environment: what Great Expectations reads at its import has
-# to be set there; the command line takes on the stack's, which boto3 and the settings then read
-ENVIRONMENT = {"chalicelib/settings.py", "chalicelib/quality/engine.py", "cli/session.py"}
+# to be set there; the command line takes on the stack's, which boto3 and the settings then read; Chalice's command gets
+# what this process has
+ENVIRONMENT = {"chalicelib/settings.py", "chalicelib/quality/engine.py", "cli/session.py", "deploy/chalice_command.py"}
 
 
 def tree(path):
