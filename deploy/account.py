@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
 from chalicelib import boto_errors
 from chalicelib.errors import ConfigurationError
@@ -26,6 +26,8 @@ def connect(stage: Stage, made: dict | None = None) -> Aws:
         )
     try:
         who = boto3.client("sts", region_name=region).get_caller_identity()
+    except (ConnectionError, HTTPClientError) as error:
+        raise _out_of_reach(error) from error
     except (ClientError, BotoCoreError) as error:
         raise ConfigurationError(
             f"AWS does not take the credentials of this environment: {error}",
@@ -60,9 +62,11 @@ def refusals_told() -> Iterator[None]:
             else None,
         ) from error
     except BotoCoreError as error:
-        raise ConfigurationError(
-            f"AWS cannot be reached: {error}", next_step="check the network and AWS_ENDPOINT_URL"
-        ) from error
+        raise _out_of_reach(error) from error
+
+
+def _out_of_reach(error: BotoCoreError) -> ConfigurationError:
+    return ConfigurationError(f"AWS cannot be reached: {error}", next_step="check the network and AWS_ENDPOINT_URL")
 
 
 def elsewhere(stage: Stage, aws: Aws) -> list[str]:

@@ -4,13 +4,13 @@ import dataclasses
 import json
 
 import boto3
+import deployed_project
 import pytest
 
 from chalicelib.errors import ConfigurationError
 from deploy import account, deployment, permissions, preflight, template
 from deploy import stage as stages
 from deploy.preflight import Findings
-from tests.unit import deployed_project
 
 PLACE = deployed_project.REGION
 
@@ -278,3 +278,10 @@ def test_a_setting_that_cloudformation_would_refuse_is_refused_by_its_name(proje
     project.settings(runs_days=0)
     [problem] = configured(project, subnet_ids=[], security_group_ids=[])
     assert problem.endswith("deployment.runs_days is 0: it must be from 1 to 3650")
+
+
+def test_aws_out_of_reach_is_not_taken_for_wrong_credentials(project, monkeypatch):
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match="AWS cannot be reached: Could not connect to the endpoint URL"):
+        account.connect(stages.read(project.folder, "dev"))
