@@ -17,6 +17,11 @@ class Secret(Kind):
     replaced_by = ("Name",)
     defaults: ClassVar = {"Description": "", "KmsKeyId": "", "Tags": None}
 
+    def complete(self, properties):
+        completed = super().complete(properties)
+        # AWS says the id where the ARN was given
+        return {**completed, "KmsKeyId": str(completed["KmsKeyId"]).rpartition("/")[2]}
+
     def attribute(self, aws, physical_id, properties, name):
         if name == "Id":
             return physical_id
@@ -56,7 +61,7 @@ class Secret(Kind):
     def update(self, aws, physical_id, present, wanted):
         client = aws.client("secretsmanager")
         have, want = self.complete(present), self.complete(wanted)
-        changed = {name: want[name] for name in ("Description", "KmsKeyId") if have[name] != want[name]}
+        changed = {name: wanted.get(name, "") for name in ("Description", "KmsKeyId") if have[name] != want[name]}
         if changed:
             client.update_secret(SecretId=physical_id, **changed)
         added, dropped = changed_tags(present.get("Tags"), wanted.get("Tags"))
