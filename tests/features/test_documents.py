@@ -98,6 +98,10 @@ def shell(tmp_path_factory):
         ROOT, checkout, symlinks=True, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build")
     )
     shutil.copytree(ROOT / ".chalice", checkout / ".chalice")
+    cache = ROOT / "build" / "cache"  # building the layers takes a minute
+    cache.mkdir(parents=True, exist_ok=True)
+    (checkout / "build").mkdir()
+    (checkout / "build" / "cache").symlink_to(cache)
     (checkout / ".venv").symlink_to(sys.prefix)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "AWS_"))}
     environment = {

@@ -503,3 +503,22 @@ def test_elsewhere_is_what_is_listed_there():
     assert cost_table.of_others(user) == pytest.approx(
         {"Airbyte Cloud": rows * 15 / 1e6, "Glue": runs * 2 * 0.44 / 60, "Fargate": runs * (0.08096 + 0.01778) / 60}
     )
+
+
+def test_the_front_page_has_the_same_months():
+    page, front = (read_document(name) for name in ("docs/costs.md", "README.md"))
+    for theirs, ours in (
+        ("**a month**", "a month, with a Postgres on RDS"),
+        ("without the database", "without it"),
+        ("a million rows, without the database", "a million rows, without it"),
+    ):
+        [expected] = [row(line) for line in page if line.startswith(f"| {theirs} |")]
+        assert [row(line) for line in front if line.startswith(f"| {ours} |")] == [expected]
+
+
+def read_document(name):
+    return (Path(__file__).parents[2] / name).read_text(encoding="utf-8").splitlines()
+
+
+def row(line):
+    return [cell.strip(" *") for cell in line.split("|")[2:-1]]
