@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from deploy.intrinsics import Evaluator
 from deploy.kinds import Aws
 from deploy.kinds.messages import PENDING, Subscription
 from deploy.stage import CONFIG, SECTION, Stage
+
+# Lambda's (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html) that our dependencies have wheels for
+PYTHONS = ("3.11", "3.12", "3.13")
 
 # one @, something on both sides, a dot in the domain: what SNS takes and a person may mean
 _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>.]+(\.[^@\s,;<>.]+)+")
@@ -48,6 +52,11 @@ class Findings:
 def settings(stage: Stage, findings: Findings) -> None:
     """The stage's section of `.chalice/config.json`."""
     deployment = stage.deployment
+    if (python := ".".join(platform.python_version_tuple()[:2])) not in PYTHONS:
+        findings.problems.append(
+            f"this is Python {python}, and functions get the Python that deploys them: set up again with one of "
+            f"{', '.join(PYTHONS)} (make clean run PYTHON=python{PYTHONS[-1]})"
+        )
     if not deployment.alert_emails:
         _missing(stage, findings, "alert_emails", 'the addresses that alerts go to, e.g. ["data-team@your.domain"]')
     for address in deployment.alert_emails:

@@ -285,3 +285,10 @@ def test_aws_out_of_reach_is_not_taken_for_wrong_credentials(project, monkeypatc
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(ConfigurationError, match="AWS cannot be reached: Could not connect to the endpoint URL"):
         account.connect(stages.read(project.folder, "dev"))
+
+
+def test_a_python_that_lambda_does_not_run_is_a_problem_with_those_it_does(project, no_database, monkeypatch):
+    project.settings(database_secret_arn=secret())
+    monkeypatch.setattr(preflight.platform, "python_version_tuple", lambda: ("3", "14", "0"))
+    [problem] = findings_of(project).problems
+    assert "this is Python 3.14" in problem and "3.11, 3.12, 3.13" in problem
