@@ -45,6 +45,7 @@ class User:
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "AWS_"))}
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)  # most shells do not have it, and bytecode must not be deployed
         return {
             **kept,
             **self.pipeline.stack.env(),
