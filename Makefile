@@ -1,11 +1,11 @@
-# make run    see it work: the local stack, two sources, what came of them
-# make test   all tests, on the same stack
-# make up     start the local stack and leave it running; make down stops it
-# make build  what a stage deploys: make build STAGE=prod
+# make run      see it work: the local stack, two sources, what came of them
+# make test     all tests, on the same stack
+# make up       start the local stack and leave it running; make down stops it
+# make build    the zips that a stage deploys: make build STAGE=prod
 # make package  the same as one CloudFormation stack, in build/STAGE/stack
-# make bench  how fast it is
-# make lint   style
-# Everything is installed into .venv; nothing outside this folder is touched.
+# make bench    how large, how soon started, how fast
+# make lint     style
+# Everything is installed into .venv and .venv-checkov; nothing outside this folder is touched.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ run: $(VENV)/installed
 	@$(BIN)/sluice demo
 
 test: $(VENV)/installed $(CHECKOV)/installed
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 up down: $(VENV)/installed
 	@$(BIN)/sluice $@

@@ -152,7 +152,8 @@ def _write_code(copied: Path, path: Path, python: str) -> None:
 def _fingerprint(copied: Path, python: str, architecture: str) -> str:
     """A hash of all that decides what is in a layer."""
     rules = (layers, pruning, elf, bytecode, zips)
-    files = [*copied.glob("*.txt"), *(copied / project.VENDOR).rglob("*")]
+    files = [copied / name for name in (layers.REQUIREMENTS, layers.GATE_REQUIREMENTS, layers.CONSTRAINTS)]
+    files += (copied / project.VENDOR).rglob("*")
     parts = [f"{python} {platform.python_version()} {architecture} chalice {version('chalice')}".encode()]
     parts += [Path(module.__file__).read_bytes() for module in rules]
     for file in sorted(path for path in files if path.is_file()):

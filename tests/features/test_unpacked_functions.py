@@ -80,7 +80,7 @@ def test_its_libraries_are_there(calls, function):
     assert IMPORTED[function] <= calls[function].modules
 
 
-@pytest.mark.parametrize("function", set(FUNCTIONS) - set(artefacts.GATE_FUNCTIONS))
+@pytest.mark.parametrize("function", sorted(set(FUNCTIONS) - set(artefacts.GATE_FUNCTIONS)))
 def test_a_function_without_the_layer_needs_nothing_of_it(calls, function):
     assert not {"great_expectations", "scipy", "sqlalchemy"} & calls[function].modules
 
