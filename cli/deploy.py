@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from deploy import deployment, plan
+from deploy import account, deployment, plan
 from deploy.kinds.lambdas import Configuration
 
 
@@ -20,7 +20,10 @@ from deploy.kinds.lambdas import Configuration
 def deploy(stage, dry_run, prepare, smoke, unconfirmed_alerts, yes) -> None:
     """Make everything of a stage on AWS, or bring it up to date."""
     folder = Path.cwd()
-    with deployment.opened(folder, stage, _progress, dry_run=dry_run, unconfirmed_alerts=unconfirmed_alerts) as opened:
+    with (
+        account.refusals_told(),
+        deployment.opened(folder, stage, _progress, dry_run=dry_run, unconfirmed_alerts=unconfirmed_alerts) as opened,
+    ):
         for notice in opened.notices:
             click.echo(f"note: {notice}", err=True)
         if dry_run:

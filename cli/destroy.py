@@ -25,7 +25,8 @@ def destroy(stage, dry_run, yes, delete_data) -> None:
     if not dry_run:
         if planned.steps and not yes:
             click.confirm(f"Delete all this of stage {stage}?", abort=True, err=True)
-        planned.run(lambda line: click.echo(f"  {line}", err=True))
+        with account.refusals_told():
+            planned.run(lambda line: click.echo(f"  {line}", err=True))
         click.echo(f"Deleted: {len(planned.steps)} resources of stage {stage}." if lines else "Nothing was there.")
     for made in planned.kept:
         click.echo(f"Stays: {made.type} {made.id}")

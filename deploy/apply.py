@@ -47,6 +47,9 @@ class Executor:
         for made in list(self._record.dropped):
             if made not in self._record.resources.values() and not KINDS[made.type].keeps_data:
                 self._try(Step(DELETE, made.id, made.type, made.id), functions_change)
+        if not self._record.is_complete:
+            self._record.is_complete = True
+            self._save()
 
     def _try(self, step: Step, functions_change: bool) -> None:
         try:

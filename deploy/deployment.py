@@ -107,7 +107,8 @@ def opened(
         planned = findings.note(lambda: plan.make(resources, known)) if known is not None else None
         if planned is not None:
             deployment = Deployment(stage, aws, built, resources, known, planned, findings.notices)
-            if known.resources and not unconfirmed_alerts:
+            # a first deployment that broke off goes on as a first one
+            if known.is_complete and not unconfirmed_alerts:
                 findings.problems += [
                     f"{address} has not confirmed its subscription to the alerts: click the link in the email of AWS, "
                     "take the address out of alert_emails, or give --unconfirmed-alerts"

@@ -31,12 +31,14 @@ class Made:
 class Record:
     """`resources` by logical id; `dropped` are those that a later deployment did without, until they are gone.
 
-    `smoke_is_due` from the beginning of a smoke run until one has passed.
+    `is_complete` once a deployment came to its end; `smoke_is_due` from the beginning of a smoke run until one has
+    passed.
     """
 
     resources: dict[str, Made] = field(default_factory=dict)
     dropped: list[Made] = field(default_factory=list)
     chalice: dict | None = None
+    is_complete: bool = False
     smoke_is_due: bool = False
 
     def id_of(self, logical_id: str, type: str) -> str | None:
@@ -56,6 +58,7 @@ class Record:
             "resources": {name: {"type": m.type, "id": m.id} for name, m in sorted(self.resources.items())},
             "dropped": [{"type": m.type, "id": m.id} for m in self.dropped],
             "chalice": self.chalice,
+            "is_complete": self.is_complete,
             "smoke_is_due": self.smoke_is_due,
         }
 
@@ -70,6 +73,7 @@ def from_json(document: Mapping) -> Record:
         {name: Made(**made) for name, made in document["resources"].items()},
         [Made(**made) for made in document["dropped"]],
         document["chalice"],
+        document["is_complete"],
         document["smoke_is_due"],
     )
 

@@ -247,6 +247,16 @@ def test_an_unconfirmed_address_stops_the_second_deployment_unless_told_otherwis
         assert opened.unconfirmed() == ["ops@example.com"]
 
 
+def test_a_first_deployment_that_broke_off_goes_on_before_anybody_has_confirmed(project, no_database, monkeypatch):
+    project.settings(database_secret_arn=secret())
+    project.deploy(prepare=True)
+    monkeypatch.setattr(deployment.artefacts, "build", lambda *_, **__: project.built)
+    monkeypatch.setattr(preflight.Subscription, "arn", lambda self, aws, physical_id: "PendingConfirmation")
+    with deployment.opened(project.folder, "dev", lambda line: None) as opened:
+        assert opened.plan.changes
+        assert opened.unconfirmed() == ["ops@example.com"]
+
+
 def test_a_stage_that_does_not_exist_is_refused_with_those_there_are(project):
     with (
         pytest.raises(ConfigurationError, match="has no stage 'qa' Next: take one of dev, staging, prod"),

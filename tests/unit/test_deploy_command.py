@@ -1,0 +1,139 @@
+"""`sluice deploy` and `sluice destroy` as commands: what they ask, what they say, and with which exit status."""
+
+import deployed_project
+import pytest
+from botocore.exceptions import ClientError
+from click.testing import CliRunner
+
+from cli.main import main
+from deploy import deployment, functions, preflight, secret
+from deploy import stage as stages
+from deploy.kinds import KINDS
+from statemachine import render
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    with deployed_project.made(tmp_path, monkeypatch) as made:
+        monkeypatch.chdir(made.folder)
+        monkeypatch.setattr(preflight, "database", lambda url, stage: None)
+        monkeypatch.setattr(deployment.artefacts, "build", lambda *_, **__: made.built)
+        monkeypatch.setattr(functions, "deploy", lambda stage, built, known, say: deployed(made))
+        monkeypatch.setattr(functions, "superfluous_layers", lambda *_: [])
+        monkeypatch.setattr(functions, "delete", lambda *_: deleted(made))
+        monkeypatch.setattr(deployment.smoke, "run", smoke(made))
+        secret.keep_database(stages.read(made.folder, "dev"), "postgresql://u:p@db.example.com:5432/sluice")
+        yield made
+
+
+def deployed(project):
+    project.plan()  # which connects
+    return project.chalice()
+
+
+def deleted(project):
+    project.plan()
+    for name in render.lambda_functions():
+        KINDS["AWS::Lambda::Function"].delete(project.aws, f"sluice-dev-{name}")
+
+
+def smoke(project):
+    project.smoke_runs, project.smoke_fails = 0, None
+
+    def run(aws, machine, url, progress):
+        project.smoke_runs += 1
+        if project.smoke_fails:
+            raise project.smoke_fails
+        account = dict.fromkeys(("updated", "unchanged", "duplicates", "quarantined"), 0)
+        return deployment.smoke.Smoke("smoke-1", {"fetched": 3, "inserted": 3, **account}, True)
+
+    return run
+
+
+def sluice(*arguments, answer="", status=0):
+    result = CliRunner().invoke(main, [*arguments, "--stage", "dev"], input=answer)
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def test_what_was_done_and_the_account_of_the_smoke_run_are_said(project):
+    said = sluice("deploy")
+    assert "Deployed: " in said and "created" in said
+    assert "Smoke run smoke-1: 3 fetched = 3 inserted + 0 updated + 0 unchanged + 0 duplicates + 0 quarantined." in said
+
+
+def test_a_second_time_nothing_is_changed_and_nothing_run(project, monkeypatch):
+    sluice("deploy")
+    calls = deployed_project.watch(monkeypatch)
+    assert "Nothing to change: stage dev is as the code has it." in sluice("deploy")
+    assert project.smoke_runs == 1
+    other = [name for _, name in calls if not name.startswith((*deployed_project.READING, "Simulate"))]
+    assert other == []
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_not(project):
+    assert "create    AWS::S3::Bucket" in sluice("deploy", "--dry-run")
+    assert project.plan().changes
+    assert project.smoke_runs == 0
+
+
+def test_a_smoke_run_that_failed_is_made_again_though_nothing_changes(project):
+    project.smoke_fails = deployment.smoke.DeploymentError("the smoke run smoke-1 failed")
+    assert "the smoke run smoke-1 failed" in sluice("deploy", status=1)
+    assert "the smoke run smoke-1 failed" in sluice("deploy", status=1)
+    project.smoke_fails = None
+    said = sluice("deploy")
+    assert "Nothing to change" in said and "Smoke run smoke-1" in said
+    sluice("deploy")
+    assert project.smoke_runs == 3
+
+
+@pytest.mark.parametrize(("flag", "runs"), [("--no-smoke", 0), ("--smoke", 1)])
+def test_the_smoke_run_is_as_wanted(project, flag, runs):
+    sluice("deploy", flag)
+    assert project.smoke_runs == runs
+    sluice("deploy", flag)
+    assert project.smoke_runs == 2 * runs
+
+
+def test_what_is_deleted_is_shown_and_asked_about(project):
+    sluice("deploy")
+    project.settings(alert_emails=["data@example.com"])
+    said = sluice("deploy", answer="n\n", status=1)
+    assert "ops@example.com" in said and "Delete or replace these?" in said
+    assert project.plan().changes
+    sluice("deploy", "--yes")
+    assert not project.plan().changes
+
+
+def test_prepared_it_says_what_comes_next(project):
+    assert "Next: chalice deploy --stage dev, then sluice deploy --stage dev" in sluice("deploy", "--prepare")
+    assert (project.chalice_runs, project.smoke_runs) == (0, 0)
+
+
+def test_who_has_to_confirm_the_alerts_is_said_at_the_end(project, monkeypatch):
+    monkeypatch.setattr(preflight.Subscription, "arn", lambda self, aws, physical_id: "PendingConfirmation")
+    said = sluice("deploy")
+    assert "Alerts reach nobody at ops@example.com yet: click the link" in said
+    assert "--unconfirmed-alerts" in sluice("deploy", status=1)
+    assert "Nothing to change" in sluice("deploy", "--unconfirmed-alerts")
+
+
+def test_what_aws_refuses_is_one_line_and_no_traceback(project):
+    error = {"Error": {"Code": "AccessDeniedException", "Message": "you may not"}}
+    project.smoke_fails = ClientError(error, "StartExecution")
+    said = sluice("deploy", status=1)
+    assert "sluice: ConfigurationError: AWS refused StartExecution: you may not" in said
+
+
+def test_destroying_is_asked_about_and_says_what_stays(project):
+    sluice("deploy")
+    assert "Delete all this of stage dev?" in sluice("destroy", answer="n\n", status=1)
+    assert not project.plan().changes
+    listed = sluice("destroy", "--dry-run")
+    assert "delete    AWS::StepFunctions::StateMachine" in listed
+    assert not project.plan().changes
+    said = sluice("destroy", "--yes")
+    assert f"Stays: AWS::S3::Bucket {project.aws.bucket}" in said
+    assert "Stays: the database, and its secret arn:" in said
+    assert "Nothing was there." in sluice("destroy", "--yes")
