@@ -109,6 +109,15 @@ def test_a_run_of_the_stack_goes_from_fetch_to_publish_in_its_own_functions(stac
 
 
 @pytest.mark.timeout(600)
+def test_texts_are_embedded_by_what_stands_for_bedrock(stack, aws):
+    run = aws.run("posts", input="post")
+    assert (run.status, run.account[0]) == ("SUCCEEDED", 100), run
+    assert aws.query("SELECT model, count(*) FROM pipeline.embeddings GROUP BY model") == [
+        ("amazon.titan-embed-text-v2:0/1024", 100)
+    ]
+
+
+@pytest.mark.timeout(600)
 def test_a_run_that_fails_reaches_the_stacks_own_topic_and_queue(stack, aws):
     _, outputs = stack
     run = aws.run("files", input=f"s3://{outputs['BucketName']}/inbox/absent.toml")
