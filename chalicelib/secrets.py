@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from chalicelib import boto_errors
 from chalicelib import settings as settings_module
@@ -20,8 +20,9 @@ from chalicelib.settings import Settings
 
 _TRANSIENT_CODES = frozenset({"InternalServiceError", "InternalServiceErrorException", "ThrottlingException"})
 
-# a password never travels in the clear; RDS Proxy and RDS both speak TLS
+# a password never travels in the clear; RDS and RDS Proxy both speak TLS
 _SSL_MODE = "require"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def database_url(settings: Settings | None = None) -> str:
@@ -64,12 +65,28 @@ def forget() -> None:
 
 
 def as_url(secret: str, name: str, host: str = "") -> str:
-    """A database secret's text as libpq takes it. `host`, where given, goes before the secret's own."""
-    if not secret.lstrip().startswith("{"):
-        url = _checked(secret.strip(), name)
-        return _with_host(url, host) if host else url
+    """A database secret's text as libpq takes it, by TLS unless it says otherwise or stays on the machine.
+
+    `host`, where given, goes before the secret's own. Raises ConfigurationError, which never quotes the
+    secret, for what is no address.
+    """
+    text = secret.strip()
+    url = _from_json(text, name, host) if text.startswith("{") else _with_host(text, host)
+    parts = _parts(url)
+    if not _is_host(parts.get("host", "")) or not parts.get("port", "5432").isdecimal():
+        raise ConfigurationError(
+            f"the secret {name} holds neither a URL of Postgres nor RDS's JSON",
+            next_step="write postgresql://user:password@host:5432/database into it, %25 for a % in the password, "
+            "%40 for an @ and %2F for a /",
+        )
+    if "sslmode" in parts or parts["host"].startswith("/") or parts["host"] in _LOOPBACK:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}sslmode={_SSL_MODE}"
+
+
+def _from_json(text: str, name: str, host: str) -> str:
     try:
-        fields = json.loads(secret)
+        fields = json.loads(text)
     except ValueError:
         raise ConfigurationError(f"the secret {name} begins like JSON and is none") from None
     fields = {**fields, "host": host or fields.get("host")}
@@ -80,24 +97,35 @@ def as_url(secret: str, name: str, host: str = "") -> str:
         )
     user, password = quote(str(fields["username"]), safe=""), quote(str(fields["password"]), safe="")
     port, database = fields.get("port") or 5432, quote(str(fields.get("dbname") or "postgres"), safe="")
-    return f"postgresql://{user}:{password}@{fields['host']}:{port}/{database}?sslmode={_SSL_MODE}"
-
-
-def _checked(url: str, name: str) -> str:
-    # what the secret holds must not end up in a message
-    if urlsplit(url).scheme not in ("postgresql", "postgres"):
-        raise ConfigurationError(
-            f"the secret {name} holds neither a URL of Postgres nor RDS's JSON",
-            next_step="write postgresql://user:password@host:5432/database into it",
-        )
-    return url
+    return f"postgresql://{user}:{password}@{fields['host']}:{port}/{database}"
 
 
 def _with_host(url: str, host: str) -> str:
-    parts = urlsplit(url)
-    credentials, found, address = parts.netloc.rpartition("@")
+    if not host:
+        return url
+    start, found, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    credentials, at, address = authority.rpartition("@")
     port = address.rpartition(":")[2] if ":" in address else ""
-    return parts._replace(netloc=credentials + found + host + (f":{port}" if port else "")).geturl()
+    return f"{start}{found}{credentials}{at}{host}{':' if port else ''}{port}{slash}{path}"
+
+
+def _parts(url: str) -> dict[str, str]:
+    """What libpq reads in a URL; {} for what is none. Its own errors quote the text, so they go no further."""
+    import psycopg2
+    from psycopg2.extensions import parse_dsn
+
+    if not url.startswith(("postgresql://", "postgres://")):
+        return {}
+    try:
+        return parse_dsn(url)
+    except psycopg2.ProgrammingError:
+        return {}
+
+
+def _is_host(name: str) -> bool:
+    """A name, an address or a socket's folder; a password with an @ in it would leave its rest in here."""
+    return bool(name) and "@" not in name and not any(character.isspace() for character in name)
 
 
 @functools.cache

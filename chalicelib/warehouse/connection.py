@@ -36,6 +36,11 @@ def connect(database_url: str):
         with connection, connection.cursor() as cursor:
             cursor.execute(_SESSION)
         return connection
+    except psycopg2.ProgrammingError:  # it quotes the address, with its password
+        raise ConfigurationError(
+            "the database's address is none that Postgres' clients read",
+            next_step="check SLUICE_DATABASE_URL: postgresql://user:password@host:5432/database",
+        ) from None
     except psycopg2.OperationalError as error:
         text = str(error).strip()
         if "password authentication failed" in text or "does not exist" in text:

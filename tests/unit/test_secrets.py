@@ -28,9 +28,19 @@ def use(monkeypatch):
     return lambda **values: monkeypatch.setattr(settings, "current", lambda: Settings(stage="dev", **values))
 
 
-def test_a_url_in_the_secret_is_taken_as_it_is(manager):
-    arn = manager.create_secret(Name="sluice/dev/database", SecretString="postgresql://u:p%40@h:1/d\n")["ARN"]
-    assert secrets.database_url(Settings(database_secret_arn=arn)) == "postgresql://u:p%40@h:1/d"
+@pytest.mark.parametrize(
+    ("secret", "added"),
+    [
+        ("postgresql://u:p%40@h:1/d\n", "?sslmode=require"),
+        ("postgres://u:p@h/d?application_name=x", "&sslmode=require"),
+        ("postgresql://u:p@h:1/d?sslmode=verify-full", ""),
+        ("postgresql://u:p@localhost:1/d", ""),
+        ("postgresql://u@/d?host=%2Ftmp%2Fpostgres", ""),
+    ],
+)
+def test_a_url_in_the_secret_is_taken_as_it_is_and_by_tls(manager, secret, added):
+    arn = manager.create_secret(Name="sluice/dev/database", SecretString=secret)["ARN"]
+    assert secrets.database_url(Settings(database_secret_arn=arn)) == secret.strip() + added
 
 
 def test_rds_json_becomes_a_url_with_tls_and_quoted_characters():
@@ -58,6 +68,10 @@ def test_a_host_in_the_settings_goes_before_the_secrets_own(secret):
     ("secret", "said"),
     [
         ("hunter2", "neither a URL"),
+        ("postgresql://u:hun%ter2@h/d", "neither a URL.*%25"),
+        ("postgresql://u:hun/ter2@h/d", "neither a URL"),
+        ("postgresql://u:hun@ter2@h/d", "neither a URL"),
+        ("postgresql://u:hunter2@[h/d", "neither a URL"),
         ("mysql://u:hunter2@h/d", "neither a URL"),
         ('{"username": "u", "password": "hunter2"}', "has no host"),
         ('{"username": "hunter2"', "is none"),
@@ -67,7 +81,14 @@ def test_an_unusable_secret_is_named_and_never_quoted(secret, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
         secrets.as_url(secret, "arn:of-it")
     assert "arn:of-it" in str(caught.value)
-    assert "hunter2" not in str(caught.value)
+    assert "ter2" not in str(caught.value)
+    assert caught.value.__cause__ is None and (caught.value.__context__ is None or caught.value.__suppress_context__)
+
+
+def test_an_address_that_is_none_is_refused_without_being_quoted():
+    with pytest.raises(ConfigurationError, match="address is none") as caught:
+        connection.connect("postgresql://u:hun%ter2@h/d")
+    assert "ter2" not in str(caught.value) and caught.value.__suppress_context__
 
 
 def test_a_missing_secret_is_a_configuration_error_that_names_it(manager):
