@@ -88,7 +88,9 @@ def _from_json(text: str, name: str, host: str) -> str:
     try:
         fields = json.loads(text)
     except ValueError:
-        raise ConfigurationError(f"the secret {name} begins like JSON and is none") from None
+        raise ConfigurationError(
+            f"the secret {name} begins like JSON and is none", next_step="write RDS's JSON into it, or a URL"
+        ) from None
     fields = {**fields, "host": host or fields.get("host")}
     if missing := [field for field in ("username", "password", "host") if not fields.get(field)]:
         raise ConfigurationError(

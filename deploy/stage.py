@@ -18,6 +18,8 @@ from chalice.config import Config
 
 from chalicelib.errors import ConfigurationError
 from chalicelib.settings import LOCAL, SECRET
+from deploy import chalice_settings
+from statemachine import render
 
 CONFIG = Path(".chalice", "config.json")
 SECTION = "deployment"
@@ -80,7 +82,7 @@ def read(folder: Path, name: str) -> Stage:
     except FileNotFoundError:
         raise ConfigurationError(f"{path} does not exist", next_step="run this from the project's root") from None
     except ValueError as error:
-        raise ConfigurationError(f"{path} is not JSON: {error}") from None
+        raise ConfigurationError(f"{path} is not JSON: {error}", next_step="correct it there") from None
     stages = [stage for stage in document.get("stages", {}) if stage != LOCAL]
     if name not in stages:
         raise ConfigurationError(
@@ -92,6 +94,7 @@ def read(folder: Path, name: str) -> Stage:
             f"{name!r} is no name for a stage", next_step="use at most 16 small letters and digits, a letter first"
         )
     _refuse_secrets(path, document, document["stages"][name])
+    chalice_settings.check(path, document, name, render.lambda_functions(), SECTION)
     section = {**_section(path, "", document), **_section(path, name, document["stages"][name])}
     return Stage(folder, name, Config(name, config_from_disk=document), _deployment(path, name, section))
 
