@@ -9,9 +9,9 @@ locals {
 
   # instead of the host in the secret
   database_host = try(
+    coalesce(var.database_host, local.deployment.database_host),
     aws_db_proxy.database[0].endpoint,
     aws_db_instance.database[0].address,
-    coalesce(var.database_host, local.deployment.database_host),
     "",
   )
 }

@@ -465,16 +465,19 @@ def subscriptions(template: dict) -> Iterator[str]:
 
 def kept(template: dict) -> Iterator[str]:
     """What holds data outlives the stack."""
+    # a stack that could not be made leaves nothing behind that keeps the next try from its name
+    kept_but_not_by_a_failure = ("RetainExceptOnCreate", "Retain")
     wanted = {
-        "AWS::KMS::Key": "Retain",
-        "AWS::S3::Bucket": "Retain",
-        "AWS::SecretsManager::Secret": "Retain",
-        "AWS::RDS::DBInstance": "Snapshot",
+        "AWS::KMS::Key": kept_but_not_by_a_failure,
+        "AWS::S3::Bucket": kept_but_not_by_a_failure,
+        "AWS::S3::BucketPolicy": kept_but_not_by_a_failure,
+        "AWS::SecretsManager::Secret": kept_but_not_by_a_failure,
+        "AWS::RDS::DBInstance": ("Snapshot", "Snapshot"),
     }
     for name, resource in template["Resources"].items():
-        policy = wanted.get(resource["Type"])
-        if policy and {resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")} != {policy}:
-            yield f"{name} would go with the stack"
+        policies = wanted.get(resource["Type"])
+        if policies and (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")) != policies:
+            yield f"{name} would go with the stack, or stay behind a stack that was never made"
 
 
 def secrets(template: dict) -> Iterator[str]:

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from samtranslator.model.exceptions import InvalidDocumentException
 
 from chalicelib import sources
-from chalicelib.errors import ConfigurationError, DeclarationError
+from chalicelib.errors import ConfigurationError, DeclarationError, DeploymentError
 from chalicelib.sources.base import Source
 from cli.main import main
 from deploy import artefacts, references, sam, schedules, stage, template
@@ -339,6 +339,8 @@ FAULTS = {
         attribute("Bucket", "DeletionPolicy", "Delete"),
         attribute("Key", "UpdateReplacePolicy", "Delete"),
         attribute("DatabaseSecret", "DeletionPolicy", None),
+        attribute("TokensSecret", "DeletionPolicy", "Retain"),
+        attribute("BucketPolicy", "DeletionPolicy", None),
         attribute("Database", "DeletionPolicy", "Delete"),
     ],
     checks.secrets: [
@@ -660,7 +662,7 @@ def test_a_folder_with_other_things_is_left_alone(checkout, patched, tmp_path):
 def test_what_chalice_says_is_told(tmp_path, patched):
     folder = project(tmp_path)
     (folder / "app.py").write_text("import nothing_of_that_name\n")
-    with pytest.raises(ConfigurationError, match="nothing_of_that_name"):
+    with pytest.raises(DeploymentError, match="nothing_of_that_name"):
         packages.package(folder, "dev", folder / "stack")
 
 
