@@ -91,6 +91,7 @@ def opened(
     stage = stages.read(folder, stage_name)
     findings = Findings()
     preflight.settings(stage, findings)
+    preflight.inputs(findings)
     made = findings.note(lambda: template.template(stage, folder))
     if made is not None:
         preflight.parameters(stage, made, findings)

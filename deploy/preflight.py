@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import psycopg2
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import boto_errors, secrets
+from chalicelib import boto_errors, secrets, sources
 from chalicelib.errors import ConfigurationError, SluiceError
 from chalicelib.warehouse import connection, migrations
 from deploy import account, constraints, permissions
@@ -79,6 +79,21 @@ def parameters(stage: Stage, made: dict, findings: Findings) -> None:
     """The settings that the template has its own rules for."""
     found = constraints.faults(made, Evaluator(made, {}, {}, lambda *_: None).value)
     findings.problems += [f"stage {stage.name} in {stage.folder / CONFIG}: {fault}" for fault in found]
+
+
+def inputs(findings: Findings) -> None:
+    """What the sources read by themselves must be where a Lambda can read it."""
+    for name in sources.names():
+        source = sources.get(name)
+        given = getattr(source, "default_input", None)
+        if given is None or "://" in given:
+            continue
+        told = f"the source {name} reads {given} by itself, a path on this computer, which no Lambda can see: "
+        fix = f"give s3://BUCKET/inbox/… as `default_input` in chalicelib/sources/{name}.py"
+        if source.schedule:
+            findings.problems.append(f"{told}its schedule would start runs that fail; {fix}, or take its schedule out")
+        else:
+            findings.notices.append(f"{told}{fix}, or run it with --input")
 
 
 def online(stage: Stage, aws: Aws, findings: Findings) -> None:

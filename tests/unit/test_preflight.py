@@ -7,7 +7,10 @@ import boto3
 import deployed_project
 import pytest
 
+from chalicelib import sources
+from chalicelib.columns import Column
 from chalicelib.errors import ConfigurationError
+from chalicelib.sources.files import FileSource
 from deploy import account, deployment, permissions, preflight, template
 from deploy import stage as stages
 from deploy.preflight import Findings
@@ -55,6 +58,31 @@ def test_missing_settings_are_named_with_their_file_and_what_to_do(project):
     assert emails.startswith(f"deployment.alert_emails of stage dev in {path} is not set: ")
     assert database.startswith(f"deployment.database_secret_arn of stage dev in {path} is not set: ")
     assert "`sluice secret database --stage dev`" in database
+
+
+@pytest.mark.parametrize(
+    ("given", "schedule", "problems", "notices"),
+    [
+        ("/home/ada/orders.csv", None, 0, 1),
+        ("/home/ada/orders.csv", "rate(1 day)", 1, 0),
+        ("s3://bucket/inbox/orders.csv", "rate(1 day)", 0, 0),
+        (None, "rate(1 day)", 0, 0),
+    ],
+)
+def test_a_source_that_reads_a_laptops_file_is_told_and_with_a_schedule_refused(
+    monkeypatch, given, schedule, problems, notices
+):
+    class Orders(FileSource):
+        name, key, columns = "orders", ("id",), (Column("id", "integer"),)
+        default_input = given
+
+    Orders.schedule = schedule
+    monkeypatch.setattr(sources, "names", lambda: ("orders",))
+    monkeypatch.setattr(sources, "get", lambda name: Orders())
+    findings = Findings()
+    preflight.inputs(findings)
+    assert (len(findings.problems), len(findings.notices)) == (problems, notices)
+    assert all("chalicelib/sources/orders.py" in told for told in findings.problems + findings.notices)
 
 
 @pytest.mark.parametrize("address", ["ops", "ops@", "@example.com", "ops@example", "a b@example.com", "a@b.c,d@e.f"])
