@@ -64,9 +64,13 @@ def _function(stage: Stage, built: Artefacts, name: str) -> dict:
         "Layers": [*layers, *([{"Ref": LAYER}] if name in GATE_FUNCTIONS else [])],
         "Architectures": [built.architecture],
         "Environment": {"Variables": {**own, **template.environment()}},
-        "TracingConfig": {"Mode": "Active" if config.xray_enabled else "PassThrough"},
+        "Tags": lambdas.tags(config.tags),
         "VpcConfig": {"SubnetIds": config.subnet_ids or [], "SecurityGroupIds": config.security_group_ids or []},
     }
+    if config.log_retention_in_days:
+        properties["LogRetentionInDays"] = config.log_retention_in_days
+    if config.xray_enabled:
+        properties["TracingConfig"] = {"Mode": "Active"}
     if config.reserved_concurrency is not None:
         properties["ReservedConcurrentExecutions"] = config.reserved_concurrency
     return {"Type": lambdas.Function.type, "DependsOn": CONFIGURATION, "Properties": properties}

@@ -73,6 +73,7 @@ class Kind:
     defaults: ClassVar[Mapping[str, Any]] = {}
     replaced_by: ClassVar[tuple[str, ...]] = ()
     unread: ClassVar[tuple[str, ...]] = ()  # what AWS does not tell: never a difference
+    if_wanted: ClassVar[tuple[str, ...]] = ()  # where nothing is wanted, whatever is there is no difference
     phase: ClassVar[int] = 50  # the order where dependencies leave it open
     keeps_data: ClassVar[bool] = False  # only deleted where the user names it
 
@@ -145,7 +146,8 @@ class Difference:
 def differences(kind: Kind, present: dict, wanted: dict) -> list[Difference]:
     """By property, sorted by name."""
     have, want = kind.complete(present), kind.complete(wanted)
-    return [Difference(n, have.get(n), want.get(n)) for n in sorted({*have, *want}) if have.get(n) != want.get(n)]
+    names = {*have, *want} - {name for name in kind.if_wanted if wanted.get(name) is None}
+    return [Difference(n, have.get(n), want.get(n)) for n in sorted(names) if have.get(n) != want.get(n)]
 
 
 def canonical(value: Any, name: str = "") -> Any:

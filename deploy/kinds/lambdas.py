@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from chalicelib.errors import ConfigurationError
-from deploy.kinds.base import TAG, Aws, Kind, missing_is_none, tags_of, without_empty
+from deploy.kinds import logs
+from deploy.kinds.base import TAG, Aws, Kind, missing_is_none, tag_list, tags_of, without_empty
 
 LAYERS = "deployment/layers"
 MANAGED = "managed-layer"  # Chalice's name of the layer that it makes of requirements.txt
+CHALICE_TAG = "aws-chalice"  # Chalice's own, e.g. `version=1.34.0:stage=dev:app=sluice`
 
 
 def layer_key(name: str, sha256_base64: str) -> str:
@@ -75,10 +77,14 @@ class Function(Kind):
     defaults: ClassVar = {
         "Architectures": ["x86_64"],
         "Environment": {"Variables": {}},
+        "LogRetentionInDays": None,  # its log group's
         "ReservedConcurrentExecutions": None,
+        "Tags": None,  # without Chalice's own
         "TracingConfig": {"Mode": "PassThrough"},
         "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": []},
     }
+    # Chalice never switches tracing off, nor takes away a retention that it did not set
+    if_wanted = ("LogRetentionInDays", "TracingConfig")
 
     def predicted(self, aws, properties):
         return properties["FunctionName"]
@@ -98,6 +104,7 @@ class Function(Kind):
         now = about["Configuration"]
         network = now.get("VpcConfig", {})
         concurrency = about.get("Concurrency", {}).get("ReservedConcurrentExecutions")
+        log_group = logs.described(aws, f"/aws/lambda/{physical_id}") or {}
         return without_empty(
             {
                 "FunctionName": now["FunctionName"],
@@ -110,7 +117,9 @@ class Function(Kind):
                 "Layers": [self._content(aws, layer["Arn"]) for layer in now.get("Layers", [])],
                 "Architectures": now.get("Architectures", ["x86_64"]),
                 "Environment": {"Variables": now.get("Environment", {}).get("Variables", {})},
+                "LogRetentionInDays": log_group.get("retentionInDays"),
                 "ReservedConcurrentExecutions": concurrency,
+                "Tags": tags(about.get("Tags")),
                 "TracingConfig": {"Mode": now.get("TracingConfig", {}).get("Mode", "PassThrough")},
                 "VpcConfig": {name: network.get(name, []) for name in ("SubnetIds", "SecurityGroupIds")},
             }
@@ -127,14 +136,19 @@ class Function(Kind):
         return about["Content"]["CodeSha256"]
 
     def owner(self, aws, physical_id, present):
-        """By Chalice's own tag, e.g. `version=1.34.0:stage=dev:app=sluice`."""
+        """By Chalice's own tag."""
         tags = aws.client("lambda").get_function(FunctionName=physical_id).get("Tags", {})
-        parts = tags_of(tags).get("aws-chalice", "").split(":")
+        parts = tags_of(tags).get(CHALICE_TAG, "").split(":")
         return next((part.removeprefix("stage=") for part in parts if part.startswith("stage=")), tags.get(TAG))
 
     @missing_is_none
     def delete(self, aws, physical_id):
         aws.client("lambda").delete_function(FunctionName=physical_id)
+
+
+def tags(given: dict[str, str] | None) -> list[dict]:
+    """A function's tags as they are compared: without that of Chalice, which tells its version."""
+    return tag_list({key: value for key, value in (given or {}).items() if key != CHALICE_TAG})
 
 
 def managed_layer(sha256_base64: str | None) -> str:

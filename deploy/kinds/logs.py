@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from deploy.kinds import waiting
-from deploy.kinds.base import Kind, changed_tags, missing_is_none, tag_list, tags_of, without_empty
+from deploy.kinds.base import Aws, Kind, changed_tags, missing_is_none, tag_list, tags_of, without_empty
 
 _BUSY = ("OperationAbortedException",)
 
@@ -30,19 +30,18 @@ class LogGroup(Kind):
 
     @missing_is_none
     def read(self, aws, physical_id):
-        client = aws.client("logs")
-        for page in client.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=physical_id):
-            for group in page["logGroups"]:
-                if group["logGroupName"] == physical_id:
-                    tags = client.list_tags_for_resource(resourceArn=aws.arn("logs", f"log-group:{physical_id}"))
-                    return without_empty(
-                        {
-                            "LogGroupName": physical_id,
-                            "RetentionInDays": group.get("retentionInDays"),
-                            "Tags": tag_list(tags.get("tags")),
-                        }
-                    )
-        return None
+        group = described(aws, physical_id)
+        if group is None:
+            return None
+        arn = aws.arn("logs", f"log-group:{physical_id}")
+        tags = aws.client("logs").list_tags_for_resource(resourceArn=arn)
+        return without_empty(
+            {
+                "LogGroupName": physical_id,
+                "RetentionInDays": group.get("retentionInDays"),
+                "Tags": tag_list(tags.get("tags")),
+            }
+        )
 
     def create(self, aws, properties):
         client, name = aws.client("logs"), properties["LogGroupName"]
@@ -70,6 +69,12 @@ class LogGroup(Kind):
     @missing_is_none
     def delete(self, aws, physical_id):
         aws.client("logs").delete_log_group(logGroupName=physical_id)
+
+
+def described(aws: Aws, name: str) -> dict | None:
+    """What DescribeLogGroups says of the group of this very name; None where there is none."""
+    pages = aws.client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
+    return next((group for page in pages for group in page["logGroups"] if group["logGroupName"] == name), None)
 
 
 KINDS = (LogGroup,)

@@ -88,9 +88,15 @@ class Project:
         return Project(folder)
 
     def settings(self, **deployment):
+        self.chalice_settings(deployment=deployment)
+
+    def chalice_settings(self, **settings):
+        """Settings of the stage; those of an object, as `deployment` is one, go beside what it has."""
         path = self.folder / ".chalice" / "config.json"
         document = json.loads(path.read_text())
-        document["stages"]["dev"]["deployment"] |= deployment
+        section = document["stages"]["dev"]
+        for name, value in settings.items():
+            section[name] = {**section.get(name, {}), **value} if isinstance(value, dict) else value
         path.write_text(json.dumps(document, indent=2) + "\n")
 
     def plan(self):
@@ -125,22 +131,29 @@ class Project:
                 "Timeout": config.lambda_timeout,
                 "Layers": [layer, *(config.layers or [])],
                 "Environment": {"Variables": config.environment_variables},
-                "TracingConfig": {"Mode": "Active"},
+                **({"TracingConfig": {"Mode": "Active"}} if config.xray_enabled else {}),
             }
             code = self.built.code.path.read_bytes()
             try:
-                client.get_function(FunctionName=settings["FunctionName"])
+                there = client.get_function(FunctionName=settings["FunctionName"])
             except ClientError:
-                tags = {"aws-chalice": "version=1:stage=dev:app=sluice"}
-                client.create_function(**settings, Code={"ZipFile": code}, Tags=tags)
+                client.create_function(**settings, Code={"ZipFile": code}, Tags=config.tags)
             else:
                 client.update_function_configuration(**settings)
                 client.update_function_code(FunctionName=settings["FunctionName"], ZipFile=code)
-        groups = [f"/aws/lambda/{stage.function_name(name)}" for name in render.lambda_functions()]
+                arn, dropped = there["Configuration"]["FunctionArn"], sorted(set(there["Tags"]) - set(config.tags))
+                client.tag_resource(Resource=arn, Tags=config.tags)
+                if dropped:
+                    client.untag_resource(Resource=arn, TagKeys=dropped)
+        groups = {
+            f"/aws/lambda/{stage.function_name(name)}": stage.function(name) for name in render.lambda_functions()
+        }
         logs = self.aws.client("logs")
         there = {group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]}
-        for group in set(groups) - there:
-            logs.create_log_group(logGroupName=group)
+        for group, config in groups.items():
+            if group not in there:
+                logs.create_log_group(logGroupName=group)
+            logs.put_retention_policy(logGroupName=group, retentionInDays=config.log_retention_in_days)
         resources = [{"name": group, "resource_type": "log_group", "log_group_name": group} for group in groups]
         return {"resources": resources, "schema_version": "2.0"}
 

@@ -77,6 +77,35 @@ def test_a_gate_that_changed_is_a_new_version_and_the_old_one_goes_in_the_same_d
     assert not project.deploy().changes
 
 
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [({"log_retention_in_days": 90}, "LogRetentionInDays"), ({"tags": {"team": "data"}}, "Tags")],
+)
+def test_retention_and_tags_that_changed_alone_are_deployed(project, settings, name):
+    project.deploy()
+    project.chalice_settings(**settings)
+    made = project.deploy()
+    assert names(made, plan.UPDATE) >= {template.logical_id(name) for name in render.lambda_functions()}
+    assert name in {d.name for step in made.changes for d in step.differences}
+    assert project.chalice_runs == 2
+    assert not project.deploy().changes
+
+
+def test_tags_that_are_taken_out_of_the_settings_are_taken_off(project):
+    project.chalice_settings(lambda_functions={"plan": {"tags": {"team": "data"}}})
+    project.deploy()
+    project.chalice_settings(lambda_functions={"plan": {}})
+    assert "Plan" in names(project.deploy(), plan.UPDATE)
+    assert not project.deploy().changes
+
+
+def test_tracing_that_was_switched_off_leaves_nothing_to_do(project):
+    """Chalice leaves it on where it was."""
+    project.deploy()
+    project.chalice_settings(xray=False)
+    assert not project.deploy().changes
+
+
 def test_what_was_changed_by_hand_is_found_and_mended(project):
     project.deploy()
     client = project.aws.client

@@ -483,8 +483,11 @@ def test_functions_are_read_as_chalice_made_them(aws):
         Layers=[managed["LayerVersionArn"], gate["LayerVersionArn"]],
         Environment={"Variables": {"SLUICE_STAGE": "dev"}},
         TracingConfig={"Mode": "Active"},
-        Tags={"aws-chalice": "version=1.34.0:stage=dev:app=sluice"},
+        Tags={"aws-chalice": "version=1.34.0:stage=dev:app=sluice", "team": "data"},
     )
+    for name, days in {"/aws/lambda/sluice-dev-plan": 30, "/aws/lambda/sluice-dev-plan-b": 60}.items():
+        aws.client("logs").create_log_group(logGroupName=name)
+        aws.client("logs").put_retention_policy(logGroupName=name, retentionInDays=days)
     sha256 = base64.b64encode(hashlib.sha256(code).digest()).decode()
     wanted = {
         "FunctionName": "sluice-dev-plan",
@@ -496,6 +499,8 @@ def test_functions_are_read_as_chalice_made_them(aws):
         "Timeout": 60,
         "Layers": [f"managed-layer:{sha256}", gate["LayerVersionArn"]],
         "Environment": {"Variables": {"SLUICE_STAGE": "dev"}},
+        "LogRetentionInDays": 30,
+        "Tags": [{"Key": "team", "Value": "data"}],
         "TracingConfig": {"Mode": "Active"},
     }
     present = kind.read(aws, "sluice-dev-plan")
@@ -510,10 +515,14 @@ def test_functions_are_read_as_chalice_made_them(aws):
         "Layers": [f"managed-layer:{sha256}"],
         "Architectures": ["arm64"],
         "Environment": {"Variables": {"SLUICE_STAGE": "prod"}},
+        "LogRetentionInDays": 90,
+        "Tags": [],
         "TracingConfig": {"Mode": "PassThrough"},
         "VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
     }.items():
         assert [d.name for d in differences(kind, present, {**wanted, name: value})] == [name]
+    for name in kind.if_wanted:
+        assert differences(kind, present, {k: v for k, v in wanted.items() if k != name}) == []
     assert kind.read(aws, "sluice-dev-unheard") is None
 
 
