@@ -198,7 +198,7 @@ def needs(service: str, operation: str, parameters: Mapping, place: Place | None
 def _object(action: str, *key_actions: str):
     def found(parameters: Mapping, place: Place) -> list[Need]:
         arn = f"arn:{place.partition}:s3:::{parameters['Bucket']}/{parameters['Key']}"
-        return [Need(action, arn), *_of_key("s3", place, key_actions)]
+        return [Need(action, arn), *of_key("s3", place, key_actions)]
 
     return found
 
@@ -211,7 +211,7 @@ def _listing(parameters: Mapping, place: Place) -> list[Need]:
 def _secret(parameters: Mapping, place: Place) -> list[Need]:
     return [
         Need("secretsmanager:GetSecretValue", _arn(parameters, "SecretId")),
-        *_of_key("secretsmanager", place, ("kms:Decrypt",)),
+        *of_key("secretsmanager", place, ("kms:Decrypt",)),
     ]
 
 
@@ -228,7 +228,7 @@ def _model(parameters: Mapping, place: Place) -> list[Need]:
     return [Need("bedrock:InvokeModel", arn)]
 
 
-def _of_key(service: str, place: Place, actions: Iterable[str]) -> list[Need]:
+def of_key(service: str, place: Place, actions: Iterable[str]) -> list[Need]:
     """What a service does with the key on behalf of its caller."""
     context = {"kms:ViaService": f"{service}.{place.region}.amazonaws.com"}
     return [Need(action, place.key, context) for action in actions] if place.key else []

@@ -77,7 +77,7 @@ def repeated_clients(lambdas: Lambdas) -> None:
     def boto_client_for(region: str, service: str, state_credentials=None):
         documents = roles.policies(state_credentials.role_arn) if state_credentials else None
         found = client(service, region)
-        return found if documents is None else roles.Restricted(found, service, documents)
+        return found if documents is None else roles.Restricted(found, service, documents, region)
 
     _replace("boto_client_for", boto_client.boto_client_for, boto_client_for)
 

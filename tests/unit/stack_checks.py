@@ -302,6 +302,29 @@ def machine_role(template: dict) -> Iterator[str]:
         yield "the machine may not alert"
     if allowed(template, "StateMachineRole", "sqs:SendMessage") != {"<DeadLetters.Arn>"}:
         yield "the machine may not keep dead letters"
+    # what no state asks for: the key of what is encrypted, its log and its traces
+    region = {"Region": {"Ref": "AWS::Region"}}
+    services = [{"Fn::Sub": [f"{name}.${{Region}}.amazonaws.com", region]} for name in ("s3", "sns", "sqs")]
+    through_services = {"StringEquals": {"kms:ViaService": services}}
+    # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html#cloudwatch-iam-policy
+    of_logs = "CreateLogDelivery DeleteLogDelivery DescribeLogGroups DescribeResourcePolicies GetLogDelivery"
+    of_logs += " ListLogDeliveries PutResourcePolicy UpdateLogDelivery"
+    # https://docs.aws.amazon.com/step-functions/latest/dg/xray-iam.html
+    of_traces = "GetSamplingRules GetSamplingTargets PutTelemetryRecords PutTraceSegments"
+    wanted = {
+        *(("Allow", f"kms:{do}", "<Key.Arn>", json.dumps(through_services)) for do in ("Decrypt", "GenerateDataKey")),
+        *(("Allow", f"logs:{do}", "*", "null") for do in of_logs.split()),
+        *(("Allow", f"xray:{do}", "*", "null") for do in of_traces.split()),
+    }
+    may = {
+        (statement["Effect"], action, resource, json.dumps(statement.get("Condition")))
+        for statement in inline(template, "StateMachineRole")
+        for action in statement["Action"]
+        for resource in statement["Resource"]
+        if action.split(":")[0] not in ("lambda", "s3", "sns", "sqs", "states")
+    }
+    if may != wanted:
+        yield f"StateMachineRole may {sorted(may ^ wanted)} more or less"
 
 
 # --- functions -------------------------------------------------------------------------------

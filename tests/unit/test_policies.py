@@ -379,7 +379,8 @@ def machine_needs(machine):
 
 
 def faults_of_machine(machine, document):
-    own = {"SendTraces", "DeliverLogs", "UseKey"}  # tracing, logging, and what is encrypted
+    # tracing, logging, and what is encrypted: held by `machine_role` of stack_checks.py
+    own = {"SendTraces", "DeliverLogs", "UseKey"}
     given = {
         (action, resource)
         for statement in document["Statement"]
