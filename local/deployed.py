@@ -17,7 +17,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from moto.awslambda.exceptions import UnknownFunctionException
@@ -26,7 +26,7 @@ from moto.awslambda.models import LambdaFunction, lambda_backends
 from local import roles
 from local.functions import ACCOUNT, REGION
 from local.invocation import REQUEST_BYTES, failure
-from local.runtime import RequestTooLarge, Result, Runtime, Usage
+from local.runtime import RequestTooLarge, Result, Runtime, Usages
 from local.sandbox import PYTHON, Described, Sandbox, merged
 
 # a stage has 13 functions, of which a run keeps some twice
@@ -64,7 +64,8 @@ class Deployed:
         self._idle: list[Environment] = []
         self._busy: list[Environment] = []
         self._running: Counter[str] = Counter()
-        self._usage: dict[str, Usage] = {}
+        # by the function's full name
+        self.usages = Usages()
         self._closed = False
 
     def find(self, reference: str) -> LambdaFunction | None:
@@ -95,7 +96,8 @@ class Deployed:
                 succeeded, body = environment.sandbox.invoke(payload or b"{}", float(function.timeout))
         finally:
             self._leave(function, environment)
-        self._record(function.function_name, not succeeded, environment.sandbox.peak, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        self.usages.record(function.function_name, not succeeded, environment.sandbox.peak, seconds)
         request_id = json.loads(body).get("requestId", "") if not succeeded else ""
         return Result(body, None if succeeded else "Unhandled", request_id)
 
@@ -203,25 +205,6 @@ class Deployed:
                 partial.rename(folder)
         return folder
 
-    # --- what is known of it -------------------------------------------------------------
-
-    def _record(self, name: str, error: bool, peak: int, seconds: float) -> None:
-        with self._lock:
-            usage = self._usage.setdefault(name, Usage())
-            usage.invocations += 1
-            usage.errors += error
-            usage.seconds = round(usage.seconds + seconds, 6)
-            usage.peak_rss_mb = max(usage.peak_rss_mb, round(peak / 2**20, 1))
-
-    def usage(self) -> dict[str, dict]:
-        """By the function's full name: invocations, errors, peak_rss_mb, seconds."""
-        with self._lock:
-            return {name: asdict(usage) for name, usage in sorted(self._usage.items())}
-
-    def reset_usage(self) -> None:
-        with self._lock:
-            self._usage.clear()
-
 
 class Lambdas:
     """All functions of the stack: those that were deployed to it, and the working tree's own (`sluice-local-…`)."""
@@ -244,11 +227,11 @@ class Lambdas:
         return self._runtime.workers
 
     def usage(self) -> dict[str, dict]:
-        return {**self._runtime.usage(), **self._deployed.usage()}
+        return {**self._runtime.usages.by_name(), **self._deployed.usages.by_name()}
 
     def reset_usage(self) -> None:
-        self._runtime.reset_usage()
-        self._deployed.reset_usage()
+        self._runtime.usages.reset()
+        self._deployed.usages.reset()
 
 
 def instead_of_docker(deployed: Deployed) -> None:

@@ -60,6 +60,32 @@ class Usage:
     seconds: float = 0.0
 
 
+class Usages:
+    """What functions used, by name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_name: dict[str, Usage] = {}
+
+    def record(self, name: str, error: bool, peak: int, seconds: float) -> None:
+        """Count an invocation; `peak` is in bytes."""
+        with self._lock:
+            usage = self._by_name.setdefault(name, Usage())
+            usage.invocations += 1
+            usage.errors += error
+            usage.seconds = round(usage.seconds + seconds, 6)
+            usage.peak_rss_mb = max(usage.peak_rss_mb, round(peak / 2**20, 1))
+
+    def by_name(self) -> dict[str, dict]:
+        """By function: invocations, errors, peak_rss_mb, seconds."""
+        with self._lock:
+            return {name: asdict(usage) for name, usage in sorted(self._by_name.items())}
+
+    def reset(self) -> None:
+        with self._lock:
+            self._by_name.clear()
+
+
 class Runtime:
     """Runs the handlers of `folder`/app.py.
 
@@ -78,7 +104,7 @@ class Runtime:
         self._folder, self._environment, self._log = folder, environment, log
         self._preload = tuple(preload)
         self._functions: dict[str, Function] = {}
-        self._usage: dict[str, Usage] = {}
+        self.usages = Usages()
         self._lock = threading.Lock()
         self._busy: dict[Worker, Watched] = {}
         self._work = threading.Event()
@@ -118,7 +144,7 @@ class Runtime:
             self._release(usable)
         if outcome == "unknown":
             raise UnknownFunction(f"Function not found: {function.arn}")
-        self._record(function.name, outcome != "ok", max(peak, watched.peak), time.monotonic() - started)
+        self.usages.record(function.name, outcome != "ok", max(peak, watched.peak), time.monotonic() - started)
         return Result(body, None if outcome == "ok" else "Unhandled", invocation.request_id)
 
     def _call(self, worker: Worker, invocation: Invocation, watched: Watched) -> tuple[str, int, bytes]:
@@ -242,23 +268,6 @@ class Runtime:
     def preloaded(self) -> bool:
         """Whether the modules that handlers need have all been imported."""
         return self._prefork.complete
-
-    def _record(self, name: str, error: bool, peak: int, seconds: float) -> None:
-        with self._lock:
-            usage = self._usage.setdefault(name, Usage())
-            usage.invocations += 1
-            usage.errors += error
-            usage.seconds = round(usage.seconds + seconds, 6)
-            usage.peak_rss_mb = max(usage.peak_rss_mb, round(peak / 2**20, 1))
-
-    def usage(self) -> dict[str, dict]:
-        """By function: invocations, errors, peak_rss_mb, seconds."""
-        with self._lock:
-            return {name: asdict(usage) for name, usage in sorted(self._usage.items())}
-
-    def reset_usage(self) -> None:
-        with self._lock:
-            self._usage.clear()
 
     def close(self) -> None:
         """End all workers, in the middle of an invocation too."""

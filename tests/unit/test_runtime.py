@@ -225,11 +225,11 @@ def test_as_many_run_at_once_as_there_are_workers_and_the_rest_queue(runtime):
 
 
 def test_usage_counts_invocations_errors_and_the_peak_of_memory(runtime):
-    runtime.reset_usage()
+    runtime.usages.reset()
     invoke(runtime, "hoard", mb=150, seconds=0)
     invoke(runtime, "echo")
     invoke(runtime, "fail")
-    usage = runtime.usage()
+    usage = runtime.usages.by_name()
     assert usage["hoard"]["peak_rss_mb"] > 150
     assert usage["echo"]["peak_rss_mb"] < usage["hoard"]["peak_rss_mb"]
     assert (usage["fail"]["invocations"], usage["fail"]["errors"]) == (1, 1)
