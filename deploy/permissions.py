@@ -10,12 +10,19 @@ from botocore.parsers import ResponseParserError
 from chalicelib import boto_errors
 from deploy.kinds import Aws
 from deploy.stage import Stage
+from statemachine import render
+
+# the last: an answer that is no IAM's
+_UNTOLD = (ClientError, BotoCoreError, ResponseParserError)
 
 
 def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
     """Actions by the resource that they are done to."""
     prefix, arn = stage.prefix, aws.arn
     bucket = f"arn:{aws.partition}:s3:::{aws.bucket}"
+    functions = [stage.function(name) for name in render.lambda_functions()]
+    # Lambda looks at subnets and security groups in the name of whoever makes the function
+    network = _of("ec2", "DescribeSecurityGroups DescribeSubnets DescribeVpcs")
     return {
         bucket: _of(
             "s3",
@@ -52,7 +59,8 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
         arn("lambda", f"function:{prefix}-plan"): _of(
             "lambda",
             "CreateFunction DeleteFunction DeleteFunctionConcurrency GetFunction GetFunctionConfiguration ListTags "
-            "TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration",
+            "TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration"
+            + (" PutFunctionConcurrency" if any(f.reserved_concurrency is not None for f in functions) else ""),
         ),
         arn("lambda", f"layer:{prefix}-gate"): _of("lambda", "ListLayerVersions PublishLayerVersion"),
         arn("lambda", f"layer:{prefix}-gate:1"): _of("lambda", "DeleteLayerVersion GetLayerVersion"),
@@ -92,16 +100,17 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
             "kms:ListAliases",
             "kms:ListKeys",
             "logs:DescribeLogGroups",
+            *(network if any(f.subnet_ids for f in functions) else []),
         ],
     }
 
 
 def missing(aws: Aws, stage: Stage) -> tuple[dict[str, list[str]], str | None]:
     """What the caller may not do, by resource; and a notice where IAM does not tell."""
-    caller = _principal(aws)
+    client = boto3.client("iam", region_name=aws.region, config=Config(retries={"total_max_attempts": 1}))
+    caller = _principal(aws, client)
     if caller is None:
         return {}, None  # root may do all of it
-    client = boto3.client("iam", region_name=aws.region, config=Config(retries={"total_max_attempts": 1}))
     denied: dict[str, list[str]] = {}
     try:
         for resource, actions in needed(aws, stage).items():
@@ -113,20 +122,24 @@ def missing(aws: Aws, stage: Stage) -> tuple[dict[str, list[str]], str | None]:
                     # what depends on the request's own values cannot be known here
                     if result["EvalDecision"] != "allowed" and not result.get("MissingContextValues"):
                         denied.setdefault(resource, []).append(result["EvalActionName"])
-    except (ClientError, BotoCoreError, ResponseParserError) as error:  # the last: an answer that is no IAM's
+    except _UNTOLD as error:
         why = boto_errors.code(error) if isinstance(error, ClientError) else str(error)
         return {}, f"whether {caller} may do all this is not known before it is tried (simulation: {why})"
     return denied, None
 
 
-def _principal(aws: Aws) -> str | None:
+def _principal(aws: Aws, client) -> str | None:
     """The user or role whose policies count; None for root."""
     parts = aws.caller.split(":", 5)
     kind, _, name = parts[5].partition("/")
     if kind == "root":
         return None
     if kind == "assumed-role":
-        return f"arn:{aws.partition}:iam::{aws.account}:role/{name.split('/')[0]}"
+        role = name.split("/")[0]
+        try:
+            return client.get_role(RoleName=role)["Role"]["Arn"]  # with its path, which the session's ARN leaves out
+        except _UNTOLD:
+            return f"arn:{aws.partition}:iam::{aws.account}:role/{role}"
     return aws.caller
 
 

@@ -1,11 +1,13 @@
 """The role that GitHub deploys with may do all that `sluice deploy` asks beforehand whether it may."""
 
+import dataclasses
 import fnmatch
 import json
 import re
 from pathlib import Path
 
 import pytest
+from chalice.config import Config
 
 from deploy import permissions
 from deploy import stage as stages
@@ -44,14 +46,34 @@ def allowed(action, resource):
     )
 
 
-def needed():
+def needed(**settings):
+    """For the stage with these settings beside its own."""
     aws = Aws(ACCOUNT, REGION, "aws", "prod", bucket=f"sluice-prod-{ACCOUNT}-{REGION}")
-    asked = permissions.needed(aws, stages.read(ROOT, "prod"))
+    stage = stages.read(ROOT, "prod")
+    document = json.loads((ROOT / stages.CONFIG).read_text())
+    document["stages"]["prod"] |= settings
+    asked = permissions.needed(aws, dataclasses.replace(stage, config=Config("prod", config_from_disk=document)))
     return [(action, resource) for resource, actions in asked.items() for action in actions]
 
 
 def test_the_role_may_do_what_deploying_takes():
     assert [pair for pair in needed() if not allowed(*pair)] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "more"),
+    [
+        ({"lambda_functions": {"load": {"reserved_concurrency": 0}}}, {"lambda:PutFunctionConcurrency"}),
+        (
+            {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]},
+            {"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"},
+        ),
+    ],
+)
+def test_settings_that_take_more_are_asked_about_and_allowed(settings, more):
+    asked = needed(**settings)
+    assert {action for action, _ in asked} - {action for action, _ in needed()} == more
+    assert [pair for pair in asked if not allowed(*pair)] == []
 
 
 @pytest.mark.parametrize("resource", ["*", "arn:aws:s3:::sluice-staging-1", f"arn:aws:iam::{ACCOUNT}:role/admin"])

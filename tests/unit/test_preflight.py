@@ -231,7 +231,18 @@ class Simulation:
 )
 def test_whose_permissions_count(project, caller, asked):
     project.plan()
-    assert permissions._principal(dataclasses.replace(project.aws, caller=caller)) == asked
+    aws = dataclasses.replace(project.aws, caller=caller)
+    assert permissions._principal(aws, aws.client("iam")) == asked
+
+
+def test_a_role_that_was_assumed_is_asked_about_with_its_path(project):
+    """Those of the identity centre, `AWSReservedSSO_…`, have one."""
+    project.plan()
+    name, path = "AWSReservedSSO_Admin_0123456789abcdef", "/aws-reserved/sso.amazonaws.com/eu-west-1/"
+    client = project.aws.client("iam")
+    client.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument="{}")
+    aws = dataclasses.replace(project.aws, caller=f"arn:aws:sts::123456789012:assumed-role/{name}/ada@example.com")
+    assert permissions._principal(aws, client) == f"arn:aws:iam::123456789012:role{path}{name}"
 
 
 def test_what_the_template_would_leave_to_cloudformation_is_refused(project):
