@@ -158,8 +158,9 @@ class Subscription(Kind):
         try:
             for page in aws.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic):
                 for found in page["Subscriptions"]:
-                    if (found["Protocol"], found["Endpoint"]) == (protocol, endpoint):
-                        return None if found["SubscriptionArn"] == "Deleted" else found["SubscriptionArn"]
+                    same = (found["Protocol"], found["Endpoint"]) == (protocol, endpoint)
+                    if same and found["SubscriptionArn"] != "Deleted":  # which stays listed for a while
+                        return found["SubscriptionArn"]
         except aws.client("sns").exceptions.ClientError as error:
             if not is_gone(error):
                 raise

@@ -385,6 +385,17 @@ def test_a_subscription_that_awaits_its_confirmation_is_there_and_is_not_subscri
     assert kind.arn(aws, made) is None
 
 
+@pytest.mark.parametrize("confirmed", [[], [f"arn:aws:sns:{REGION}:{ACCOUNT}:alerts:1"]])
+def test_a_subscription_that_was_deleted_does_not_hide_the_one_that_took_its_place(aws, monkeypatch, confirmed):
+    listed = [
+        {"Protocol": "email", "Endpoint": "ops@example.com", "SubscriptionArn": arn} for arn in ["Deleted", *confirmed]
+    ]
+    monkeypatch.setattr(aws.client("sns"), "get_paginator", lambda name: Pages({"Subscriptions": listed}))
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:alerts"
+    found = KINDS["AWS::SNS::Subscription"].arn(aws, f"{topic} email ops@example.com")
+    assert found == (confirmed[0] if confirmed else None)
+
+
 class Pages:
     def __init__(self, *pages):
         self._pages = pages
