@@ -30,7 +30,8 @@ def deploy(stage, dry_run, prepare, smoke, unconfirmed_alerts, yes) -> None:
             click.echo("\n".join(opened.plan.lines()))
             return
         changes = opened.plan.changes
-        destructive = [step for step in changes if step.action in (plan.DELETE, plan.REPLACE)]
+        done = opened.plan.before_functions.changes if prepare else changes
+        destructive = [step for step in done if step.action in (plan.DELETE, plan.REPLACE)]
         if destructive and not yes:
             click.echo("\n".join(line for step in destructive for line in step.lines()), err=True)
             click.confirm("Delete or replace these?", abort=True, err=True)

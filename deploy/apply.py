@@ -39,10 +39,10 @@ class Executor:
         """
         self._resources.ids.clear()
         functions_change = any(step.type == Function.type for step in plan.changes)
-        for step in plan.steps:
-            if prepare and step.type == Function.type:
-                return
+        for step in plan.before_functions.steps if prepare else plan.steps:
             self._try(step, functions_change)
+        if prepare:
+            return
         # what a replacement took the place of, once nothing uses it any more
         for made in list(self._record.dropped):
             if made not in self._record.resources.values() and not KINDS[made.type].keeps_data:

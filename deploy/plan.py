@@ -6,6 +6,7 @@ The plan is made by reading only. `deploy.apply` carries it out; `--dry-run` pri
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from chalicelib.errors import ConfigurationError
 from deploy.intrinsics import Evaluator, Unknown, has_unknown
 from deploy.kinds import KINDS, Aws, Kind
 from deploy.kinds.base import Difference, differences
+from deploy.kinds.lambdas import Function
 from deploy.record import Made, Record
 
 CREATE, UPDATE, REPLACE, DELETE, UNCHANGED = "create", "update", "replace", "delete", "unchanged"
@@ -55,6 +57,11 @@ class Plan:
     @property
     def changes(self) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if step.action != UNCHANGED)
+
+    @property
+    def before_functions(self) -> Plan:
+        """What must be there before `chalice deploy`."""
+        return Plan(tuple(itertools.takewhile(lambda step: step.type != Function.type, self.steps)))
 
     def lines(self) -> Iterator[str]:
         """The whole plan for people; what stays as it is is only counted."""

@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from cli.main import main
-from deploy import deployment, functions, preflight, secret
+from deploy import deployment, functions, plan, preflight, secret
 from deploy import stage as stages
 from deploy.kinds import KINDS
 from statemachine import render
@@ -109,6 +109,19 @@ def test_what_is_deleted_is_shown_and_asked_about(project):
 def test_prepared_it_says_what_comes_next(project):
     assert "Next: chalice deploy --stage dev, then sluice deploy --stage dev" in sluice("deploy", "--prepare")
     assert (project.chalice_runs, project.smoke_runs) == (0, 0)
+
+
+def test_preparing_deletes_nothing_and_does_not_ask_about_it(project):
+    sluice("deploy")
+    project.settings(alert_emails=["data@example.com"])
+    assert "Delete or replace these?" not in sluice("deploy", "--prepare")
+    assert plan.DELETE in {step.action for step in project.plan().steps}
+
+
+def test_what_preparing_replaces_is_asked_about(project):
+    sluice("deploy")
+    project.change("gate", "gate = 2")
+    assert "Delete or replace these?" in sluice("deploy", "--prepare", answer="n\n", status=1)
 
 
 def test_who_has_to_confirm_the_alerts_is_said_at_the_end(project, monkeypatch):
