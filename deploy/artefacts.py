@@ -185,12 +185,12 @@ def _measured(name: str, path: Path) -> Artefact:
 
 
 def _check(made: Artefacts, functions: list[str]) -> None:
-    for artefact in (made.code, made.dependencies):
+    for artefact, source in ((made.code, f"{project.CODE[1]}/"), (made.dependencies, layers.REQUIREMENTS)):
         if artefact.zipped > DIRECT_LIMIT:
             raise ConfigurationError(
                 f"{artefact.path} has {artefact.zipped:,} bytes; Chalice uploads at most {DIRECT_LIMIT:,};"
                 f" heaviest, unzipped: {_heaviest(artefact)}",
-                next_step=f"take something out of {layers.REQUIREMENTS}",
+                next_step=f"take something out of {source}",
             )
     for function in functions:
         size = made.function_size(function)

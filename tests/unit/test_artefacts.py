@@ -1,5 +1,6 @@
 """Artefacts: limits, cache, sameness, and what a layer may not hold. The layers here are small, made on the spot."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -229,9 +230,16 @@ def test_a_function_over_the_limit_is_refused_by_name_with_its_bytes_and_what_is
 
 def test_a_zip_that_chalice_cannot_upload_is_refused(pip, checkout, monkeypatch):
     made = artefacts.build(checkout, "dev")
-    monkeypatch.setattr(artefacts, "DIRECT_LIMIT", made.code.zipped - 1)
-    with pytest.raises(ConfigurationError, match=rf"has {made.code.zipped:,} bytes; Chalice uploads at most"):
-        artefacts.build(checkout, "dev")
+    for artefact, source in ((made.code, "chalicelib/"), (made.dependencies, "requirements.txt")):
+        monkeypatch.setattr(artefacts, "DIRECT_LIMIT", artefact.zipped - 1)
+        other = made.dependencies if artefact is made.code else made.code
+        small = dataclasses.replace(other, zipped=0)
+        one = dataclasses.replace(made, **{artefact.name: artefact, other.name: small})
+        with pytest.raises(
+            ConfigurationError, match=rf"has {artefact.zipped:,} bytes; Chalice uploads at most"
+        ) as told:
+            artefacts._check(one, [])
+        assert f"take something out of {source}" in str(told.value)
 
 
 def test_a_distribution_without_a_wheel_for_lambda_stops_the_build_and_leaves_no_layer(pip, checkout, monkeypatch):
