@@ -13,8 +13,11 @@ from chalicelib import boto_errors
 from chalicelib.errors import ConfigurationError
 from deploy import template
 from deploy.kinds import Aws
+from deploy.kinds.base import missing_is_none
 from deploy.plan import Resources
 from deploy.stage import CONFIG, Stage
+from deploy.template import STAGE_TAG
+from statemachine import render
 
 
 def connect(stage: Stage, made: dict | None = None) -> Aws:
@@ -39,6 +42,7 @@ def connect(stage: Stage, made: dict | None = None) -> Aws:
         region,
         partition,
         stage.name,
+        stage.prefix,
         caller=who["Arn"],
         variables=tuple(template.environment()),
         folder=stage.folder,
@@ -70,7 +74,7 @@ def _out_of_reach(error: BotoCoreError) -> ConfigurationError:
 
 
 def elsewhere(stage: Stage, aws: Aws) -> list[str]:
-    """Where the stage's settings speak of another account or region than the environment's."""
+    """Where the stage's settings speak of another account or region than the environment's, or of another bucket."""
     arns = {
         "deployment.database_secret_arn": stage.deployment.database_secret_arn,
         "environment_variables.SLUICE_STATE_MACHINE_ARN": stage.config.environment_variables.get(
@@ -86,4 +90,27 @@ def elsewhere(stage: Stage, aws: Aws) -> list[str]:
                 f"credentials are for {aws.account} in {aws.region}: switch to that account and region, or take the "
                 "setting out to deploy the stage here"
             )
-    return problems
+    return problems or _moved(stage, aws)
+
+
+def _moved(stage: Stage, aws: Aws) -> list[str]:
+    """Where the stage is deployed with another bucket: the data and the record of what was made are in that one."""
+    configured = stage.config.environment_variables.get("SLUICE_BUCKET")
+    known = configured or _deployed_bucket(stage, aws)
+    if known in (None, aws.bucket):
+        return []
+    return [
+        f"stage {stage.name} is deployed with the bucket {known}, and deployment.bucket in {stage.folder / CONFIG} "
+        f"makes it {aws.bucket}, which would be empty: put the old name back; or with the old name `sluice destroy "
+        f"--stage {stage.name}` first; or make the new bucket with the tag {STAGE_TAG} = {aws.prefix}, copy the data (`aws s3 "
+        f"sync s3://{known} s3://{aws.bucket} --exclude 'deployment/*'`) and set SLUICE_BUCKET among the stage's "
+        "environment_variables there to the new name"
+    ]
+
+
+@missing_is_none
+def _deployed_bucket(stage: Stage, aws: Aws) -> str | None:
+    """What the functions on AWS have, for a checkout that nothing was deployed from."""
+    name = stage.function_name(render.lambda_functions()[0])
+    about = aws.client("lambda").get_function_configuration(FunctionName=name)
+    return about.get("Environment", {}).get("Variables", {}).get("SLUICE_BUCKET")

@@ -18,7 +18,10 @@ from deploy.record import Made, Record
 
 
 class Executor:
-    """`deploy_functions` runs `chalice deploy` and returns what Chalice wrote down; it is called once at most."""
+    """`deploy_functions` runs `chalice deploy` and returns what Chalice wrote down; it is called once at most.
+
+    `tidy_functions` gets that once it is in the record, and deletes what it makes superfluous.
+    """
 
     def __init__(
         self,
@@ -26,9 +29,11 @@ class Executor:
         record: Record,
         deploy_functions: Callable[[], dict],
         progress: Callable[[str], None],
+        tidy_functions: Callable[[dict], None] = lambda written: None,
     ):
         self._resources, self._record = resources, record
         self._deploy_functions, self._progress = deploy_functions, progress
+        self._tidy_functions = tidy_functions
         self._functions_deployed = False
         self._bucket_is_there = False
 
@@ -79,6 +84,8 @@ class Executor:
                 self._progress("chalice deploy")
                 self._record.chalice = self._deploy_functions()
                 self._functions_deployed = True
+                self._save()
+                self._tidy_functions(self._record.chalice)
             physical_id = step.kind.predicted(self._resources.aws, self._resources.properties(step.logical_id))
         else:
             physical_id = self._make(step)

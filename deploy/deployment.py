@@ -38,12 +38,14 @@ class Deployment:
 
         def deploy_functions() -> dict:
             known = self.record.chalice
-            written = functions.deploy(self.stage, self.built, known, lambda line: progress(f"  {line}"))
+            return functions.deploy(self.stage, self.built, known, lambda line: progress(f"  {line}"))
+
+        def delete_superfluous_layers(written: dict) -> None:
             for arn in functions.superfluous_layers(self.aws, self.stage, written):
                 KINDS[LayerVersion.type].delete(self.aws, arn)
-            return written
 
-        apply.Executor(self.resources, self.record, deploy_functions, progress).run(self.plan, prepare)
+        executor = apply.Executor(self.resources, self.record, deploy_functions, progress, delete_superfluous_layers)
+        executor.run(self.plan, prepare)
 
     def smoke(self, progress: Callable[[str], None]) -> smoke.Smoke:
         url = None if self.stage.config.subnet_ids else self._database_url()

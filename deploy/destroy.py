@@ -18,14 +18,14 @@ from deploy.kinds.lambdas import MANAGED, Configuration, Function
 from deploy.kinds.logs import LogGroup
 from deploy.kinds.machines import StateMachine
 from deploy.kinds.schedules import Schedule
-from deploy.kinds.storage import Bucket
+from deploy.kinds.storage import Bucket, BucketPolicy
 from deploy.plan import DELETE, Resources, Step
 from deploy.record import Made, Record
 from deploy.stage import Stage
 from statemachine import render
 
 _FIRST = (StateMachine.type, Schedule.type)  # so that no run starts any more
-_LAST = (Bucket.type, "AWS::KMS::Alias", "AWS::KMS::Key")  # what others are in, or are encrypted with
+_DATA = (BucketPolicy.type, Bucket.type)  # last, and only where the bucket is named
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Destruction:
             functions.deployed_path(self.stage.folder, self.stage.name).unlink(missing_ok=True)
         if any(made.type == Bucket.type for made in self.kept):
             kept = {name: made for name, made in self.record.resources.items() if made in self.kept}
-            record.save(self.aws, Record(kept))
+            record.save(self.aws, Record(kept, etag=self.record.etag))
 
     def _chalice(self, progress: Callable[[str], None]) -> None:
         if self.record.chalice is None:
@@ -69,7 +69,10 @@ class Destruction:
 
 
 def plan(folder: Path, stage_name: str, delete_data: str | None = None) -> Destruction:
-    """What there is to destroy of the stage. `delete_data` must be the very name of its bucket."""
+    """What there is to destroy of the stage. `delete_data` must be the very name of its bucket.
+
+    The secrets and the key stay all the same: a copy of the data may be encrypted with it.
+    """
     stage = stages.read(folder, stage_name)
     made = template.template(stage, folder)
     aws = account.connect(stage, made)
@@ -88,9 +91,9 @@ def plan(folder: Path, stage_name: str, delete_data: str | None = None) -> Destr
         if present is None:
             continue
         ours = resource in {*known.resources.values(), *known.dropped, *_logs(known).values()}
-        if not ours and kind.owner(aws, resource.id, present) != stage.name:
+        if not ours and kind.owner(aws, resource.id, present) != stage.prefix:
             continue
-        if kind.keeps_data and delete_data is None:
+        if kind.keeps_data and (delete_data is None or resource.type not in _DATA):
             kept.append(resource)
         else:
             steps.append(Step(DELETE, logical_id, resource.type, resource.id))
@@ -99,7 +102,7 @@ def plan(folder: Path, stage_name: str, delete_data: str | None = None) -> Destr
 
 def _rank(step: Step) -> tuple:
     first = _FIRST.index(step.type) if step.type in _FIRST else len(_FIRST)
-    last = _LAST.index(step.type) + 1 if step.type in _LAST else 0
+    last = _DATA.index(step.type) + 1 if step.type in _DATA else 0
     return first, last, -step.kind.phase, step.physical_id
 
 

@@ -18,7 +18,7 @@ from deploy import stage as stages
 from deploy.artefacts import Artefacts
 from deploy.references import FUNCTION
 from deploy.stage import CONFIG, Stage
-from deploy.template import STAGE_TAG, environment, function_arn, logical_id, template
+from deploy.template import STAGE_TAG, STAGE_TAG_VALUE, environment, function_arn, logical_id, template
 from statemachine import render
 
 TEMPLATE = "template.json"
@@ -120,7 +120,7 @@ def merge_template(stage: Stage, folder: Path, made: Artefacts, snap_start: bool
             "DeletionPolicy": "Delete",
             "UpdateReplacePolicy": "Delete",
             "Metadata": {"checkov": {"skip": _SKIPPED_LOG_CHECKS}},
-            "Properties": {"Tags": [{"Key": STAGE_TAG, "Value": {"Ref": "Stage"}}]},
+            "Properties": {"Tags": [{"Key": STAGE_TAG, "Value": STAGE_TAG_VALUE}]},
         }
     # with the package that replaced it an old layer is of no use
     merged["Resources"][MANAGED_LAYER] = {"Properties": {"RetentionPolicy": "Delete"}}
@@ -193,7 +193,7 @@ def _function(name: str, snap_start: bool) -> dict:
         "Layers": [{"Ref": layer} for layer in layers],
         "Environment": {"Variables": environment()},
         "VpcConfig": {"Fn::If": ["InVpc", {"SecurityGroupIds": groups, "SubnetIds": subnets}, {"Ref": "AWS::NoValue"}]},
-        "Tags": {STAGE_TAG: {"Ref": "Stage"}},
+        "Tags": {STAGE_TAG: STAGE_TAG_VALUE},
     }
     if snap_start:
         properties |= {

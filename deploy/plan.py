@@ -186,11 +186,11 @@ def _step(resources: Resources, logical_id: str, record: Record) -> tuple[Step, 
         return step, []
     if Made(kind.type, physical_id) not in record.resources.values():
         owner = kind.owner(aws, physical_id, present)
-        if owner != aws.stage:
-            whose = f"belongs to stage {owner}" if owner else "was not made by Sluice"
+        if owner != aws.prefix:
+            whose = f"belongs to {owner}" if owner else "was not made by Sluice"
             return step, [
                 f"{kind.type} {physical_id} exists and {whose} (its tag sluice:stage says so): delete or rename it, "
-                "or, if it may be taken over, tag it `sluice:stage` = " + aws.stage
+                "or, if it may be taken over, tag it `sluice:stage` = " + aws.prefix
             ]
     changed = tuple(differences(kind, present, wanted))
     step = replace(step, physical_id=physical_id, differences=changed)

@@ -98,7 +98,7 @@ def inputs(findings: Findings) -> None:
 
 def online(stage: Stage, aws: Aws, findings: Findings) -> None:
     """What AWS and the database say."""
-    if problems := account.elsewhere(stage, aws):
+    if problems := findings.note(lambda: account.elsewhere(stage, aws)):
         findings.problems += problems
     elif stage.deployment.database_secret_arn.startswith("arn:"):
         url = findings.note(lambda: _database_url(stage, aws))

@@ -49,15 +49,15 @@ def keep_token(stage: Stage, name: str, token: str) -> str:
 
 
 def _put(aws: Aws, name: str, description: str, value: str) -> str:
-    wanted = {"Name": name, "Description": description, "Tags": {TAG: aws.stage}}
+    wanted = {"Name": name, "Description": description, "Tags": {TAG: aws.prefix}}
     arn = _SECRET.find(aws, wanted)
     present = _SECRET.read(aws, arn) if arn else None
     if present is None:
         arn = _SECRET.create(aws, wanted)
-    elif _SECRET.owner(aws, arn, present) != aws.stage:
+    elif _SECRET.owner(aws, arn, present) != aws.prefix:
         raise ConfigurationError(
             f"the secret {name} exists and was not made by Sluice",
-            next_step=f"tag it {TAG} = {aws.stage} if it may be taken over, or rename it",
+            next_step=f"tag it {TAG} = {aws.prefix} if it may be taken over, or rename it",
         )
     aws.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=value)
     return arn

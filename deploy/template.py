@@ -36,6 +36,8 @@ _UNTAGGED = {
     "AWS::SecretsManager::SecretTargetAttachment",
 }
 STAGE_TAG = "sluice:stage"
+# with the app, of which an account may hold several
+STAGE_TAG_VALUE = {"Fn::Sub": "${App}-${Stage}"}
 
 
 def template(stage: Stage, project: Path) -> dict:
@@ -134,4 +136,4 @@ def _set_defaults(parameters: dict, stage: Stage) -> None:
 
 
 def _tag(resource: dict) -> None:
-    resource.setdefault("Properties", {})["Tags"] = [{"Key": STAGE_TAG, "Value": {"Ref": "Stage"}}]
+    resource.setdefault("Properties", {})["Tags"] = [{"Key": STAGE_TAG, "Value": STAGE_TAG_VALUE}]

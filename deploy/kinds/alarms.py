@@ -115,7 +115,7 @@ class Dashboard(Kind):
 
     def owner(self, aws, physical_id, present):
         """It can bear no tags; the stage's own shows what bears the stage's name."""
-        return aws.stage if f":{physical_id}" in text(present["DashboardBody"]) else None
+        return aws.prefix if f":{physical_id}" in text(present["DashboardBody"]) else None
 
 
 def _settings(properties: dict) -> dict:

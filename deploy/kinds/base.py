@@ -36,6 +36,7 @@ class Aws:
     region: str
     partition: str
     stage: str
+    prefix: str = ""  # what the names of all that is the stage's begin with, and the value of their tag
     caller: str = ""  # the ARN of whoever deploys
     bucket: str = ""  # the stage's own
     files: Mapping[str, Path] = field(default_factory=dict)  # what is uploaded, by key in the bucket
@@ -121,7 +122,7 @@ class Kind:
         return None
 
     def owner(self, aws: Aws, physical_id: str, present: dict) -> str | None:
-        """The stage that a resource is tagged with; None where it bears no such tag."""
+        """The prefix of the stage that it is tagged with, e.g. `sluice-dev`; None where it bears no such tag."""
         return tags_of(present.get("Tags")).get(TAG)
 
     def complete(self, properties: dict) -> dict:

@@ -64,7 +64,7 @@ class LayerVersion(Kind):
         aws.client("lambda").delete_layer_version(LayerName=name, VersionNumber=int(version))
 
     def owner(self, aws, physical_id, present):
-        return aws.stage  # it can bear no tags, and its name is ours
+        return aws.prefix  # it can bear no tags, and its name is ours
 
 
 class Function(Kind):
@@ -139,7 +139,8 @@ class Function(Kind):
         """By Chalice's own tag."""
         tags = aws.client("lambda").get_function(FunctionName=physical_id).get("Tags", {})
         parts = tags_of(tags).get(CHALICE_TAG, "").split(":")
-        return next((part.removeprefix("stage=") for part in parts if part.startswith("stage=")), tags.get(TAG))
+        about = dict(part.split("=", 1) for part in parts if "=" in part)
+        return f"{about['app']}-{about['stage']}" if {"app", "stage"} <= set(about) else tags.get(TAG)
 
     @missing_is_none
     def delete(self, aws, physical_id):
@@ -221,7 +222,7 @@ class Configuration(Kind):
             self.update(aws, physical_id, {}, {"Environment": kept, "Role": None, "Roles": {}, "Layers": {}})
 
     def owner(self, aws, physical_id, present):
-        return aws.stage
+        return aws.prefix
 
 
 def _set(holder: dict, name: str, value) -> None:

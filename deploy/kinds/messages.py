@@ -123,7 +123,7 @@ class TopicPolicy(Kind):
         aws.client("sns").set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
 
     def owner(self, aws, physical_id, present):
-        return aws.stage
+        return aws.prefix
 
 
 class Subscription(Kind):
@@ -195,7 +195,7 @@ class Subscription(Kind):
         return self.complete(properties)["RawMessageDelivery"] == "true"
 
     def owner(self, aws, physical_id, present):
-        return aws.stage  # it goes with its topic
+        return aws.prefix  # it goes with its topic
 
 
 class Queue(Kind):
@@ -307,7 +307,7 @@ class QueuePolicy(Kind):
         aws.client("sqs").set_queue_attributes(QueueUrl=physical_id, Attributes={"Policy": ""})
 
     def owner(self, aws, physical_id, present):
-        return aws.stage
+        return aws.prefix
 
 
 def _attribute(value: Any) -> str:

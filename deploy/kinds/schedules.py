@@ -121,7 +121,7 @@ class Schedule(Kind):
         aws.client(_SERVICE).delete_schedule(GroupName=group, Name=name)
 
     def owner(self, aws, physical_id, present):
-        return aws.stage  # its group bears the tag
+        return aws.prefix  # its group bears the tag
 
 
 def _settings(properties: dict) -> dict:

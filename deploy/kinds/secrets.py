@@ -53,7 +53,9 @@ class Secret(Kind):
         about = self._describe(aws, properties["Name"])
         if about is not None:  # deleted less than RECOVERY_DAYS ago: its name is taken until then
             client.restore_secret(SecretId=about["ARN"])
-            self.update(aws, about["ARN"], self.read(aws, about["ARN"]), properties)
+            # what was restored a moment ago may still read as deleted
+            present = self.read(aws, about["ARN"]) or {}
+            self.update(aws, about["ARN"], present, properties)
             return about["ARN"]
         given = without_empty({n: properties.get(n) for n in ("Name", "Description", "KmsKeyId")})
         return client.create_secret(**given, Tags=tag_list(properties.get("Tags")))["ARN"]

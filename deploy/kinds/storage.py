@@ -57,7 +57,7 @@ class Bucket(Kind):
     def find(self, aws, properties):
         name = properties["BucketName"]
         try:
-            aws.client("s3").head_bucket(Bucket=name, ExpectedBucketOwner=aws.account)
+            answer = aws.client("s3").head_bucket(Bucket=name, ExpectedBucketOwner=aws.account)
         except ClientError as error:
             if boto_errors.code(error) in ("404", "NoSuchBucket"):
                 return None
@@ -67,6 +67,12 @@ class Bucket(Kind):
                     next_step="give another one as `deployment.bucket` in .chalice/config.json, or get s3:ListBucket",
                 ) from error
             raise
+        # boto3 follows S3 to wherever the bucket is
+        if (region := answer.get("BucketRegion", aws.region)) != aws.region:
+            raise ConfigurationError(
+                f"the bucket {name} is in {region}, the stage is deployed to {aws.region}",
+                next_step="give another one as `deployment.bucket` in .chalice/config.json, or deploy there",
+            )
         return name
 
     def read(self, aws, physical_id):
@@ -123,7 +129,7 @@ class Bucket(Kind):
         owner = super().owner(aws, physical_id, present)
         if owner is None and not present.get("Tags"):
             is_empty = not aws.client("s3").list_objects_v2(Bucket=physical_id, MaxKeys=1).get("KeyCount")
-            return aws.stage if is_empty else None
+            return aws.prefix if is_empty else None
         return owner
 
     def delete(self, aws, physical_id):
@@ -177,7 +183,7 @@ class BucketPolicy(Kind):
         aws.client("s3").delete_bucket_policy(Bucket=physical_id)
 
     def owner(self, aws, physical_id, present):
-        return aws.stage  # no tags of its own: it goes with the bucket
+        return aws.prefix  # no tags of its own: it goes with the bucket
 
 
 class _Settings:

@@ -64,7 +64,7 @@ locals {
     local.database_host == "" ? {} : { SLUICE_DATABASE_HOST = local.database_host },
   )
 
-  tags = merge(var.tags, { "sluice:stage" = var.stage })
+  tags = merge(var.tags, { "sluice:stage" = local.prefix })
 
   # What terraform.json leaves open: `${Name}`. All of it is known before anything is made, for alarms and schedules are
   # counted by what is in that file.

@@ -489,7 +489,9 @@ def test_destroying_a_stage_leaves_its_data_alone(deployed):
     assert BUCKET in said
 
     deployed.sluice("destroy", "--stage", STAGE, "--yes", "--delete-data", BUCKET)
-    assert f"bucket {BUCKET}" not in deployed.inventory()
+    left = set(deployed.inventory())
+    assert f"bucket {BUCKET}" not in left
+    assert {f"alias/{PREFIX}", f"secret sluice/{STAGE}/tokens", f"secret sluice/{STAGE}/database"} <= left
     assert deployed.pipeline.query("SELECT count(*) FROM curated.orders") == [(500,)]
 
 

@@ -157,5 +157,5 @@ def test_a_deleted_stack_leaves_the_data_and_nothing_else(stack, aws):
     assert STACK not in [machine["name"] for machine in machines]
     alarms = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
     assert [alarm for alarm in alarms if alarm["AlarmName"].startswith(STACK)] == []
-    assert document["Resources"]["Bucket"]["DeletionPolicy"] == "Retain"
+    assert document["Resources"]["Bucket"]["DeletionPolicy"] == "RetainExceptOnCreate"
     assert aws.client("s3").list_objects_v2(Bucket=outputs["BucketName"])["KeyCount"] > 0

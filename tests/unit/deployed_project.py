@@ -99,6 +99,10 @@ class Project:
             section[name] = {**section.get(name, {}), **value} if isinstance(value, dict) else value
         path.write_text(json.dumps(document, indent=2) + "\n")
 
+    def rename(self, app):
+        path = self.folder / ".chalice" / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "app_name": app}, indent=2) + "\n")
+
     def plan(self):
         stage = stages.read(self.folder, "dev")
         made = template.template(stage, self.folder)
@@ -118,7 +122,7 @@ class Project:
         self.chalice_runs += 1
         client, stage = self.aws.client("lambda"), stages.read(self.folder, "dev")
         layer = client.publish_layer_version(
-            LayerName="sluice-dev-managed-layer", Content={"ZipFile": self.built.dependencies.path.read_bytes()}
+            LayerName=f"{stage.prefix}-managed-layer", Content={"ZipFile": self.built.dependencies.path.read_bytes()}
         )["LayerVersionArn"]
         for name in render.lambda_functions():
             config = stage.function(name)

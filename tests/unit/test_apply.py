@@ -148,13 +148,13 @@ def test_what_somebody_else_made_is_left_alone_and_all_of_it_is_named(project):
     aws.client("s3").create_bucket(Bucket=aws.bucket, CreateBucketConfiguration=location)
     aws.client("s3").put_object(Bucket=aws.bucket, Key="theirs", Body=b"")
     aws.client("iam").create_role(RoleName="sluice-dev-plan", AssumeRolePolicyDocument=json.dumps(MORE))
-    aws.client("sns").create_topic(Name="sluice-dev-alerts", Tags=[{"Key": "sluice:stage", "Value": "prod"}])
+    aws.client("sns").create_topic(Name="sluice-dev-alerts", Tags=[{"Key": "sluice:stage", "Value": "sluice-prod"}])
     with pytest.raises(ConfigurationError) as raised:
         project.deploy()
     message = str(raised.value)
     assert aws.bucket in message
     assert "sluice-dev-plan" in message
-    assert "belongs to stage prod" in message
+    assert "belongs to sluice-prod" in message
     assert "sluice:stage" in message
 
 

@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from cli.main import main
-from deploy import deployment, functions, plan, preflight, secret
+from deploy import deployment, functions, plan, preflight, record, secret
 from deploy import stage as stages
 from deploy.kinds import KINDS
 from statemachine import render
@@ -60,6 +60,17 @@ def test_what_was_done_and_the_account_of_the_smoke_run_are_said(project):
     said = sluice("deploy")
     assert "Deployed: " in said and "created" in said
     assert "Smoke run smoke-1: 3 fetched = 3 inserted + 0 updated + 0 unchanged + 0 duplicates + 0 quarantined." in said
+
+
+def test_layers_are_deleted_once_what_chalice_wrote_down_is_in_the_record(project, monkeypatch):
+    recorded = []
+    monkeypatch.setattr(
+        functions,
+        "superfluous_layers",
+        lambda aws, stage, written: recorded.append(record.load(aws).chalice == written) or [],
+    )
+    sluice("deploy")
+    assert recorded == [True]
 
 
 def test_a_second_time_nothing_is_changed_and_nothing_run(project, monkeypatch):
@@ -137,6 +148,26 @@ def test_what_aws_refuses_is_one_line_and_no_traceback(project):
     project.smoke_fails = ClientError(error, "StartExecution")
     said = sluice("deploy", status=1)
     assert "sluice: ConfigurationError: AWS refused StartExecution: you may not" in said
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_another_bucket_for_a_deployed_stage_is_refused_by_name(project, tmp_path_factory, monkeypatch, fresh):
+    """The record is in the bucket: with another one nothing would be known of what was deployed."""
+    sluice("deploy")
+    bucket = project.aws.bucket
+    if fresh:
+        project = project.checkout(tmp_path_factory.mktemp("other") / "project")
+        monkeypatch.chdir(project.folder)
+    project.settings(bucket="another-lake")
+    calls = deployed_project.watch(monkeypatch)
+    for command in (("deploy",), ("destroy", "--yes")):
+        said = sluice(*command, status=1)
+        assert f"is deployed with the bucket {bucket}" in said and "another-lake" in said
+        assert "put the old name back" in said
+    other = [name for _, name in calls if not name.startswith((*deployed_project.READING, "Simulate"))]
+    assert other == []
+    project.settings(bucket="")
+    assert "Delete all this of stage dev?" in sluice("destroy", answer="n\n", status=1)
 
 
 def test_destroying_is_asked_about_and_says_what_stays(project):

@@ -58,17 +58,39 @@ def test_data_goes_where_its_bucket_is_named_old_versions_and_all(project):
     for body in (b"one", b"two"):
         boto3.client("s3").put_object(Bucket=project.aws.bucket, Key="raw/posts/1", Body=body)
     planned = destroyed(project, delete_data=project.aws.bucket)
-    assert planned.kept == []
     assert boto3.client("s3").list_buckets()["Buckets"] == []
-    assert boto3.client("secretsmanager").list_secrets()["SecretList"] == []  # to be had back for 30 days
+    assert {made.type for made in planned.kept} == {
+        "AWS::KMS::Key",
+        "AWS::KMS::Alias",
+        "AWS::SecretsManager::Secret",
+    }
+    assert len(boto3.client("secretsmanager").list_secrets()["SecretList"]) == 1
     state = boto3.client("kms").describe_key(KeyId=project.resources.ids["Key"])["KeyMetadata"]["KeyState"]
-    assert state == "PendingDeletion"
+    assert state == "Enabled"
+    assert destroy.plan(project.folder, "dev").steps == []
+    project.deploy()
+    assert not project.deploy().changes
 
 
 def test_another_stage_is_left_alone(project):
     project.deploy()
     steps = destroy.plan(project.folder, "prod").steps
     assert {step.type for step in steps} <= {"Sluice::Configuration"}
+
+
+def test_two_apps_in_one_account_leave_each_others_key_alone(project, tmp_path_factory):
+    other = project.checkout(tmp_path_factory.mktemp("other") / "project")
+    other.rename("other")
+    project.deploy()
+    other.deploy()
+    mine, theirs = project.resources.ids["Key"], other.resources.ids["Key"]
+    assert mine != theirs
+    # nor where the record is lost
+    boto3.client("s3").delete_object(Bucket=other.aws.bucket, Key="deployment/record.json")
+    planned = destroyed(other)
+    assert mine not in {made.id for made in planned.kept} | {step.physical_id for step in planned.steps}
+    assert theirs in {made.id for made in planned.kept}
+    assert not project.deploy().changes
 
 
 def test_without_a_record_it_finds_things_by_their_names_and_tags(project):

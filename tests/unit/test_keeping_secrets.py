@@ -43,7 +43,7 @@ def test_the_databases_url_is_kept_and_its_arn_is_written(project, value):
     assert stored(arn) == value and "hunter2" not in result.output
     about = boto3.client("secretsmanager").describe_secret(SecretId=arn)
     assert about["Name"] == "sluice/dev/database"
-    assert about["Tags"] == [{"Key": "sluice:stage", "Value": "dev"}]
+    assert about["Tags"] == [{"Key": "sluice:stage", "Value": "sluice-dev"}]
 
 
 def test_only_that_line_of_the_configuration_changes(project):

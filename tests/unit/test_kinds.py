@@ -18,8 +18,8 @@ from deploy.kinds.base import canonical, differences
 from deploy.kinds.lambdas import layer_key
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
-TAGS = [{"Key": "sluice:stage", "Value": "dev"}]
-MORE_TAGS = [{"Key": "sluice:stage", "Value": "dev"}, {"Key": "team", "Value": "data"}]
+TAGS = [{"Key": "sluice:stage", "Value": "sluice-dev"}]
+MORE_TAGS = [{"Key": "sluice:stage", "Value": "sluice-dev"}, {"Key": "team", "Value": "data"}]
 
 
 def trust(service):
@@ -248,7 +248,9 @@ def aws(monkeypatch):
         monkeypatch.setenv(name, "test")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        yield Aws(ACCOUNT, REGION, "aws", "dev", bucket="lake", variables=("SLUICE_BUCKET", "SLUICE_STAGE"))
+        yield Aws(
+            ACCOUNT, REGION, "aws", "dev", "sluice-dev", bucket="lake", variables=("SLUICE_BUCKET", "SLUICE_STAGE")
+        )
 
 
 def holder(aws, type):
@@ -321,7 +323,7 @@ def test_an_alias_is_pointed_at_another_key(aws):
     wanted = {"AliasName": "alias/sluice-dev", "TargetKeyId": first}
     made = alias.create(aws, wanted)
     assert differences(alias, alias.read(aws, made), wanted) == []
-    assert alias.owner(aws, made, alias.read(aws, made)) == "dev"
+    assert alias.owner(aws, made, alias.read(aws, made)) == "sluice-dev"
     wanted = {**wanted, "TargetKeyId": second}
     assert [d.name for d in differences(alias, alias.read(aws, made), wanted)] == ["TargetKeyId"]
     alias.update(aws, made, alias.read(aws, made), wanted)
@@ -332,7 +334,7 @@ def test_an_alias_is_pointed_at_another_key(aws):
 
 def test_a_key_is_found_by_its_tag_and_one_that_is_to_be_deleted_is_not(aws):
     keys = KINDS["AWS::KMS::Key"]
-    keys.create(aws, {"KeyPolicy": policy("kms:*"), "Tags": [{"Key": "sluice:stage", "Value": "prod"}]})
+    keys.create(aws, {"KeyPolicy": policy("kms:*"), "Tags": [{"Key": "sluice:stage", "Value": "other-dev"}]})
     wanted = {"KeyPolicy": policy("kms:*"), "Tags": TAGS}
     assert keys.find(aws, wanted) is None
     made = keys.create(aws, wanted)
@@ -538,7 +540,7 @@ def test_functions_are_read_as_chalice_made_them(aws):
 
 
 def test_a_bucket_of_another_account_is_refused_by_name(aws):
-    other = Aws("999999999999", REGION, "aws", "dev", bucket="lake")
+    other = Aws("999999999999", REGION, "aws", "dev", "sluice-dev", bucket="lake")
     KINDS["AWS::S3::Bucket"].create(aws, {"BucketName": "lake", "Tags": TAGS})
     with pytest.raises(ConfigurationError, match="lake"):
         client = other.client("s3")
@@ -569,3 +571,23 @@ def test_policies_that_aws_has_written_in_its_own_way_are_the_same():
     assert canonical(ours) == canonical(json.loads(theirs))
     assert canonical(ours) != canonical(json.loads(theirs.replace("s3:GetObject", "s3:PutObject")))
     assert canonical(ours) != canonical(json.loads(theirs.replace('"v"', '"w"')))
+
+
+def test_a_bucket_in_another_region_is_none_of_ours(aws):
+    place = {"LocationConstraint": "eu-central-1"}
+    boto3.client("s3", region_name="eu-central-1").create_bucket(Bucket="lake", CreateBucketConfiguration=place)
+    with pytest.raises(
+        ConfigurationError, match="the bucket lake is in eu-central-1, the stage is deployed to eu-west-1"
+    ):
+        KINDS["AWS::S3::Bucket"].find(aws, {"BucketName": "lake"})
+
+
+def test_a_secret_that_still_reads_as_deleted_after_it_was_restored_gets_its_settings(aws, monkeypatch):
+    kind = KINDS["AWS::SecretsManager::Secret"]
+    wanted = {"Name": "sluice/dev/tokens", "Description": "new", "Tags": TAGS}
+    made = kind.create(aws, {**wanted, "Description": "old"})
+    kind.delete(aws, made)
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, "read", lambda aws, physical_id: None)
+        assert kind.create(aws, wanted) == made
+    assert differences(kind, kind.read(aws, made), wanted) == []
