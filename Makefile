@@ -21,7 +21,8 @@ run: $(VENV)/installed
 	@$(BIN)/sluice demo
 
 test: $(VENV)/installed $(CHECKOV)/installed
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
+	@$(BIN)/python -m pytest tests/features
 
 up down: $(VENV)/installed
 	@$(BIN)/sluice $@

@@ -102,9 +102,9 @@ def _moved(stage: Stage, aws: Aws) -> list[str]:
     return [
         f"stage {stage.name} is deployed with the bucket {known}, and deployment.bucket in {stage.folder / CONFIG} "
         f"makes it {aws.bucket}, which would be empty: put the old name back; or with the old name `sluice destroy "
-        f"--stage {stage.name}` first; or make the new bucket with the tag {STAGE_TAG} = {aws.prefix}, copy the data (`aws s3 "
-        f"sync s3://{known} s3://{aws.bucket} --exclude 'deployment/*'`) and set SLUICE_BUCKET among the stage's "
-        "environment_variables there to the new name"
+        f"--stage {stage.name}` first; or make the new bucket with the tag {STAGE_TAG} = {aws.prefix}, copy the data "
+        f"(`aws s3 sync s3://{known} s3://{aws.bucket} --exclude 'deployment/*'`) and set SLUICE_BUCKET among the "
+        "stage's environment_variables there to the new name"
     ]
 
 

@@ -20,6 +20,7 @@ import psycopg2
 import pytest
 
 from chalicelib import executions
+from chalicelib.warehouse import tables
 from chalicelib.warehouse.publishing import COUNTS
 from local.stack import Stack
 
@@ -131,8 +132,11 @@ class Pipeline:
         """A curated table with what Postgres knows of each row: a row that was written anew is not equal."""
         return self.query(f"SELECT ctid::text, xmin::text, t.* FROM curated.{table} AS t ORDER BY ctid")
 
-    def staging_tables(self) -> list[str]:
-        return [name for (name,) in self.query("SELECT tablename FROM pg_tables WHERE schemaname = 'staging'")]
+    def staging_tables(self, run_id: str = "") -> list[str]:
+        """All of the stack, or those of one run: other tests may have left some on the same stack."""
+        names = self.query("SELECT tablename FROM pg_tables WHERE schemaname = 'staging'")
+        suffix = tables.staging_name("", run_id) if run_id else ""
+        return [name for (name,) in names if name.endswith(suffix)]
 
     def get(self, url: str) -> tuple[str, str]:
         """(content type, text) of what a link in an email answers."""

@@ -202,7 +202,7 @@ def expect_refused(pipeline, run, words: list[str]) -> None:
         assert word in email["message"]
     tables = "SELECT (SELECT count(*) FROM pipeline.chunks WHERE run_id = %s), (SELECT count(*) FROM curated.{})"
     assert pipeline.query(tables.format(run.row["table_name"]), run.run_id) == [(0, 0)]
-    assert pipeline.staging_tables() == []
+    assert pipeline.staging_tables(run.run_id) == []
 
 
 # --- servers that do not serve -----------------------------------------------------------------

@@ -101,7 +101,7 @@ def expect_failure(pipeline: Pipeline, run: Run, given: dict, state: str, error:
     assert kind == "image/svg+xml" and state in graph and f"/runs/{run.run_id}/graph.svg" in email["message"]
     [letter] = pipeline.dead_letters(run.run_id)
     assert (letter["input"], letter["error"]["Error"]) == (given, error)
-    assert pipeline.staging_tables() == []
+    assert pipeline.staging_tables(run.run_id) == []
     return letter
 
 
@@ -396,7 +396,7 @@ def test_a_run_of_which_nobody_can_be_told_still_ends_as_failed_and_publishes_no
     assert warned.row["error"]["state"] == "AlertQualityWarning"
     assert pipeline.states(warned)[-len(FAILURE) - 1 :] == ["AlertQualityWarning", *FAILURE]
     assert pipeline.rows(scene.table) == before
-    assert pipeline.staging_tables() == []
+    assert pipeline.staging_tables(wrong.run_id) == pipeline.staging_tables(warned.run_id) == []
 
 
 def test_the_command_line_shows_a_failed_run(pipeline, scene):

@@ -80,7 +80,7 @@ def test_the_verdict_decides_the_path_and_the_ledger_tells_it(pipeline, judged, 
     assert (run.row["published_at"] is not None) == (verdict != "fail")
     assert run.row["finished_at"] is not None
     assert len(pipeline.rows(table)) == (0 if verdict == "fail" else 20)
-    assert pipeline.staging_tables() == []
+    assert pipeline.staging_tables(run.run_id) == []
 
 
 def test_a_run_that_fails_leaves_the_table_exactly_as_it_was(pipeline, declare, table):
@@ -91,10 +91,11 @@ def test_a_run_that_fails_leaves_the_table_exactly_as_it_was(pipeline, declare, 
     before = pipeline.rows(table)
     cursors = pipeline.query("SELECT * FROM pipeline.cursors")
     # every row changed, new ones, and one in three is refused
-    assert load(records(1, 20, name="y") + records(21, 20, amount=-1) + records(41, 20)).row["verdict"] == "fail"
+    refused = load(records(1, 20, name="y") + records(21, 20, amount=-1) + records(41, 20))
+    assert refused.row["verdict"] == "fail"
     assert pipeline.rows(table) == before
     assert pipeline.query("SELECT * FROM pipeline.cursors") == cursors
-    assert pipeline.staging_tables() == []
+    assert pipeline.staging_tables(refused.run_id) == []
 
 
 def test_a_run_after_a_failed_one_loads_what_was_corrected(pipeline, declare, table):

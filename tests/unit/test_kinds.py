@@ -518,7 +518,7 @@ def test_functions_are_read_as_chalice_made_them(aws):
     }
     present = kind.read(aws, "sluice-dev-plan")
     assert differences(kind, present, wanted) == []
-    assert kind.owner(aws, "sluice-dev-plan", present) == "dev"
+    assert kind.owner(aws, "sluice-dev-plan", present) == "sluice-dev"
     for name, value in {
         "Code": {"Sha256": "other"},
         "MemorySize": 1024,
