@@ -26,8 +26,27 @@ _OF_FUNCTIONS = "AWS::Lambda::"
 @functools.cache
 def apply() -> None:
     """Make every correction, once per process."""
-    for correct in (ignored_types, lost_properties_of_functions, lost_names_of_layers, ignored_failures):
+    for correct in (
+        retained_except_on_create,
+        ignored_types,
+        lost_properties_of_functions,
+        lost_names_of_layers,
+        ignored_failures,
+    ):
         correct()
+
+
+def retained_except_on_create() -> None:
+    """Of the DeletionPolicies that keep a resource moto knows `Retain` alone."""
+    original = parsing.ResourceMap.delete
+
+    def delete(self) -> None:
+        for resource in self._resource_json_map.values():
+            if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
+                resource["DeletionPolicy"] = "Retain"
+        original(self)
+
+    parsing.ResourceMap.delete = delete
 
 
 def ignored_types() -> None:
