@@ -1,4 +1,4 @@
-"""The Lambdas: one per Task state of `statemachine/pipeline.asl.json`, each handing over to its stage.
+"""The Lambdas: one per Task state of `statemachine/pipeline.asl.json`, and one per module of `chalicelib/events`.
 
 Stages are imported inside their handlers: a function that needs no pandas does not pay for it at
 its cold start. On Lambda `cold_start` imports the stage of the process's own function beforehand.
@@ -106,6 +106,13 @@ def record_failure(event, context):
     from chalicelib.stages.record_failure import record_failure as stage
 
     return run_stage(stage, contracts.RecordFailureRequest, event)
+
+
+@app.lambda_function(name="start_run")
+def start_run(event, context):
+    from chalicelib.events.start_run import start_run as receive
+
+    return receive(event)
 
 
 cold_start.prepare(settings.runtime())

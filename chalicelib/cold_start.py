@@ -25,10 +25,11 @@ _GATE = ("validate", "quality_gate")
 def prepare(runtime: Runtime) -> None:
     """Import what the function of this process will need; nothing where it is no Lambda's."""
     function = runtime.handler.rpartition(".")[2]
-    stage = f"chalicelib.stages.{function}"
-    if not function or importlib.util.find_spec(stage) is None:
+    module_of = (f"chalicelib.{package}.{function}" for package in ("stages", "events"))
+    own = next((module for module in module_of if function and importlib.util.find_spec(module)), None)
+    if own is None:
         return
-    for module in (stage, *_ALWAYS.get(function, ())):
+    for module in (own, *_ALWAYS.get(function, ())):
         importlib.import_module(module)
     if runtime.initialization == SNAP_START and function in _GATE:
         from chalicelib.quality import engine

@@ -1,4 +1,4 @@
-"""The CloudFormation template: `statemachine/resources.json` and what would be the same thirteen times in it.
+"""The CloudFormation template: `statemachine/resources.json` and what would be the same for each function in it.
 
 One template is the truth for every way of deploying: `sluice package` merges it with Chalice's
 functions into one stack, `sluice deploy` evaluates it and makes its resources itself, and a test
@@ -52,7 +52,7 @@ def template(stage: Stage, project: Path) -> dict:
     _set_defaults(made["Parameters"], stage)
     resources["StateMachine"]["Properties"]["DefinitionString"] = _definition(project)
     resources["StateMachine"]["Properties"]["DefinitionSubstitutions"] |= {
-        render.placeholder(name): function_arn(name) for name in functions
+        render.placeholder(name): function_arn(name) for name in render.state_functions()
     }
     resources["Dashboard"]["Properties"]["DashboardBody"] = dashboard.body(functions)
     policies = Path(project) / roles.FOLDER

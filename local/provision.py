@@ -60,7 +60,7 @@ def definition(resources: Resources) -> str:
     """The state machine's definition for the stack."""
     return render.render(
         {
-            **{render.placeholder(name): Function(name).arn for name in render.lambda_functions()},
+            **{render.placeholder(name): Function(name).arn for name in render.state_functions()},
             "Bucket": resources.bucket,
             "AlertsTopicArn": resources.topic_arn,
             "DeadLetterUrl": resources.dead_letter_url,

@@ -7,9 +7,11 @@ stack and for `sluice deploy`.
 from __future__ import annotations
 
 import json
+import pkgutil
 import re
 from pathlib import Path
 
+from chalicelib import events
 from chalicelib.errors import ConfigurationError
 
 PATH = Path(__file__).with_name("pipeline.asl.json")
@@ -34,11 +36,21 @@ def task_states(machine: dict | None = None) -> dict[str, dict]:
     return found
 
 
-def lambda_functions() -> tuple[str, ...]:
+def state_functions() -> tuple[str, ...]:
     """The Lambda functions that the machine invokes, by their Chalice names, in the machine's order."""
     return tuple(
         snake_case(name) for name, state in task_states().items() if state["Resource"].endswith(":lambda:invoke")
     )
+
+
+def event_functions() -> tuple[str, ...]:
+    """The Lambda functions that events invoke: a module of `chalicelib/events` each, in alphabetical order."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(events.__path__)))
+
+
+def lambda_functions() -> tuple[str, ...]:
+    """Every Lambda function, by its Chalice name: those of the states, then those of events."""
+    return state_functions() + event_functions()
 
 
 def placeholder(function: str) -> str:

@@ -294,7 +294,7 @@ def machine(template: dict) -> Iterator[str]:
 
 def machine_role(template: dict) -> Iterator[str]:
     given = properties(template, "StateMachine")["DefinitionSubstitutions"]
-    functions = {text(given[render.placeholder(function)], template) for function in FUNCTIONS}
+    functions = {text(given[render.placeholder(function)], template) for function in render.state_functions()}
     may = allowed(template, "StateMachineRole", "lambda:InvokeFunction")
     if may != functions:
         yield f"the machine may call {sorted(may)}, and calls {sorted(functions)}"

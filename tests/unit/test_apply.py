@@ -52,7 +52,7 @@ def test_the_state_machine_calls_the_deployed_functions(project):
     project.deploy()
     arn = f"arn:aws:states:{REGION}:123456789012:stateMachine:sluice-dev"
     definition = project.aws.client("stepfunctions").describe_state_machine(stateMachineArn=arn)["definition"]
-    for name in render.lambda_functions():
+    for name in render.state_functions():
         assert f"arn:aws:lambda:{REGION}:123456789012:function:sluice-dev-{name}" in definition
     assert "${" not in definition
 

@@ -481,7 +481,7 @@ def test_a_month_is_its_runs_and_what_stands_there():
     run = cost.bill(cost_table.quantities(1000, 1), prices.read("us-east-1"))
     days = 730 / 24
     storage = 1000 * (166.2 * 365 + 122.8 * 90) / 2**30 * 0.023
-    standing = 31 * 0.10 + 3.00 + 2 * 0.40 + 1.00 + 730 * 0.016 + 20 * 0.115
+    standing = cost_table.ALARMS * 0.10 + 3.00 + 2 * 0.40 + 1.00 + 730 * 0.016 + 20 * 0.115
     assert month.usd == pytest.approx(run.usd * days + storage + standing)
 
 

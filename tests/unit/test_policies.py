@@ -79,6 +79,7 @@ ARGUMENTS = {
     "SecretId": NAMES["DatabaseSecretArn"],
     "modelId": "amazon.titan-embed-text-v2:0",
     "executionArn": NAMES["ExecutionsArn"],
+    "stateMachineArn": NAMES["StateMachineArn"],
 }
 
 
@@ -235,7 +236,7 @@ def test_any_permission_that_is_taken_away_or_added_is_found(project, function):
 
 def test_only_who_connects_to_postgres_gets_its_secret():
     holders = {name for name in FUNCTIONS if "secretsmanager:GetSecretValue Database" in granted(raw(name))}
-    assert set(FUNCTIONS) - holders == {"fetch_partition", "transform", "validate", "record_chunk_failure"}
+    assert set(FUNCTIONS) - holders == {"fetch_partition", "transform", "validate", "record_chunk_failure", "start_run"}
 
 
 def test_only_the_embedding_function_may_call_the_model():

@@ -61,7 +61,7 @@ def leaves(kind):
 
 
 def test_states_handlers_stages_and_limits_have_the_same_names():
-    states = set(render.lambda_functions())
+    states, events = set(render.state_functions()), set(render.event_functions())
     functions = [node for node in tree(ROOT / "app.py").body if isinstance(node, ast.FunctionDef)]
     handlers = {node.name for node in functions}
     registered = {
@@ -73,14 +73,16 @@ def test_states_handlers_stages_and_limits_have_the_same_names():
     }
     stages = {path.stem for path in (ROOT / "chalicelib" / "stages").glob("*.py")} - {"__init__"}
     config = json.loads((ROOT / ".chalice" / "config.json").read_text())
-    assert set(config["lambda_functions"]) == states
+    assert set(config["lambda_functions"]) == states | events
     for stage, own in config["stages"].items():
-        assert set(own.get("lambda_functions", ())) <= states, stage
-    assert handlers == registered == stages == states
+        assert set(own.get("lambda_functions", ())) <= states | events, stage
+    assert stages == states and not states & events
+    assert handlers == registered == states | events
 
 
-def test_a_stage_is_one_public_function_of_its_modules_name():
-    for path in (ROOT / "chalicelib" / "stages").glob("[a-z]*.py"):
+@pytest.mark.parametrize("package", ["events", "stages"])
+def test_a_function_is_one_public_function_of_its_modules_name(package):
+    for path in (ROOT / "chalicelib" / package).glob("[a-z]*.py"):
         public = [
             node.name
             for node in tree(path).body
@@ -113,7 +115,7 @@ def test_a_lambda_is_retried_on_our_transient_errors_and_lambdas_own_and_on_no_o
 
 def test_the_machine_has_no_problems_with_and_without_its_arns():
     substitutions = {
-        **{render.placeholder(function): Function(function).arn for function in render.lambda_functions()},
+        **{render.placeholder(function): Function(function).arn for function in render.state_functions()},
         "Bucket": "a-bucket",
         "AlertsTopicArn": "arn:aws:sns:eu-west-1:123456789012:alerts",
         "DeadLetterUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
@@ -209,7 +211,7 @@ def test_severities_are_spelled_out_once_and_so_is_the_way_from_a_run_to_its_exe
 
 def test_requests_and_results_come_in_pairs_named_after_their_stage():
     declared = {node.name for node in tree(Path(contracts.__file__)).body if isinstance(node, ast.ClassDef)}
-    stages = {render.placeholder(function).removesuffix("Arn") for function in render.lambda_functions()}
+    stages = {render.placeholder(function).removesuffix("Arn") for function in render.state_functions()}
     for kind in ("Request", "Result"):
         assert {contract.removesuffix(kind) for contract in declared if contract.endswith(kind)} == stages
 
