@@ -1,1 +1,1 @@
-"""The Lambdas that events invoke, which are no states of the machine: one module each, one public function of its name."""
+"""The Lambdas that events invoke and no state does: one module each, one public function of its name."""
