@@ -276,15 +276,23 @@ def _checked(response: Response, json: bool) -> Response:
 
 
 def _reason(response: Response) -> str:
-    """Why the server refused: what its JSON body says, else how the body begins."""
+    """Why the server refused: what its JSON body says, at whatever depth, else how the body begins."""
     quote = response.quote()
     try:
         document = orjson.loads(response.start(4096))
     except (orjson.JSONDecodeError, SourceError, SourceUnavailable):
         return quote or "no body"
-    if isinstance(document, dict) and isinstance(document.get("reason"), str):
-        return document["reason"][:200]
-    return quote or "no body"
+    return _told(document) or quote or "no body"
+
+
+def _told(document: object) -> str | None:
+    """The text of an error as APIs word it: `{"reason": …}`, `{"error": {"description": …}}` and the like."""
+    if not isinstance(document, dict):
+        return None
+    for name in ("reason", "message", "description", "error_description", "detail", "error"):
+        if isinstance(document.get(name), str) and document[name].strip():
+            return document[name][:200]
+    return next((told for value in document.values() if (told := _told(value))), None)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

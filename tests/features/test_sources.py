@@ -70,3 +70,28 @@ def test_a_search_goes_by_an_hnsw_index(pipeline):
     )
     assert "USING hnsw" in definition
     assert "vector_cosine_ops" in definition
+
+
+def test_prices_load_by_the_exchanges_days_and_a_weekend_publishes_nothing(pipeline):
+    run = pipeline.run("market", input="^VIX, MSFT", start="2009-06-01", end="2009-07-31")
+    assert (run.status, run.row["verdict"], run.row["fetched"]) == ("SUCCEEDED", "pass", 2 * 44)
+    traded = data.ohlc()
+    assert [tuple(map(float, row)) for row in traded[["open", "high", "low", "close"]].to_numpy()] == [
+        tuple(map(float, row))
+        for row in pipeline.query(
+            "SELECT open, high, low, close FROM curated.market WHERE symbol = '^VIX' AND date BETWEEN %s AND %s"
+            " ORDER BY date",
+            "2009-06-01",
+            "2009-07-31",
+        )
+    ]
+    again = pipeline.run("market", input="MSFT", start="2009-06-01", end="2009-06-30")
+    assert again.account == (22, 0, 0, 22, 0, 0)
+    weekend = pipeline.run("market", start="2009-06-06", end="2009-06-07")
+    assert (weekend.status, weekend.account) == ("SUCCEEDED", (0, 0, 0, 0, 0, 0))
+
+
+def test_a_symbol_that_nobody_knows_fails_the_run_with_the_providers_reason(pipeline):
+    run = pipeline.run("market", input="NOPE", start="2009-06-01", end="2009-06-05")
+    assert (run.status, run.error) == ("FAILED", "SourceError")
+    assert "404: No data found, symbol may be delisted" in run.row["error"]["reason"]
