@@ -44,7 +44,7 @@ class Declared:
         self._evaluator = Evaluator(self._document, known, PSEUDO, self.attribute)
 
     def of(self, kind: str) -> dict[str, dict]:
-        """The properties of all resources of a type, such as `AWS::SQS::Queue`, by logical id; in the template's order."""
+        """The properties of all resources of a type, such as `AWS::SQS::Queue`, by logical id."""
         return {
             name: self._evaluator.value(resource.get("Properties", {}))
             for name, resource in self._evaluator.resources().items()

@@ -26,7 +26,8 @@ from local.provision import Resources, provision
 from local.runtime import Runtime
 
 if TYPE_CHECKING:  # it imports moto
-    from local.deployed import Deployed
+    from local.deployed import Deployed, Lambdas
+    from local.event_sources import EventSources
 
 LOG = logging.getLogger("local.server")
 
@@ -70,6 +71,8 @@ class Server:
         self._postgres = Postgres(home.postgres, home.logs / "postgres.log")
         self._runtime: Runtime | None = None
         self._deployed: Deployed | None = None
+        self._lambdas: Lambdas | None = None
+        self._event_sources: EventSources | None = None
         self._http: list = []
         self._resources: Resources | None = None
         self._mended = 0.0
@@ -105,6 +108,7 @@ class Server:
         self._postgres.wait()
         _prepare_database(self._postgres.database_url)
         LOG.info("Postgres is up at %s (%.1f s)", self._postgres.database_url, time.monotonic() - started)
+        self._follow_events()
         self._describe()
         LOG.info("the stack is up (%.1f s)", time.monotonic() - started)
 
@@ -142,6 +146,8 @@ class Server:
 
     def stop(self) -> None:
         """End everything; the objects in S3 and the tables stay in the home folder."""
+        if self._event_sources:
+            self._event_sources.close()
         for server in self._http:
             server.shutdown()
         if self._runtime:
@@ -163,6 +169,7 @@ class Server:
             corrections,
             corrections_of_chalice,
             corrections_of_deploying,
+            corrections_of_events,
             deployed,
             objects,
             sample_api,
@@ -176,10 +183,11 @@ class Server:
 
         network = environment.network(self._clients, self._runtime.workers)
         self._deployed = deployed.Deployed(self._home.deployed, network, self._home.lambda_log)
-        lambdas = deployed.Lambdas(self._runtime, self._deployed)
+        lambdas = self._lambdas = deployed.Lambdas(self._runtime, self._deployed)
         corrections.apply()
         corrections_of_deploying.apply()
         corrections_of_chalice.apply()
+        corrections_of_events.apply()
         titan.answer_as_titan()
         templates.apply()
         deployed.instead_of_docker(self._deployed)
@@ -193,6 +201,15 @@ class Server:
             pages.emails,
         )
         self._http = [serve(aws, gateway), serve(sources, sample_api.app)]
+
+    def _follow_events(self) -> None:
+        """Functions are invoked with what queues and streams hold, from now on."""
+        from local import event_sources
+        from local.declared import Declared
+
+        self._event_sources = event_sources.EventSources(self._lambdas.invoke, max(2, self._runtime.workers))
+        self._event_sources.start(event_sources.of_template(Declared(self._resources)))
+        self._event_sources.follow_deployed()
 
     def _restore(self) -> None:
         from local import objects
