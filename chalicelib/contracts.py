@@ -22,7 +22,8 @@ class Window:
     """The days a run asks its source for, both ends included, as ISO dates.
 
     None where the source has no notion of time. `by_cursor` is true when the window was derived
-    from the source's cursor, for all of the source; only then does publishing move the cursor.
+    from the source's cursor, for all of the source, or was given with the wish that it count as such;
+    only then does publishing move the cursor.
     """
 
     start: str | None = None
@@ -77,7 +78,8 @@ class RunInput:
     """The input of an execution: what to run. `start` and `end` are `from` and `to` in JSON.
 
     `input` is what only the source understands: stations, a path, a URL. `embed` is None for "if
-    the source has text".
+    the source has text". `move_cursor` lets a window that was given move the cursor as one that followed from
+    it would; `allow_gap` also where that leaves out days.
     """
 
     source: str
@@ -85,6 +87,8 @@ class RunInput:
     end: str | None = None
     input: str | None = None
     embed: bool | None = None
+    move_cursor: bool | None = None
+    allow_gap: bool | None = None
 
     @classmethod
     def from_json(cls, given: dict) -> RunInput:
@@ -103,6 +107,8 @@ class RunInput:
             words += [option, value] if value else []
         if self.embed is not None:
             words.append("--embed" if self.embed else "--no-embed")
+        for option, value in (("--move-cursor", self.move_cursor), ("--allow-gap", self.allow_gap)):
+            words += [option] if value else []
         return shlex.join(words)
 
 

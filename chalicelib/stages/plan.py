@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 
 from chalicelib import limits, redaction, sources, windows
@@ -11,7 +10,7 @@ from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput
 from chalicelib.errors import ContractError
 from chalicelib.lake import Lake, keys
 from chalicelib.telemetry import logger
-from chalicelib.warehouse import connection, ledger, migrations, tables
+from chalicelib.warehouse import connection, cursors, ledger, migrations, tables
 
 
 def plan(request: PlanRequest) -> PlanResult:
@@ -32,10 +31,9 @@ def plan(request: PlanRequest) -> PlanResult:
     today = dt.date.fromisoformat(request.started_at[:10])
     migrations.apply()  # every run begins here, so a deployment needs no step of its own that reaches the database
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
-        window = windows.derive(source, given.start, given.end, ledger.get_cursor(cursor, source.name), today)
-        if given.input:  # a part of the source is no reason to skip these days of the rest
-            window = dataclasses.replace(window, by_cursor=False)
+        # first: it makes runs of one table wait for each other, so that they are entered in the order of their clocks
         tables.ensure_curated(cursor, source)
+        window = windows.derive(source, given, cursors.position(cursor, source.name), today)
         shown = redaction.strings(request.input)
         ledger.open_run(cursor, source, request.run_id, request.execution, shown, window, request.started_at)
     if source.first_day is not None and window.start is None:

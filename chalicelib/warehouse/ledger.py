@@ -11,6 +11,8 @@ from psycopg2.extras import RealDictCursor, execute_values
 from chalicelib.contracts import Window
 from chalicelib.errors import ContractError, NotFound
 from chalicelib.sources.base import Source
+from chalicelib.telemetry import logger
+from chalicelib.warehouse import cursors
 from chalicelib.warehouse.publishing import Account
 from chalicelib.warehouse.queries import statement
 
@@ -142,11 +144,13 @@ def add_quality_results(cursor, run_id: str, results: Iterable) -> None:
 def publish(cursor, run_id: str, verdict: str, account: Account) -> None:
     """Close the run's account and move the source's cursor, in the caller's transaction."""
     cursor.execute(statement("ledger", "publish_run"), {"run_id": run_id, "verdict": verdict, **asdict(account)})
-    source, window_end, by_cursor = cursor.fetchone()
-    if by_cursor and window_end is not None:
-        cursor.execute(
-            statement("ledger", "move_cursor"), {"source": source, "position": window_end.isoformat(), "run_id": run_id}
-        )
+    source, first, last, by_cursor, allow_gap = cursor.fetchone()
+    if by_cursor and last is not None and not cursors.advance(cursor, source, (first, last), run_id, allow_gap):
+        position = cursors.position(cursor, source)
+        if position < last.isoformat():
+            logger.warning(
+                "the cursor stays: it was set back meanwhile", position=position, window=f"{first} to {last}"
+            )
 
 
 def reject(cursor, run_id: str) -> None:
@@ -168,10 +172,3 @@ def fail(cursor, run_id: str, source: str, execution: str, given: Mapping, error
             "error": json.dumps(error),
         },
     )
-
-
-def get_cursor(cursor, source: str) -> str | None:
-    """Where the source was read to: an ISO date, or None."""
-    cursor.execute(statement("ledger", "get_cursor"), {"source": source})
-    row = cursor.fetchone()
-    return row[0] if row else None

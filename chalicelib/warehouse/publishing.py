@@ -59,6 +59,8 @@ def lock(cursor, source: Source) -> None:
 def merge(cursor, source: Source, run_id: str, fetched: int, quarantined: int) -> Account:
     """Merge the run's staging table into the curated table and drop it; the caller holds the table's lock.
 
+    Where runs bring the same key, the one that was entered in the ledger later wins, also when it is published
+    first; the other's row counts as a duplicate.
     Raises AccountError where rows are missing.
     """
     curated, staging = tables.curated(source), tables.staging(source.table, run_id)
@@ -74,6 +76,12 @@ def merge(cursor, source: Source, run_id: str, fetched: int, quarantined: int) -
 
     cursor.execute(statement("publish", "drop_superseded", staging=staging, key=key, same_key=same_key))
     duplicates = cursor.rowcount
+    run = {"table": source.table, "run_id": run_id}
+    cursor.execute(statement("publish", "later"), run)
+    if later := [found for (found,) in cursor.fetchall()]:
+        identifiers = {"staging": staging, "curated": curated, "same_key_curated": same_key_curated}
+        cursor.execute(statement("publish", "drop_overtaken", **identifiers), {"later": later})
+        duplicates += cursor.rowcount
     cursor.execute(
         statement("publish", "count_unchanged", staging=staging, curated=curated, same_key_curated=same_key_curated)
     )
@@ -83,6 +91,8 @@ def merge(cursor, source: Source, run_id: str, fetched: int, quarantined: int) -
     if cursor.fetchone()[0] > unchanged:
         cursor.execute(_merge_statement(source, curated, staging, same_key_curated), {"run_id": run_id})
         actions = dict(cursor.fetchall())
+    if unchanged:
+        _confirm_unchanged(cursor, curated, staging, same_key_curated, {**run, "later": later})
     account = Account(
         fetched=fetched,
         inserted=actions.get("INSERT", 0),
@@ -94,6 +104,17 @@ def merge(cursor, source: Source, run_id: str, fetched: int, quarantined: int) -
     account.check(run_id)
     tables.drop_staging(cursor, source.table, run_id)
     return account
+
+
+def _confirm_unchanged(cursor, curated, staging, same_key_curated, run: dict) -> None:
+    """Make the rows that this run found unchanged its own, where an earlier run might still overwrite them.
+
+    Without one that is open nothing is written: a repeated load touches no row.
+    """
+    cursor.execute(statement("publish", "earlier_is_open"), run)
+    if cursor.fetchone()[0]:
+        identifiers = {"curated": curated, "staging": staging, "same_key_curated": same_key_curated}
+        cursor.execute(statement("publish", "confirm_unchanged", **identifiers, raw=sql.SQL(_RAW)), run)
 
 
 def _merge_statement(source: Source, curated, staging, same_key_curated) -> sql.Composable:

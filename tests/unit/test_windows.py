@@ -3,10 +3,12 @@
 import datetime as dt
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chalicelib import windows
 from chalicelib.columns import Column
-from chalicelib.contracts import Window
+from chalicelib.contracts import RunInput, Window
 from chalicelib.errors import ContractError, DeclarationError
 from chalicelib.sources.base import Source
 
@@ -28,8 +30,9 @@ class Timeless(Source):
     columns = (Column("id", "integer"),)
 
 
-def derive(start=None, end=None, position=None, source=None):
-    return windows.derive(source or Daily(), start, end, position, TODAY)
+def derive(start=None, end=None, position=None, source=None, **given):
+    source = source or Daily()
+    return windows.derive(source, RunInput(source.name, start, end, **given), position, TODAY)
 
 
 def test_the_first_run_starts_on_the_first_day_and_takes_the_longest_window():
@@ -99,3 +102,100 @@ def test_a_source_without_days_has_no_window():
     assert derive(source=Timeless()) == Window()
     with pytest.raises(ContractError, match="timeless has no windows"):
         derive("2024-01-01", source=Timeless())
+
+
+# --- a given window that moves the cursor ----------------------------------------------------
+
+
+def test_a_given_window_moves_the_cursor_only_where_that_is_asked_for():
+    given = {"start": "2024-05-30", "end": "2024-06-02", "position": "2024-05-31"}
+    assert derive(**given) == Window("2024-05-30", "2024-06-02")
+    assert derive(**given, move_cursor=True) == Window("2024-05-30", "2024-06-02", by_cursor=True)
+
+
+def test_a_window_may_begin_right_after_the_cursor_and_not_a_day_later():
+    assert derive("2024-06-01", "2024-06-02", "2024-05-31", move_cursor=True).by_cursor
+    with pytest.raises(ContractError, match="from 2024-06-01 to 2024-06-01; the cursor would pass them"):
+        derive("2024-06-02", "2024-06-02", "2024-05-31", move_cursor=True)
+    assert derive("2024-06-02", "2024-06-02", "2024-05-31", move_cursor=True, allow_gap=True).by_cursor
+
+
+def test_without_a_cursor_the_gap_counts_from_the_first_day():
+    assert derive("2024-01-01", "2024-01-02", move_cursor=True).by_cursor
+    with pytest.raises(ContractError, match="from 2024-01-01 to 2024-01-01"):
+        derive("2024-01-02", "2024-01-02", move_cursor=True)
+
+
+def test_the_cursor_is_not_moved_past_yesterday():
+    assert derive("2024-06-01", "2024-06-14", "2024-05-31", move_cursor=True).by_cursor
+    with pytest.raises(ContractError, match="2024-06-15, and that day is not over"):
+        derive("2024-06-01", "2024-06-15", "2024-05-31", move_cursor=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"start": "2024-01-01", "input": "Oslo", "move_cursor": True}, "a part of the source cannot move its cursor"),
+        ({"start": "2024-01-01", "allow_gap": True}, "means nothing without move_cursor"),
+        ({"source": Timeless(), "move_cursor": True}, "timeless has no windows"),
+    ],
+)
+def test_a_cursor_is_not_moved_where_that_makes_no_sense(given, message):
+    with pytest.raises(ContractError, match=message):
+        derive(**given)
+
+
+def test_a_part_of_the_source_leaves_the_cursor_alone():
+    assert derive(position="2024-05-31", input="Oslo") == Window("2024-05-29", "2024-06-14")
+
+
+# --- the windows of a backfill ---------------------------------------------------------------
+
+
+def split(first, last, every):
+    days = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
+    return [(start.isoformat(), end.isoformat()) for start, end in windows.split(*days, every)]
+
+
+def test_a_backfill_is_cut_into_days_weeks_and_months():
+    assert split("2024-02-28", "2024-03-01", "1d") == [
+        ("2024-02-28", "2024-02-28"),
+        ("2024-02-29", "2024-02-29"),
+        ("2024-03-01", "2024-03-01"),
+    ]
+    assert split("2024-01-01", "2024-01-17", "1w") == split("2024-01-01", "2024-01-17", "7d")
+    assert split("2024-01-01", "2024-01-17", "7d")[-1] == ("2024-01-15", "2024-01-17")
+    assert split("2023-12-15", "2024-02-20", "1mo") == [
+        ("2023-12-15", "2024-01-14"),
+        ("2024-01-15", "2024-02-14"),
+        ("2024-02-15", "2024-02-20"),
+    ]
+
+
+def test_months_from_the_last_day_of_a_long_one_lose_no_day():
+    found = split("2023-01-31", "2023-05-31", "1mo")
+    assert [start for start, _ in found] == ["2023-01-31", "2023-02-28", "2023-03-31", "2023-04-30", "2023-05-31"]
+
+
+@given(
+    first=st.dates(dt.date(1900, 1, 1), dt.date(2100, 1, 1)),
+    days=st.integers(0, 900),
+    number=st.integers(1, 400),
+    unit=st.sampled_from(["d", "w", "mo"]),
+)
+def test_every_day_of_a_backfill_is_in_one_window(first, days, number, unit):
+    last = first + dt.timedelta(days=days)
+    found = list(windows.split(first, last, f"{number}{unit}"))
+    assert (found[0][0], found[-1][1]) == (first, last)
+    assert all(start <= end for start, end in found)
+    assert [end + dt.timedelta(days=1) for _, end in found[:-1]] == [start for start, _ in found[1:]]
+
+
+def test_a_backfill_may_end_on_the_last_day_that_there_is():
+    assert split("9999-12-30", "9999-12-31", "1mo") == [("9999-12-30", "9999-12-31")]
+
+
+@pytest.mark.parametrize("every", ["0d", "00mo", "-1d", "1", "d", "1y", "1.5d", "", " 1d", "99999d"])
+def test_a_step_that_is_none_is_refused(every):
+    with pytest.raises(ContractError, match="every is"):
+        split("2024-01-01", "2024-01-02", every)

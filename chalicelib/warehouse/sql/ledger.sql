@@ -4,6 +4,7 @@ VALUES (%(run_id)s, %(source)s, %(table)s, %(execution)s, %(input)s, 'running', 
 ON CONFLICT (run_id) DO UPDATE
 SET table_name = excluded.table_name, execution = excluded.execution, window_start = excluded.window_start,
     window_end = excluded.window_end, by_cursor = excluded.by_cursor, started_at = excluded.started_at,
+    entered_at = clock_timestamp(),
     status = 'running', verdict = NULL, fetched = NULL, quarantined = NULL, report_key = NULL, error = NULL, finished_at = NULL
 WHERE runs.published_at IS NULL AND runs.source = excluded.source AND runs.input = excluded.input;
 
@@ -58,7 +59,7 @@ UPDATE pipeline.runs
 SET status = 'published', verdict = %(verdict)s, fetched = %(fetched)s, inserted = %(inserted)s, updated = %(updated)s,
     unchanged = %(unchanged)s, duplicates = %(duplicates)s, quarantined = %(quarantined)s, published_at = now()
 WHERE run_id = %(run_id)s
-RETURNING source, window_end, by_cursor;
+RETURNING source, window_start, window_end, by_cursor, coalesce(input -> 'allow_gap' = 'true', false);
 
 -- name: reject_run
 UPDATE pipeline.runs SET status = 'rejected', finished_at = now() WHERE run_id = %(run_id)s;
@@ -71,14 +72,6 @@ INSERT INTO pipeline.runs (run_id, source, execution, input, status, error, star
 VALUES (%(run_id)s, %(source)s, %(execution)s, %(input)s, 'failed', %(error)s, now(), now())
 ON CONFLICT (run_id) DO UPDATE SET status = 'failed', error = excluded.error, finished_at = now()
 WHERE runs.finished_at IS NULL;
-
--- name: get_cursor
-SELECT position FROM pipeline.cursors WHERE source = %(source)s;
-
--- name: move_cursor -- forwards only
-INSERT INTO pipeline.cursors (source, position, run_id) VALUES (%(source)s, %(position)s, %(run_id)s)
-ON CONFLICT (source) DO UPDATE SET position = excluded.position, run_id = excluded.run_id, moved_at = now()
-WHERE cursors.position < excluded.position;
 
 -- name: failed_expectations
 SELECT expectation, type, title, severity, evaluated, unexpected, observed FROM pipeline.quality_results

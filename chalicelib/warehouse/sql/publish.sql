@@ -13,6 +13,28 @@ WHERE {same_key} AND s._seq < d.last;
 SELECT count(*) FROM {staging} AS s JOIN {curated} AS t ON {same_key_curated}
 WHERE t._fingerprint = s._fingerprint;
 
+-- name: later -- the runs that were entered after this one and are published already
+SELECT run_id FROM pipeline.runs
+WHERE table_name = %(table)s AND published_at IS NOT NULL
+AND entered_at > (SELECT entered_at FROM pipeline.runs WHERE run_id = %(run_id)s);
+
+-- name: drop_overtaken -- rows of which such a run has published another version: that one stays, ours are duplicates
+DELETE FROM {staging} AS s
+USING {curated} AS t
+WHERE {same_key_curated} AND t._fingerprint <> s._fingerprint AND t._run_id = ANY(%(later)s::text[]);
+
+-- name: earlier_is_open -- whether a run that was entered before this one may still publish; an execution lasts a day at most
+SELECT EXISTS (
+    SELECT FROM pipeline.runs
+    WHERE table_name = %(table)s AND status = 'running' AND entered_at > now() - interval '25 hours'
+    AND entered_at < (SELECT entered_at FROM pipeline.runs WHERE run_id = %(run_id)s)
+);
+
+-- name: confirm_unchanged -- rows that this run found as they were are its own from now on: an earlier run finds them taken
+UPDATE {curated} AS t SET _run_id = %(run_id)s, _raw = {raw}
+FROM {staging} AS s
+WHERE {same_key_curated} AND t._fingerprint = s._fingerprint AND t._run_id <> ALL(%(later)s::text[] || %(run_id)s::text);
+
 -- name: merge -- (action, rows): insert new keys, update those that differ, leave the rest alone
 WITH merged AS (
     MERGE INTO {curated} AS t

@@ -1,0 +1,220 @@
+"""Runs of one source at the same time: no update is lost, the later run's rows stay, the cursor ends at the furthest."""
+
+import concurrent.futures
+import datetime as dt
+import io
+import itertools
+import uuid
+
+import pytest
+from psycopg2 import sql
+
+from chalicelib.columns import Column
+from chalicelib.contracts import Window
+from chalicelib.conversion import encode
+from chalicelib.sources.base import Source
+from chalicelib.warehouse import connection, copy_text, cursors, ledger, publishing, tables
+
+
+class Shop(Source):
+    name = "corner_shop"
+    key = ("id",)
+    columns = (Column("id", "integer"), Column("name", "text"))
+
+
+class Store:
+    """open_(run) enters a run in the ledger; publish(run, rows) publishes it; rows() are those of the table."""
+
+    def __init__(self, database_url):
+        self.url = database_url
+        self.source = Shop()
+
+    def open(self, run_id, window=("2024-01-01", "2024-01-31"), **given):
+        with connection.transaction(self.url) as conn, conn.cursor() as cursor:
+            tables.ensure_curated(cursor, self.source)
+            # all began in the same second: not what Step Functions says of their start counts, but the ledger's order
+            ledger.open_run(cursor, self.source, run_id, "arn", given, Window(*window, True), "2024-02-01T00:00:00Z")
+            tables.create_staging(cursor, self.source, run_id)
+
+    def publish(self, run_id, rows):
+        conn = connection.connect(self.url)  # its own: threads publish at the same time
+        try:
+            with conn, conn.cursor() as cursor:
+                columns = [
+                    encode(list(v), c)[0] for v, c in zip(zip(*rows, strict=True), self.source.columns, strict=True)
+                ]
+                copy = sql.SQL("COPY {} ({}) FROM STDIN").format(
+                    tables.staging(self.source.table, run_id), tables.copy_columns(self.source)
+                )
+                cursor.copy_expert(copy, io.BytesIO(copy_text.write(columns, list(range(1, len(rows) + 1)))))
+            with conn, conn.cursor() as cursor:
+                publishing.lock(cursor, self.source)
+                account = publishing.merge(cursor, self.source, run_id, len(rows), 0)
+                ledger.publish(cursor, run_id, "pass", account)
+        finally:
+            conn.close()
+        return account
+
+    def query(self, text, *values):
+        with connection.transaction(self.url) as conn, conn.cursor() as cursor:
+            cursor.execute(text, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def rows(self):
+        return self.query("SELECT id, name, _run_id FROM curated.corner_shop ORDER BY id")
+
+    def position(self):
+        with connection.transaction(self.url) as conn, conn.cursor() as cursor:
+            return cursors.position(cursor, "corner_shop")
+
+
+@pytest.fixture
+def store(database_url):
+    store = Store(database_url)
+    store.query("DROP TABLE IF EXISTS curated.corner_shop")
+    store.query("DELETE FROM pipeline.cursors WHERE source = 'corner_shop'")
+    store.query("DELETE FROM pipeline.cursor_moves WHERE source = 'corner_shop'")
+    store.query("DELETE FROM pipeline.runs WHERE source = 'corner_shop'")
+    return store
+
+
+@pytest.fixture
+def names():
+    """Names of runs, in an order that says nothing about theirs."""
+    return sorted(uuid.uuid4().hex for _ in range(3))
+
+
+@pytest.mark.parametrize("published", list(itertools.permutations(range(3))))
+def test_the_run_that_was_entered_last_wins_in_whatever_order_they_publish(store, names, published):
+    for name in names:
+        store.open(name)
+    for number in published:
+        store.publish(names[number], [(1, f"version {number}"), (10 + number, "mine alone")])
+    assert store.rows() == [
+        (1, "version 2", names[2]),
+        (10, "mine alone", names[0]),
+        (11, "mine alone", names[1]),
+        (12, "mine alone", names[2]),
+    ]
+
+
+def test_a_row_that_came_too_late_is_a_duplicate_of_the_newer_one(store, names):
+    for name in names[:2]:
+        store.open(name)
+    store.publish(names[1], [(1, "new"), (2, "same")])
+    account = store.publish(names[0], [(1, "old"), (2, "same"), (3, "mine alone")])
+    assert (account.inserted, account.updated, account.unchanged, account.duplicates) == (1, 0, 1, 1)
+
+
+def test_a_value_that_a_later_run_found_unchanged_is_not_replaced_by_an_older_one(store, names):
+    first, late, third = names
+    store.open(first)
+    store.publish(first, [(1, "as it is"), (2, "untouched")])
+    store.open(late)
+    store.open(third)
+    assert store.publish(third, [(1, "as it is")]).unchanged == 1
+    store.publish(late, [(1, "as it was in between"), (2, "changed")])
+    assert store.rows() == [(1, "as it is", third), (2, "changed", late)]
+
+
+def test_a_repeated_load_touches_no_row_where_no_other_run_is_under_way(store, names):
+    for name in names[:2]:
+        store.open(name)
+        store.publish(name, [(1, "as it is")])
+    assert store.rows() == [(1, "as it is", names[0])]
+
+
+def test_a_run_that_is_started_again_counts_from_its_second_start(store, names):
+    first, second = names[:2]
+    store.open(first)
+    store.open(second)
+    store.publish(second, [(1, "in between")])
+    store.open(first)
+    store.publish(first, [(1, "fetched again")])
+    assert store.rows() == [(1, "fetched again", first)]
+
+
+@pytest.mark.parametrize("runs", [2, 5])
+def test_runs_that_publish_at_once_neither_lose_a_row_nor_wait_for_each_other_for_ever(store, runs):
+    names = [uuid.uuid4().hex for _ in range(runs)]
+    for number, name in enumerate(names):
+        store.open(name, ("2024-01-01", f"2024-01-{10 + number}"))
+    # the shared keys in another order each: whoever locked them row by row would deadlock
+    shared = list(range(200))
+    with concurrent.futures.ThreadPoolExecutor(runs) as pool:
+        tasks = [
+            pool.submit(
+                store.publish,
+                name,
+                [(key, f"{key} by {number}") for key in (shared if number % 2 else shared[::-1])]
+                + [(1000 * (number + 1) + extra, "mine alone") for extra in range(50)],
+            )
+            for number, name in enumerate(names)
+        ]
+        accounts = [task.result(timeout=60) for task in tasks]
+    for account in accounts:
+        assert account.fetched == 250 == account.inserted + account.updated + account.unchanged + account.duplicates
+    found = store.rows()
+    assert len(found) == 200 + 50 * runs
+    assert [(row[1], row[2]) for row in found[:200]] == [(f"{key} by {runs - 1}", names[-1]) for key in shared]
+    assert store.position() == f"2024-01-{10 + runs - 1}"
+
+
+# --- the cursor ------------------------------------------------------------------------------
+
+
+def test_the_cursor_ends_at_the_furthest_day_and_never_goes_back(store, names):
+    far, near = names[:2]
+    store.open(far, ("2024-01-01", "2024-01-31"))
+    store.open(near, ("2024-01-01", "2024-01-20"))
+    store.publish(far, [(1, "x")])
+    store.publish(near, [(1, "x")])
+    assert store.position() == "2024-01-31"
+
+
+def put(store, day, why="late data"):
+    with connection.transaction(store.url) as conn, conn.cursor() as cursor:
+        return cursors.put(cursor, "corner_shop", dt.date.fromisoformat(day), "ada", why)
+
+
+def test_a_cursor_that_was_set_back_during_a_run_is_not_moved_over_the_days_between(store, names):
+    put(store, "2024-01-31")
+    store.open(names[0], ("2024-01-29", "2024-02-10"))
+    assert put(store, "2024-01-10") == "2024-01-31"
+    store.publish(names[0], [(1, "x")])
+    assert store.position() == "2024-01-10"
+    store.open(names[1], ("2024-01-11", "2024-02-10"))
+    store.publish(names[1], [(1, "x")])
+    assert store.position() == "2024-02-10"
+
+
+def test_a_gap_that_is_wanted_is_passed(store, names):
+    put(store, "2024-01-10")
+    store.open(names[0], ("2024-03-01", "2024-03-02"), move_cursor=True, allow_gap=True)
+    store.publish(names[0], [(1, "x")])
+    assert store.position() == "2024-03-02"
+
+
+def test_every_move_is_recorded_with_who_and_why(store, names):
+    store.open(names[0])
+    store.publish(names[0], [(1, "x")])
+    put(store, "2024-01-10", "the archive was corrected")
+    with connection.transaction(store.url) as conn, conn.cursor() as cursor:
+        moves = cursors.moves(cursor, "corner_shop")
+    assert [(m.before, m.after, m.run_id, m.moved_by, m.why) for m in moves] == [
+        ("2024-01-31", "2024-01-10", None, "ada", "the archive was corrected"),
+        (None, "2024-01-31", names[0], None, None),
+    ]
+
+
+def test_a_run_that_is_not_published_leaves_the_cursor_where_it_is(store, names):
+    store.open(names[0])
+    with (
+        pytest.raises(RuntimeError),
+        connection.transaction(store.url) as conn,
+        conn.cursor() as cursor,
+    ):
+        account = publishing.merge(cursor, store.source, names[0], 0, 0)
+        ledger.publish(cursor, names[0], "pass", account)
+        raise RuntimeError("the connection broke before the commit")
+    assert store.position() is None
