@@ -14,12 +14,12 @@ from rich.table import Table
 
 from chalicelib import sources
 from chalicelib.embeddings import store
-from chalicelib.errors import ConfigurationError, NotFound, SluiceError
+from chalicelib.errors import ConfigurationError, SluiceError
 from chalicelib.executions import Execution
 from chalicelib.lake import Lake, keys
 from chalicelib.lake.store import named
-from chalicelib.warehouse import connection, ledger
-from cli.outcome import execution_of
+from chalicelib.warehouse import connection
+from cli import outcome
 from cli.session import Session, connect
 from deploy import cost as bills
 from deploy import prices, run_log, stage, usage
@@ -66,7 +66,7 @@ class Cost:
 def cost(run_id, region, as_json) -> None:
     """What RUN costs on AWS, service by service. A run of the local stack is priced as if AWS had done it."""
     session = connect()
-    execution = execution_of(session, run_id)
+    execution = outcome.execution_of(session, run_id)
     if execution.is_running:
         raise ConfigurationError(
             f"{run_id} is still going, and what it used is not known yet",
@@ -81,7 +81,7 @@ def cost(run_id, region, as_json) -> None:
 
 
 def _of(session: Session, run_id: str, execution: Execution, listed: prices.Prices) -> Cost:
-    row = _ledger_row(session, run_id)
+    row = outcome.ledger_row(session, run_id)
     objects = list(_objects(session, run_id, row.get("source"), execution))
     used = usage.of_run(
         execution,
@@ -101,15 +101,6 @@ def _of(session: Session, run_id: str, execution: Execution, listed: prices.Pric
         once=bills.bill(used, listed),
         monthly={first: bills.bill([quantity], listed) for first, quantity in kept.items()},
     )
-
-
-def _ledger_row(session: Session, run_id: str) -> dict:
-    """{} for a run that failed before it could be entered."""
-    try:
-        with connection.transaction(session.database_url) as open_connection:
-            return ledger.get_run(open_connection, run_id)
-    except NotFound:
-        return {}
 
 
 def _objects(session: Session, run_id: str, source: str | None, execution: Execution) -> Iterator[usage.Stored]:

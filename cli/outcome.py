@@ -51,7 +51,7 @@ class Outcome:
 
 def read(session: Session, run_id: str, execution: Execution) -> Outcome:
     """The outcome of a finished execution; its graph and report are written to the run's folder."""
-    row = _ledger_row(session, run_id)
+    row = ledger_row(session, run_id)
     status = row.get("status", "failed")
     if execution.status != "SUCCEEDED" and status not in ("rejected", "failed"):
         status = "failed"
@@ -75,7 +75,7 @@ def of_earlier(session: Session, run_id: str, wanted: dict) -> Outcome | None:
     forgotten it (after 90 days on AWS, when the local stack went down). Raises ConfigurationError
     where the name stands for a run of another source or input than `wanted`.
     """
-    row = _ledger_row(session, run_id)
+    row = ledger_row(session, run_id)
     if row and row["input"] != redaction.strings(wanted):  # as the ledger has it
         raise ConfigurationError(
             f"{run_id} is the name of another run: {json.dumps(row['input'])}", next_step="give this one another --name"
@@ -96,7 +96,7 @@ def of_earlier(session: Session, run_id: str, wanted: dict) -> Outcome | None:
     )
 
 
-def _ledger_row(session: Session, run_id: str) -> dict:
+def ledger_row(session: Session, run_id: str) -> dict:
     """{} for a run that failed before it could be entered."""
     try:
         with connection.transaction(session.database_url) as open_connection:

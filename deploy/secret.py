@@ -9,7 +9,7 @@ from chalicelib.errors import ConfigurationError
 from deploy import account
 from deploy.kinds import KINDS, Aws
 from deploy.kinds.base import TAG, is_gone
-from deploy.stage import SECTION, Stage
+from deploy.stage import SECTION, Stage, read_config, write_config
 
 _SECRET = KINDS["AWS::SecretsManager::Secret"]
 
@@ -64,11 +64,9 @@ def _put(aws: Aws, name: str, description: str, value: str) -> str:
 
 
 def _write_arn(stage: Stage, arn: str) -> None:
-    document = json.loads(stage.path.read_text(encoding="utf-8"))
+    document = read_config(stage.path)
     section = document["stages"][stage.name].setdefault(SECTION, {})
     if section.get("database_secret_arn") == arn:
         return
     section["database_secret_arn"] = arn
-    partial = stage.path.with_name(f"{stage.path.name}.partial")
-    partial.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(stage.path)
+    write_config(stage.path, document)

@@ -28,6 +28,21 @@ SECTION = "deployment"
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 
 
+def read_config(path: Path) -> dict:
+    """The document of `.chalice/config.json`; raises ConfigurationError where it is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigurationError(f"{path} is not JSON: {error}", next_step="correct it there") from None
+
+
+def write_config(path: Path, document: dict) -> None:
+    """At once, so that nobody reads half of it."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
 @dataclass(frozen=True)
 class Deployment:
     """The section `deployment`."""
@@ -78,11 +93,9 @@ def read(folder: Path, name: str) -> Stage:
     """The stage `name` of the project in `folder`; ConfigurationError where there is none or it is faulty."""
     path = folder / CONFIG
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_config(path)
     except FileNotFoundError:
         raise ConfigurationError(f"{path} does not exist", next_step="run this from the project's root") from None
-    except ValueError as error:
-        raise ConfigurationError(f"{path} is not JSON: {error}", next_step="correct it there") from None
     stages = [stage for stage in document.get("stages", {}) if stage != LOCAL]
     if name not in stages:
         raise ConfigurationError(

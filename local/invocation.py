@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 6 MB, and 100 bytes more for responses
 REQUEST_BYTES = 6 * 1024 * 1024
@@ -96,3 +97,16 @@ def failure(message: str, kind: str, request_id: str | None = None, stack: list[
     if request_id is not None:
         body = {**body, "requestId": request_id, "stackTrace": stack or []}
     return json.dumps(body).encode()
+
+
+def report(log: Path, invocation: Invocation, message: str) -> None:
+    """What Lambda itself, not the handler, has to say goes to the handlers' log."""
+    line = {
+        "level": "ERROR",
+        "message": message,
+        "function_name": invocation.full_name,
+        "function_request_id": invocation.request_id,
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    with log.open("a") as lines:
+        lines.write(json.dumps(line) + "\n")

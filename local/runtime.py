@@ -8,7 +8,6 @@ time or memory, or it crashes.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -22,7 +21,7 @@ from pathlib import Path
 from chalicelib.errors import TerminalError
 from local import functions
 from local.functions import Function
-from local.invocation import REQUEST_BYTES, Invocation, failure
+from local.invocation import REQUEST_BYTES, Invocation, failure, report
 from local.prefork import Prefork, Worker
 from local.source_code import Fingerprint
 
@@ -155,12 +154,12 @@ class Runtime:
             worker.kill()
             self._end(worker)
             message = f"Task timed out after {invocation.timeout:.2f} seconds"
-            self._report(invocation, message)
+            report(self._log, invocation, message)
             return "ended", 0, failure(f"RequestId: {request_id} Error: {message}", "Sandbox.Timedout")
         except EOFError:
             how = ended(self._end(worker))
             message = f"Runtime exited with error: {how}" if how else "Runtime exited without providing a reason"
-            self._report(invocation, message + (f" ({watched.verdict})" if watched.verdict else ""))
+            report(self._log, invocation, message + (f" ({watched.verdict})" if watched.verdict else ""))
             return "ended", 0, failure(f"RequestId: {request_id} Error: {message}", "Runtime.ExitError")
 
     def _fork(self) -> Worker:
@@ -195,18 +194,6 @@ class Runtime:
             log_stream=f"{time.strftime('%Y/%m/%d')}/[$LATEST]{uuid.uuid4().hex}",
             payload=payload,
         )
-
-    def _report(self, invocation: Invocation, message: str) -> None:
-        """What Lambda itself, not the handler, has to say goes to the handlers' log."""
-        line = {
-            "level": "ERROR",
-            "message": message,
-            "function_name": invocation.full_name,
-            "function_request_id": invocation.request_id,
-            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-        with self._log.open("a") as log:
-            log.write(json.dumps(line) + "\n")
 
     # --- workers -------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 
 from local.iam import Place
-from local.invocation import Invocation, failure
+from local.invocation import Invocation, failure, report
 from local.prefork import resident
 from local.runtime import WATCH_INTERVAL, ended
 from local.worker import header
@@ -235,18 +235,8 @@ class Sandbox:
         )
 
     def _report(self, invocation: Invocation, message: str) -> None:
-        """What Lambda itself has to say."""
-        if self._log is None:
-            return
-        line = {
-            "level": "ERROR",
-            "message": message,
-            "function_name": invocation.full_name,
-            "function_request_id": invocation.request_id,
-            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-        with self._log.open("a") as log:
-            log.write(json.dumps(line) + "\n")
+        if self._log is not None:
+            report(self._log, invocation, message)
 
 
 def _trace() -> str:

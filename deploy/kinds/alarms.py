@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from deploy.kinds.base import Kind, changed_tags, is_gone, missing_is_none, tag_list, text, without_empty
+from deploy.kinds.base import Kind, is_gone, missing_is_none, retag, tag_list, text, without_empty
 
 _NUMBERS = {"Period": int, "EvaluationPeriods": int, "DatapointsToAlarm": int, "Threshold": float}
 
@@ -65,12 +65,13 @@ class Alarm(Kind):
         have, want = self.complete(present), self.complete(wanted)
         if {**have, "Tags": None} != {**want, "Tags": None}:
             self._put(aws, _settings(wanted))
-        added, dropped = changed_tags(present.get("Tags"), wanted.get("Tags"))
         arn = aws.arn("cloudwatch", f"alarm:{physical_id}")
-        if added:
-            client.tag_resource(ResourceARN=arn, Tags=tag_list(added))
-        if dropped:
-            client.untag_resource(ResourceARN=arn, TagKeys=dropped)
+        retag(
+            present,
+            wanted,
+            lambda tags: client.tag_resource(ResourceARN=arn, Tags=tag_list(tags)),
+            lambda keys: client.untag_resource(ResourceARN=arn, TagKeys=keys),
+        )
 
     def _put(self, aws, settings: dict) -> None:
         aws.client("cloudwatch").put_metric_alarm(**settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -230,6 +230,15 @@ def changed_tags(present: Any, wanted: Any) -> tuple[dict[str, str], list[str]]:
     """What to set and what to take away."""
     have, want = tags_of(present), tags_of(wanted)
     return {k: v for k, v in want.items() if have.get(k) != v}, sorted(set(have) - set(want))
+
+
+def retag(present: dict, wanted: dict, tag: Callable[[dict], Any], untag: Callable[[list], Any]) -> None:
+    """Call `tag` with the tags to set and `untag` with the keys to take away, where there are any."""
+    added, dropped = changed_tags(present.get("Tags"), wanted.get("Tags"))
+    if added:
+        tag(added)
+    if dropped:
+        untag(dropped)
 
 
 def without_empty(properties: dict) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from deploy.kinds import waiting
-from deploy.kinds.base import Kind, changed_tags, document, missing_is_none, tag_list, text, without_empty
+from deploy.kinds.base import Kind, document, missing_is_none, retag, tag_list, text, without_empty
 
 _BUSY = ("ConcurrentModification", "ConcurrentModificationException", "EntityTemporarilyUnmodifiable")
 
@@ -100,11 +100,12 @@ class Role(Kind):
             put("PermissionsBoundary", client.put_role_permissions_boundary, PermissionsBoundary=boundary)
         else:
             put("PermissionsBoundary", client.delete_role_permissions_boundary)
-        added, dropped = changed_tags(present.get("Tags"), wanted.get("Tags"))
-        if added:
-            client.tag_role(**role, Tags=tag_list(added))
-        if dropped:
-            client.untag_role(**role, TagKeys=dropped)
+        retag(
+            present,
+            wanted,
+            lambda tags: client.tag_role(**role, Tags=tag_list(tags)),
+            lambda keys: client.untag_role(**role, TagKeys=keys),
+        )
         self._policies(aws, physical_id, present, wanted)
 
     def _policies(self, aws, name: str, present: dict, wanted: dict) -> None:

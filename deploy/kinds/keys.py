@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from deploy.kinds import waiting
-from deploy.kinds.base import TAG, Aws, Kind, changed_tags, document, missing_is_none, tag_list, tags_of, text
+from deploy.kinds.base import TAG, Aws, Kind, document, missing_is_none, retag, tag_list, tags_of, text
 
 _LATEST = 30  # days, as CloudFormation has it; until then the key can be had back
 
@@ -96,11 +96,12 @@ class Key(Kind):
             client.update_key_description(KeyId=physical_id, Description=description)
         policy = text(wanted["KeyPolicy"])
         client.put_key_policy(KeyId=physical_id, PolicyName="default", Policy=policy)
-        added, dropped = changed_tags(present.get("Tags"), wanted.get("Tags"))
-        if added:
-            client.tag_resource(KeyId=physical_id, Tags=tag_list(added, "TagKey", "TagValue"))
-        if dropped:
-            client.untag_resource(KeyId=physical_id, TagKeys=dropped)
+        retag(
+            present,
+            wanted,
+            lambda tags: client.tag_resource(KeyId=physical_id, Tags=tag_list(tags, "TagKey", "TagValue")),
+            lambda keys: client.untag_resource(KeyId=physical_id, TagKeys=keys),
+        )
         self._settings(aws, physical_id, present, wanted)
 
     def _settings(self, aws, physical_id, present, wanted):

@@ -7,13 +7,11 @@ would change. The settings that it takes from `.chalice/config.json` are a resou
 from __future__ import annotations
 
 import base64
-import json
-from pathlib import Path
 from typing import ClassVar
 
-from chalicelib.errors import ConfigurationError
 from deploy.kinds import logs
 from deploy.kinds.base import TAG, Aws, Kind, missing_is_none, tag_list, tags_of, without_empty
+from deploy.stage import read_config, write_config
 
 LAYERS = "deployment/layers"
 MANAGED = "managed-layer"  # Chalice's name of the layer that it makes of requirements.txt
@@ -176,7 +174,7 @@ class Configuration(Kind):
     def read(self, aws, physical_id):
         if not (path := aws.folder / physical_id).exists():
             return None
-        section = _read(path)["stages"][aws.stage]
+        section = read_config(path)["stages"][aws.stage]
         variables, functions = section.get("environment_variables", {}), section.get("lambda_functions", {})
         roles = {name: about["iam_role_arn"] for name, about in functions.items() if "iam_role_arn" in about}
         layers = {name: about["layers"] for name, about in functions.items() if "layers" in about}
@@ -196,7 +194,7 @@ class Configuration(Kind):
 
     def update(self, aws, physical_id, present, wanted):
         path = aws.folder / physical_id
-        document = _read(path)
+        document = read_config(path)
         section = document["stages"][aws.stage]
         variables = section.setdefault("environment_variables", {})
         for name in set(aws.variables) - set(wanted["Environment"]):
@@ -213,7 +211,7 @@ class Configuration(Kind):
                 del functions[name]
         if not functions:
             del section["lambda_functions"]
-        _write(path, document)
+        write_config(path, document)
 
     def delete(self, aws, physical_id):
         if (aws.folder / physical_id).exists():
@@ -230,20 +228,6 @@ def _set(holder: dict, name: str, value) -> None:
         holder.pop(name, None)
     else:
         holder[name] = value
-
-
-def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigurationError(f"{path} is not JSON: {error}") from None
-
-
-def _write(path: Path, document: dict) -> None:
-    """At once, so that nobody reads half of it."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 KINDS = (LayerVersion, Configuration, Function)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from deploy.kinds import waiting
-from deploy.kinds.base import Aws, Kind, changed_tags, missing_is_none, tag_list, tags_of, without_empty
+from deploy.kinds.base import Aws, Kind, missing_is_none, retag, tag_list, tags_of, without_empty
 
 _BUSY = ("OperationAbortedException",)
 
@@ -59,12 +59,13 @@ class LogGroup(Kind):
                 client.put_retention_policy(logGroupName=physical_id, retentionInDays=days)
             else:
                 client.delete_retention_policy(logGroupName=physical_id)
-        added, dropped = changed_tags(present.get("Tags"), wanted.get("Tags"))
         arn = aws.arn("logs", f"log-group:{physical_id}")
-        if added:
-            client.tag_resource(resourceArn=arn, tags=added)
-        if dropped:
-            client.untag_resource(resourceArn=arn, tagKeys=dropped)
+        retag(
+            present,
+            wanted,
+            lambda tags: client.tag_resource(resourceArn=arn, tags=tags),
+            lambda keys: client.untag_resource(resourceArn=arn, tagKeys=keys),
+        )
 
     @missing_is_none
     def delete(self, aws, physical_id):

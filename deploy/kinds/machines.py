@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from chalicelib.errors import ConfigurationError
 from deploy.kinds import waiting
-from deploy.kinds.base import Kind, changed_tags, missing_is_none, tag_list, without_empty
+from deploy.kinds.base import Kind, missing_is_none, retag, tag_list, without_empty
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
@@ -98,11 +98,12 @@ class StateMachine(Kind):
             _when_the_role_is_known(
                 lambda: client.update_state_machine(stateMachineArn=physical_id, **_settings(wanted))
             )
-        added, dropped = changed_tags(present.get("Tags"), wanted.get("Tags"))
-        if added:
-            client.tag_resource(resourceArn=physical_id, tags=tag_list(added, "key", "value"))
-        if dropped:
-            client.untag_resource(resourceArn=physical_id, tagKeys=dropped)
+        retag(
+            present,
+            wanted,
+            lambda tags: client.tag_resource(resourceArn=physical_id, tags=tag_list(tags, "key", "value")),
+            lambda keys: client.untag_resource(resourceArn=physical_id, tagKeys=keys),
+        )
 
     @missing_is_none
     def delete(self, aws, physical_id):

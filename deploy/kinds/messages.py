@@ -8,10 +8,10 @@ from deploy.kinds import waiting
 from deploy.kinds.base import (
     Aws,
     Kind,
-    changed_tags,
     document,
     is_gone,
     missing_is_none,
+    retag,
     tag_list,
     tags_of,
     text,
@@ -63,11 +63,12 @@ class Topic(Kind):
         for name in self._attributes:
             if have[name] != want[name]:
                 client.set_topic_attributes(TopicArn=physical_id, AttributeName=name, AttributeValue=want[name])
-        added, dropped = changed_tags(present.get("Tags"), wanted.get("Tags"))
-        if added:
-            client.tag_resource(ResourceArn=physical_id, Tags=tag_list(added))
-        if dropped:
-            client.untag_resource(ResourceArn=physical_id, TagKeys=dropped)
+        retag(
+            present,
+            wanted,
+            lambda tags: client.tag_resource(ResourceArn=physical_id, Tags=tag_list(tags)),
+            lambda keys: client.untag_resource(ResourceArn=physical_id, TagKeys=keys),
+        )
 
     @missing_is_none
     def delete(self, aws, physical_id):
@@ -263,11 +264,12 @@ class Queue(Kind):
         }
         if changed:
             client.set_queue_attributes(QueueUrl=physical_id, Attributes=changed)
-        added, dropped = changed_tags(present.get("Tags"), wanted.get("Tags"))
-        if added:
-            client.tag_queue(QueueUrl=physical_id, Tags=added)
-        if dropped:
-            client.untag_queue(QueueUrl=physical_id, TagKeys=dropped)
+        retag(
+            present,
+            wanted,
+            lambda tags: client.tag_queue(QueueUrl=physical_id, Tags=tags),
+            lambda keys: client.untag_queue(QueueUrl=physical_id, TagKeys=keys),
+        )
 
     @missing_is_none
     def delete(self, aws, physical_id):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from deploy.kinds import waiting
-from deploy.kinds.base import Kind, changed_tags, missing_is_none, tag_list, without_empty
+from deploy.kinds.base import Kind, missing_is_none, retag, tag_list, without_empty
 
 _SERVICE = "scheduler"
 # what a role made a moment ago meets
@@ -50,12 +50,13 @@ class ScheduleGroup(Kind):
 
     def update(self, aws, physical_id, present, wanted):
         client = aws.client(_SERVICE)
-        added, dropped = changed_tags(present.get("Tags"), wanted.get("Tags"))
         arn = aws.arn(_SERVICE, f"schedule-group/{physical_id}")
-        if added:
-            client.tag_resource(ResourceArn=arn, Tags=tag_list(added))
-        if dropped:
-            client.untag_resource(ResourceArn=arn, TagKeys=dropped)
+        retag(
+            present,
+            wanted,
+            lambda tags: client.tag_resource(ResourceArn=arn, Tags=tag_list(tags)),
+            lambda keys: client.untag_resource(ResourceArn=arn, TagKeys=keys),
+        )
 
     @missing_is_none
     def delete(self, aws, physical_id):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from deploy.kinds.base import Kind, changed_tags, missing_is_none, tag_list, without_empty
+from deploy.kinds.base import Kind, missing_is_none, retag, tag_list, without_empty
 
 RECOVERY_DAYS = 30
 
@@ -66,11 +66,12 @@ class Secret(Kind):
         changed = {name: wanted.get(name, "") for name in ("Description", "KmsKeyId") if have[name] != want[name]}
         if changed:
             client.update_secret(SecretId=physical_id, **changed)
-        added, dropped = changed_tags(present.get("Tags"), wanted.get("Tags"))
-        if added:
-            client.tag_resource(SecretId=physical_id, Tags=tag_list(added))
-        if dropped:
-            client.untag_resource(SecretId=physical_id, TagKeys=dropped)
+        retag(
+            present,
+            wanted,
+            lambda tags: client.tag_resource(SecretId=physical_id, Tags=tag_list(tags)),
+            lambda keys: client.untag_resource(SecretId=physical_id, TagKeys=keys),
+        )
 
     def delete(self, aws, physical_id):
         if self.read(aws, physical_id) is not None:
