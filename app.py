@@ -115,4 +115,11 @@ def start_run(event, context):
     return receive(event)
 
 
+@app.lambda_function(name="collect_events")
+def collect_events(event, context):
+    from chalicelib.events.collect_events import collect_events as receive
+
+    return receive(event)
+
+
 cold_start.prepare(settings.runtime())

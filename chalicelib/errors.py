@@ -123,6 +123,10 @@ class EmbeddingsError(TerminalError):
     """The embedding model refused the text or answered something unusable."""
 
 
+class RequestRefused(TerminalError):
+    """The API refused the request."""
+
+
 class NotFound(TerminalError):
     """There is no such thing."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 from urllib.parse import quote
 
 from chalicelib import boto_errors
@@ -23,6 +24,13 @@ _TRANSIENT_CODES = frozenset({"InternalServiceError", "InternalServiceErrorExcep
 # a password never travels in the clear; RDS and RDS Proxy both speak TLS
 _SSL_MODE = "require"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+# what the names of the webhooks' secrets begin with among the tokens
+WEBHOOK = "webhook:"
+SHORTEST_WEBHOOK_SECRET = 16
+# a secret that was taken back may be used as long
+RENEW_SECONDS = 300
+_looked_up = float("-inf")
 
 
 def database_url(settings: Settings | None = None) -> str:
@@ -38,17 +46,9 @@ def database_url(settings: Settings | None = None) -> str:
 def token(name: str) -> str:
     """A source's token by name, from `SLUICE_TOKENS` or the tokens' secret."""
     settings = settings_module.current()
-    where, text = "SLUICE_TOKENS", settings.tokens
-    if not text:
+    if not settings.tokens:
         settings.require("tokens_secret_arn")
-        where = f"the secret {settings.tokens_secret_arn}"
-        text = _secret(settings.tokens_secret_arn)
-    try:
-        tokens = json.loads(text)
-    except ValueError:
-        tokens = None
-    if not isinstance(tokens, dict):
-        raise ConfigurationError(f"{where} holds no JSON object", next_step='write {"name": "token", …} into it')
+    where, tokens = _tokens(settings)
     if not isinstance(tokens.get(name), str):
         add = (
             f'SLUICE_TOKENS=\'{{"{name}": "…"}}\''
@@ -57,6 +57,39 @@ def token(name: str) -> str:
         )
         raise ConfigurationError(f"{where} has no token {name!r}", next_step=add)
     return tokens[name]
+
+
+def of_webhook(source: str) -> tuple[str, ...]:
+    """The secrets with which senders may sign the source's webhooks, from the token `webhook:<source>`.
+
+    Blanks part them, so that a new one is taken beside the old one while senders change over. They are
+    looked up anew after RENEW_SECONDS. Empty where the source has none; a shorter one than
+    SHORTEST_WEBHOOK_SECRET could be guessed and is not taken.
+    """
+    global _looked_up
+    settings = settings_module.current()
+    if not settings.tokens and not settings.tokens_secret_arn:
+        return ()
+    if time.monotonic() - _looked_up > RENEW_SECONDS:
+        forget()
+        _looked_up = time.monotonic()
+    value = _tokens(settings)[1].get(f"{WEBHOOK}{source}")
+    return tuple(s for s in value.split() if len(s) >= SHORTEST_WEBHOOK_SECRET) if isinstance(value, str) else ()
+
+
+def _tokens(settings: Settings) -> tuple[str, dict]:
+    """Where the tokens are kept, and the tokens by name."""
+    where, text = "SLUICE_TOKENS", settings.tokens
+    if not text:
+        where = f"the secret {settings.tokens_secret_arn}"
+        text = _secret(settings.tokens_secret_arn)
+    try:
+        tokens = json.loads(text)
+    except ValueError:
+        tokens = None
+    if not isinstance(tokens, dict):
+        raise ConfigurationError(f"{where} holds no JSON object", next_step='write {"name": "token", …} into it')
+    return where, tokens
 
 
 def forget() -> None:

@@ -170,6 +170,7 @@ class Server:
             corrections_of_chalice,
             corrections_of_deploying,
             corrections_of_events,
+            corrections_of_webhooks,
             deployed,
             objects,
             sample_api,
@@ -188,6 +189,7 @@ class Server:
         corrections_of_deploying.apply()
         corrections_of_chalice.apply()
         corrections_of_events.apply()
+        corrections_of_webhooks.apply()
         titan.answer_as_titan()
         templates.apply()
         deployed.instead_of_docker(self._deployed)

@@ -38,3 +38,13 @@ def chunks(run_id: str) -> str:
 def report(run_id: str, suffix: str) -> str:
     """`suffix` is html or json."""
     return f"runs/{run_id}/report.{suffix}"
+
+
+def webhook(source: str, day: str, delivery: str) -> str:
+    """What a webhook brought, as it came. `day` is the ISO date of its signed time stamp, in UTC."""
+    return f"webhooks/{source}/{day}/{delivery}.json"
+
+
+def collected(source: str, digest: str) -> str:
+    """Events of webhooks for one run. `digest` stands for the objects they are from."""
+    return f"inbox/{source}/webhook-{digest}.ndjson"

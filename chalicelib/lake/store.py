@@ -17,12 +17,20 @@ from chalicelib.errors import ConfigurationError, LakeUnavailable, NotFound, Ter
 
 _CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
 
-_TRANSIENT_CODES = frozenset({"SlowDown", "RequestTimeout", "ThrottlingException", "InternalError"})
+_TRANSIENT_CODES = frozenset(
+    {"SlowDown", "RequestTimeout", "ThrottlingException", "InternalError", "ConditionalRequestConflict"}
+)
 
 
 @functools.cache
 def _client():
     return boto3.client("s3", config=_CONFIG)
+
+
+@functools.cache
+def impatient_client():
+    """For somebody who waits for an answer: one attempt of a few seconds, and no guessing what became of it."""
+    return boto3.client("s3", config=Config(connect_timeout=3, read_timeout=8, retries={"total_max_attempts": 1}))
 
 
 @contextlib.contextmanager
@@ -60,6 +68,29 @@ class Lake:
 
     def put_json(self, key: str, value) -> str:
         return self.put(key, orjson.dumps(value), "application/json")
+
+    def put_new(self, key: str, body: bytes, content_type: str, metadata: dict[str, str]) -> bool:
+        """Whether the object was written: not where there is one of that key already.
+
+        Two at once: S3 lets one through and answers the other 412 or, while it decides, 409, which may pass
+        (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
+        """
+        try:
+            with named(self.bucket, key):
+                self.client.put_object(
+                    Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, Metadata=metadata, IfNoneMatch="*"
+                )
+        except TerminalError as error:
+            if isinstance(error.__cause__, ClientError) and boto_errors.code(error.__cause__) == "PreconditionFailed":
+                return False
+            raise
+        return True
+
+    def get_with_metadata(self, key: str) -> tuple[bytes, dict[str, str]]:
+        """An object and what its writer noted about it."""
+        with named(self.bucket, key):
+            answer = self.client.get_object(Bucket=self.bucket, Key=key)
+            return answer["Body"].read(), answer["Metadata"]
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> bytes:
         """The bytes [start, end) of an object."""

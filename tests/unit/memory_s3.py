@@ -12,9 +12,11 @@ class MemoryS3:
     def __init__(self):
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, list[bytes]] = {}
+        self.metadata: dict[str, dict[str, str]] = {}
 
-    def put_object(self, Bucket, Key, Body, **_):
+    def put_object(self, Bucket, Key, Body, Metadata=None, **_):
         self.objects[Key] = bytes(Body)
+        self.metadata[Key] = Metadata or {}
 
     def get_object(self, Bucket, Key, Range=None):
         if Key not in self.objects:
@@ -23,7 +25,7 @@ class MemoryS3:
         if Range:
             start, end = re.fullmatch(r"bytes=(\d+)-(\d*)", Range).groups()
             body = body[int(start) : int(end) + 1 if end else None]
-        return {"Body": io.BytesIO(body)}
+        return {"Body": io.BytesIO(body), "Metadata": self.metadata.get(Key, {})}
 
     def create_multipart_upload(self, Bucket, Key):
         self.uploads[Key] = []

@@ -33,6 +33,7 @@ EXPECTED = {
     "complete": {"psycopg2"},
     "record_failure": {"numpy", "psycopg2"},
     "start_run": set(),
+    "collect_events": set(),
 }
 
 

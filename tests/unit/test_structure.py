@@ -149,7 +149,10 @@ def test_settings_alone_read_the_environment():
 def test_nothing_below_the_handlers_knows_chalice_the_command_line_or_the_local_stack():
     for path in MODULES:
         if name(path).startswith("chalicelib/"):
+            # a route is registered with Chalice; what it does is not
+            known = {"chalice"} if name(path) == "chalicelib/api/routes.py" else set()
             outside = {module.split(".")[0] for module in imports(path)} & {"app", "chalice", "cli", "local", "moto"}
+            outside -= known
             assert not outside, f"{name(path)} imports {outside}"
 
 
