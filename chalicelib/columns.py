@@ -11,6 +11,8 @@ from chalicelib.errors import DeclarationError
 # what every row carries besides the source's columns, on its way and in its table: a hash of its text, its raw place
 FINGERPRINT = "_fingerprint"
 SEQ = "_seq"
+# on the tables of sources that declare anomalies: what is unlike the history, see `anomalies.outliers`
+ANOMALIES = "_anomalies"
 
 TYPES = (
     "smallint",

@@ -32,6 +32,8 @@ _WORST_FIRST = (FAIL, WARN, NOTE)
 # kinds of findings
 EXPECTATION = "expectation"
 REJECTION = "rejection"  # rows that no expectation saw: malformed, or a value that its column cannot hold
+ANOMALY = "anomaly"  # rows unlike the history of their series
+DRIFT = "drift"  # a run unlike earlier runs
 TOLERANCE = "tolerance"  # the share of quarantined rows as such
 
 
@@ -64,8 +66,16 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Observation:
+    """Something judged by what was before, not by an expectation: its result, and what it found, with their levels."""
+
+    result: ItemResult
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """`findings` worst first; `results` has every expectation, in the suite's order."""
+    """`findings` worst first; `results` has every expectation, in the suite's order, then what was observed."""
 
     verdict: str
     findings: tuple[Finding, ...]
@@ -79,6 +89,7 @@ def judge(
     fetched: int,
     quarantined: int,
     rejections: Sequence[RejectionCount] = (),
+    observations: Sequence[Observation] = (),
 ) -> Verdict:
     """The verdict on a run of `fetched` rows, of which `quarantined` were set aside, rejected ones included.
 
@@ -114,9 +125,14 @@ def judge(
         for rejection in rejections
         if rejection.count
     ]
+    findings += [finding for observation in observations for finding in observation.findings]
     findings.sort(key=_badness)
     worst = findings[0].level if findings else NOTE
-    return Verdict(PASS if worst == NOTE else worst, tuple(findings), outcomes)
+    return Verdict(
+        PASS if worst == NOTE else worst,
+        tuple(findings),
+        (*outcomes, *(observation.result for observation in observations)),
+    )
 
 
 def _badness(finding: Finding) -> tuple:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
+from chalicelib import anomalies as anomaly_declarations
 from chalicelib.columns import Column, with_key
 from chalicelib.contracts import Window
 from chalicelib.errors import DeclarationError
@@ -51,6 +52,7 @@ class Source:
     hosts: tuple[str, ...] = ()  # the only hosts a live fetch may contact
     text: tuple[str, ...] = ()  # columns worth embedding
     rename: Mapping[str, str] = MappingProxyType({})  # field in the records -> column, done while reading
+    anomalies: tuple[anomaly_declarations.Anomaly, ...] = ()  # values judged by their history
     nulls: tuple[str, ...] = ()  # tokens that mean null in a CSV, besides the empty field
     schedule: str | None = None  # EventBridge Scheduler expression, e.g. cron(0 8 * * ? *)
     timezone: str = "UTC"  # in which the schedule is read, an IANA name
@@ -83,6 +85,8 @@ class Source:
                 raise DeclarationError(
                     f"{role} names columns that are not declared: {', '.join(missing)}", source=self.name
                 )
+        if wrong := anomaly_declarations.problems(self.anomalies, self.columns):
+            raise DeclarationError("; ".join(wrong), source=self.name)
         if self.first_day is not None and not 0 <= self.overlap_days < self.window_days:
             raise DeclarationError(
                 f"overlap_days is {self.overlap_days}, window_days is {self.window_days}: the cursor cannot move on",

@@ -13,6 +13,10 @@ order_id  = "bigint not null"
 ordered   = "date"
 total     = "numeric(12,2)"
 
+[[anomalies]]                  # optional: values judged by their history, see docs/quality.md
+column = "total"
+time = "ordered"
+
 [rename]                       # optional: field in the file = column in the table
 "Order ID" = "order_id"
 """
@@ -24,6 +28,8 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import Any
 
+from chalicelib.anomalies.declaration import Anomaly
+from chalicelib.anomalies.declaration import read as read_anomalies
 from chalicelib.columns import Column
 from chalicelib.errors import DeclarationError
 from chalicelib.lake import formats
@@ -42,6 +48,7 @@ _KINDS = {
     "format": str,
     "rename": dict,
     "suite": (str, dict),
+    "anomalies": list,
 }
 _REQUIRED = ("location", "table", "key", "columns")
 
@@ -59,6 +66,7 @@ class Declaration:
     format: str = AUTO
     rename: dict[str, str] = field(default_factory=dict)
     suite: dict | None = None
+    anomalies: tuple[Anomaly, ...] = ()
 
 
 def load(text: str, file: str) -> dict[str, Any]:
@@ -117,6 +125,7 @@ def parse(values: dict[str, Any], file: str | None = None) -> Declaration:
         problems.append(f"format {usable['format']!r} is none of {', '.join(FORMATS)}")
     if "delimiter" in usable and usable["delimiter"] not in tuple(formats.DELIMITERS):
         problems.append(f"delimiter {usable['delimiter']!r} is none of {' '.join(map(repr, formats.DELIMITERS))}")
+    anomalies = () if problems else read_anomalies(usable.get("anomalies", ()), columns, problems)
     if problems:
         raise DeclarationError(
             "the declaration cannot be used:\n  - " + "\n  - ".join(problems) + "\n",
@@ -133,6 +142,7 @@ def parse(values: dict[str, Any], file: str | None = None) -> Declaration:
         format=usable.get("format", AUTO),
         rename=usable.get("rename", {}),
         suite=usable.get("suite") if isinstance(usable.get("suite"), dict) else None,
+        anomalies=anomalies,
     )
 
 

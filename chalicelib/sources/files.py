@@ -101,6 +101,7 @@ def declared(values: dict) -> Files:
     source.format, source.delimiter, source.nulls = parsed.format, parsed.delimiter, parsed.nulls
     source.rename, source.suite_document = parsed.rename, parsed.suite
     source.default_input = parsed.location
+    source.anomalies = parsed.anomalies
     source.check()
     return source
 

@@ -6,6 +6,7 @@ import datetime as dt
 
 from chalicelib import limits, redaction, sources, windows
 from chalicelib import settings as settings_module
+from chalicelib.anomalies import outliers
 from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput
 from chalicelib.errors import ContractError
 from chalicelib.lake import Lake, keys
@@ -33,6 +34,7 @@ def plan(request: PlanRequest) -> PlanResult:
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         # first: it makes runs of one table wait for each other, so that they are entered in the order of their clocks
         tables.ensure_curated(cursor, source)
+        outliers.ensure_index(cursor, source)
         window = windows.derive(source, given, cursors.position(cursor, source.name), today)
         shown = redaction.strings(request.input)
         ledger.open_run(cursor, source, request.run_id, request.execution, shown, window, request.started_at)

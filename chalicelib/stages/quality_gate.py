@@ -9,6 +9,7 @@ import datetime as dt
 
 from chalicelib import secrets, sources
 from chalicelib import settings as settings_module
+from chalicelib.anomalies import outliers
 from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import QualityGateRequest, QualityGateResult, RunInput, Window
 from chalicelib.errors import AccountError, ChunksFailed
@@ -43,6 +44,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         _check_account(request.run_id, chunks, staged, quarantined)
         rejections = _rejections(cursor, request.run_id)
         run = ledger.get_run(open_connection, request.run_id)
+        observations = outliers.mark(cursor, source, request.run_id)
     fetched = sum(chunk.records for chunk in chunks)
     judged = verdict.judge(
         suite,
@@ -51,6 +53,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         fetched,
         quarantined,
         rejections,
+        observations,
     )
     report = Report(
         run_id=request.run_id,

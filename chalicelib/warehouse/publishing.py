@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 
 from psycopg2 import sql
 
+from chalicelib.columns import ANOMALIES
 from chalicelib.errors import AccountError
 from chalicelib.lake.position import LINE_BITS
 from chalicelib.sources.base import Source
@@ -71,8 +72,8 @@ def merge(cursor, source: Source, run_id: str, fetched: int, quarantined: int) -
     # without statistics the planner takes an empty table to hold a few rows, and nests loops
     cursor.execute(sql.SQL("ANALYZE {}").format(staging))
     key = sql.SQL(", ").join(map(sql.Identifier, source.key))
-    same_key = _equal("s", "d", source.key)
-    same_key_curated = _equal("t", "s", source.key)
+    same_key = tables.equal("s", "d", source.key)
+    same_key_curated = tables.equal("t", "s", source.key)
 
     cursor.execute(statement("publish", "drop_superseded", staging=staging, key=key, same_key=same_key))
     duplicates = cursor.rowcount
@@ -118,8 +119,9 @@ def _confirm_unchanged(cursor, curated, staging, same_key_curated, run: dict) ->
 
 
 def _merge_statement(source: Source, curated, staging, same_key_curated) -> sql.Composable:
-    names = [sql.Identifier(name) for name in source.column_names]
-    others = [name for name in source.column_names if name not in source.key]
+    carried = (*source.column_names, *((ANOMALIES,) if source.anomalies else ()))
+    names = [sql.Identifier(name) for name in carried]
+    others = [name for name in carried if name not in source.key]
     assignments = [sql.SQL("{0} = s.{0}").format(sql.Identifier(name)) for name in others]
     # a table that is all key has nothing to assign; the lineage columns follow
     return statement(
@@ -133,8 +135,3 @@ def _merge_statement(source: Source, curated, staging, same_key_curated) -> sql.
         values=sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
         raw=sql.SQL(_RAW),
     )
-
-
-def _equal(left: str, right: str, key: tuple[str, ...]) -> sql.Composable:
-    pairs = [sql.SQL("{}.{} = {}.{}").format(*map(sql.Identifier, (left, name, right, name))) for name in key]
-    return sql.SQL(" AND ").join(pairs)

@@ -6,7 +6,7 @@ import hashlib
 
 from psycopg2 import sql
 
-from chalicelib.columns import FINGERPRINT, SEQ
+from chalicelib.columns import ANOMALIES, FINGERPRINT, SEQ
 from chalicelib.errors import SchemaMismatch
 from chalicelib.sources.base import Source
 
@@ -43,12 +43,24 @@ def ensure_curated(cursor, source: Source) -> None:
         for column in source.columns
     ]
     definitions += [sql.SQL("{} {} NOT NULL").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in LINEAGE]
+    definitions += [sql.SQL("{} jsonb").format(sql.Identifier(ANOMALIES))] if source.anomalies else []
     definitions.append(sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(map(sql.Identifier, source.key))))
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"create {CURATED}.{source.table}",))
     cursor.execute(
         sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(curated(source), sql.SQL(", ").join(definitions))
     )
+    if source.anomalies:
+        _ensure_marks(cursor, source)
     _compare(cursor, source)
+
+
+def _ensure_marks(cursor, source: Source) -> None:
+    """The column for marks, on a table that was made before its source declared anomalies."""
+    found = "SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s AND NOT attisdropped"
+    cursor.execute(found, (f'{CURATED}."{source.table}"', ANOMALIES))
+    if cursor.fetchone() is None:  # asked first: adding it, even in vain, waits for all who read the table
+        add = sql.SQL("ALTER TABLE {} ADD COLUMN {} jsonb")
+        cursor.execute(add.format(curated(source), sql.Identifier(ANOMALIES)))
 
 
 def _compare(cursor, source: Source) -> None:
@@ -64,6 +76,7 @@ def _compare(cursor, source: Source) -> None:
         c.name: _REPORTED.get(c.type, c.type.replace(" ", "") if c.precision else c.type) for c in source.columns
     }
     declared.update(LINEAGE)
+    found.pop(ANOMALIES, None)  # marks stay where they are when a source declares no anomalies any more
     table = f"{CURATED}.{source.table}"
     remedies = [
         f"ALTER TABLE {table} ADD COLUMN {name} {kind};" for name, kind in declared.items() if name not in found
@@ -97,6 +110,7 @@ def create_staging(cursor, source: Source, run_id: str) -> None:
     """The run's staging table, empty; a retry starts anew. Unlogged and without constraints: COPY at full speed."""
     columns = [sql.SQL("{} {}").format(sql.Identifier(c.name), sql.SQL(c.type)) for c in source.columns]
     columns += [sql.SQL(f"{FINGERPRINT} bigint"), sql.SQL(f"{SEQ} bigint")]
+    columns += [sql.SQL(f"{ANOMALIES} jsonb")] if source.anomalies else []
     drop_staging(cursor, source.table, run_id)
     cursor.execute(
         sql.SQL("CREATE UNLOGGED TABLE {} ({}) WITH (autovacuum_enabled = false)").format(
@@ -117,3 +131,9 @@ def drop_staging(cursor, table: str, run_id: str) -> None:
 def copy_columns(source: Source) -> sql.Composable:
     """The columns of a staged row, in the order of `copy_text`."""
     return sql.SQL(", ").join(map(sql.Identifier, (*source.column_names, FINGERPRINT, SEQ)))
+
+
+def equal(left: str, right: str, key: tuple[str, ...]) -> sql.Composable:
+    """That two rows have the same key, by the aliases of their tables."""
+    pairs = [sql.SQL("{}.{} = {}.{}").format(*map(sql.Identifier, (left, name, right, name))) for name in key]
+    return sql.SQL(" AND ").join(pairs)
