@@ -107,6 +107,10 @@ class GateError(TerminalError):
     """An expectation could not be evaluated; that is no verdict on the data."""
 
 
+class ChangeError(TerminalError):
+    """A record of a change stream cannot be used."""
+
+
 class SchemaMismatch(TerminalError):
     """The curated table and the source's declaration do not agree."""
 

@@ -13,7 +13,7 @@ from chalicelib.sources.base import Page, Source
 
 __all__ = ["Page", "Source", "for_run", "get", "names"]
 
-SHARED = {"base", "declaration", "location"}  # modules here that hold no source
+SHARED = {"base", "change_stream", "declaration", "location"}  # modules here that hold no source
 
 
 def names() -> tuple[str, ...]:

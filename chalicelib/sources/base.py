@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from chalicelib import anomalies as anomaly_declarations
+from chalicelib.changes import mapping
 from chalicelib.columns import Column, with_key
 from chalicelib.contracts import Window
 from chalicelib.errors import DeclarationError
@@ -59,6 +60,8 @@ class Source:
     first_day: dt.date | None = None  # where the cursor starts; None: the source has no windows
     overlap_days: int = 0  # days before the cursor that are asked for again, for late data
     window_days: int = 366  # the longest window one run takes by itself
+    # the table whose change stream is applied to the curated table: ("schema", "table"), or `mapping.Changes`
+    changes: mapping.Changes | tuple[str, str] | None = None
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -66,6 +69,7 @@ class Source:
             cls.table = cls.__dict__.get("table") or cls.name
             cls.suite = cls.__dict__.get("suite") or f"{cls.name}.json"
             cls.columns = with_key(cls.columns, cls.key)
+            cls.changes = mapping.declared(cls.changes, cls.name)
 
     def check(self) -> None:
         """Raise DeclarationError where the declaration contradicts itself."""

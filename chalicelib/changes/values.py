@@ -1,0 +1,74 @@
+"""Values of DMS's JSON for the typed columns of a curated table.
+
+DMS writes every time with a Z, that of a column without a zone too; JSON documents and arrays as text; numbers
+beyond 2**53 with a fraction of zero where UseLargeIntegerValue is off.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from chalicelib.columns import Column
+from chalicelib.conversion import NULL, Problems, encode, shorten
+from chalicelib.conversion.values import BOUNDS, ESCAPED
+
+_UNESCAPED = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
+
+
+def copy_texts(values: Sequence[Any], column: Column) -> tuple[list[str], Problems]:
+    """`values` of one column as COPY text, and what is wrong with them by place, as `conversion.encode` gives it."""
+    if column.base == "jsonb":
+        return _documents(values, column)
+    if column.base in BOUNDS:
+        values = [int(v) if isinstance(v, Decimal) and v == v.to_integral_value() else v for v in values]
+    elif column.base == "double precision":
+        values = [float(v) if isinstance(v, Decimal) else v for v in values]
+    elif column.base == "timestamp":
+        values = [v[:-1] if isinstance(v, str) and v[-1:] == "Z" else v for v in values]
+    return encode(values, column)
+
+
+def _documents(values: Sequence[Any], column: Column) -> tuple[list[str], Problems]:
+    """A text is a JSON document: its numbers keep all their digits, which orjson's would not."""
+    texts, problems = [], {}
+    for place, value in enumerate(values):
+        texts.append(NULL)
+        if value is None:
+            if not column.nullable:
+                problems[place] = f"{column.name} is null or missing"
+            continue
+        try:
+            text = json_text(json.loads(value, parse_float=Decimal) if isinstance(value, str) else value, sort=True)
+        except (ValueError, RecursionError) as error:
+            problems[place] = f"{column.name} is {shorten(value)}, which is no JSON: {error}"
+            continue
+        if "\\u0000" in text.replace("\\\\", ""):
+            problems[place] = f"{column.name} is {shorten(value)}, and Postgres cannot store a NUL character"
+            continue
+        texts[-1] = text.translate(ESCAPED)
+    return texts, problems
+
+
+def plain(text: str) -> str | None:
+    """COPY text as the text it stands for."""
+    if text == NULL:
+        return None
+    if "\\" not in text:
+        return text
+    out, characters = [], iter(text)
+    for character in characters:
+        out.append(_UNESCAPED[next(characters)] if character == "\\" else character)
+    return "".join(out)
+
+
+def json_text(value: Any, sort: bool = False) -> str:
+    """JSON with every digit of its numbers, which Python's own encoder takes for floats."""
+    if isinstance(value, dict):
+        items = sorted(value.items()) if sort else value.items()
+        return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{json_text(v, sort)}" for k, v in items) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(json_text(item, sort) for item in value) + "]"
+    return f"{value:f}" if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False, allow_nan=False)
