@@ -38,12 +38,13 @@ class Column:
     """A column of a curated table.
 
     `type` is one of TYPES, or `numeric(p,s)`. A record whose value is null or absent is rejected
-    unless the column is `nullable`.
+    unless the column is `nullable`. Values of a `personal` column are shown nowhere, see `personal`.
     """
 
     name: str
     type: str
     nullable: bool = True
+    personal: bool = False
 
     def __post_init__(self):
         if not _NAME.fullmatch(self.name):

@@ -10,11 +10,13 @@ name, so `statemachine/pipeline.asl.json` names the transient leaves; a test kee
 class SluiceError(Exception):
     """Sluice could not do what was asked."""
 
-    def __init__(self, message: str | None = None, *, next_step: str | None = None, **where):
+    def __init__(self, message: str | None = None, *, quote: object = None, next_step: str | None = None, **where):
         """`where` says what the error is about, e.g. `run_id=`, `source=`, `chunk=`, `column=`.
 
-        `next_step` is the one thing the reader should do about it.
+        `quote` is what data, a server or another library said, which may hold values of records: it
+        is left out where these are personal. `next_step` is the one thing the reader should do about it.
         """
+        self.quote = None if quote is None else str(quote)
         self.message = message or (type(self).__doc__ or "").splitlines()[0]
         self.where = {name: value for name, value in where.items() if value is not None}
         self.next_step = next_step
@@ -22,6 +24,8 @@ class SluiceError(Exception):
 
     def _text(self) -> str:
         text = self.message.rstrip()
+        if self.quote:
+            text += f": {self.quote}"
         if self.where:
             text += " (" + ", ".join(f"{name}={value}" for name, value in self.where.items()) + ")"
         if self.next_step:
@@ -30,11 +34,14 @@ class SluiceError(Exception):
 
     def __reduce__(self):
         # exceptions cross process borders on the local stack; keyword arguments need help to
-        return (_rebuild, (type(self), self.message, self.next_step, self.where))
+        return (_rebuild, (type(self), self.message, self.quote, self.next_step, self.where))
+
+    def without_quote(self) -> "SluiceError":
+        return _rebuild(type(self), self.message, None, self.next_step, self.where)
 
 
-def _rebuild(kind: type, message: str, next_step: str | None, where: dict) -> SluiceError:
-    return kind(message, next_step=next_step, **where)
+def _rebuild(kind: type, message: str, quote: str | None, next_step: str | None, where: dict) -> SluiceError:
+    return kind(message, quote=quote, next_step=next_step, **where)
 
 
 # --- may pass by itself: the state machine retries these ------------------------------------
@@ -129,6 +136,10 @@ class EmbeddingsError(TerminalError):
 
 class RequestRefused(TerminalError):
     """The API refused the request."""
+
+
+class WithheldError(TerminalError):
+    """Something unexpected was raised; its text is withheld, since it may quote personal data."""
 
 
 class NotFound(TerminalError):

@@ -138,11 +138,11 @@ class Client:
         if wait is not None:
             fetch.asked_to_wait(wait, status, reason, where)
         elif status == 429:
-            raise SourceUnavailable(f"429, too many requests: {reason}", url=where)
+            raise SourceUnavailable("429, too many requests", quote=reason, url=where)
         elif status >= 500:
-            fetch.failed(f"{status}: {reason}", where)
+            fetch.failed(str(status), where, reason)
         else:
-            raise SourceError(f"the source answered {status}: {reason}", url=where)
+            raise SourceError(f"the source answered {status}", quote=reason, url=where)
         return None
 
     def _allowed(self, url: str, redirected_from: str | None = None) -> Url:
@@ -203,26 +203,27 @@ class _Fetch:
         self._failures = 0
         self._waited = 0.0
 
-    def failed(self, reason: str, where: str) -> None:
+    def failed(self, reason: str, where: str, quote: str | None = None) -> None:
         """Back off, or raise SourceUnavailable once that was done often enough."""
         if self.deadline.passed:
             raise SourceUnavailable(f"no answer within {self.deadline.seconds:g} s", url=where)
         self._failures += 1
         if self._failures > RETRIES:
-            raise SourceUnavailable(f"tried {self._failures} times, last: {reason}", url=where)
-        self._pause(random.uniform(0, BACKOFF_SECONDS * 2**self._failures), reason, where)
+            raise SourceUnavailable(f"tried {self._failures} times, last: {reason}", quote=quote, url=where)
+        self._pause(random.uniform(0, BACKOFF_SECONDS * 2**self._failures), reason, where, quote)
 
     def asked_to_wait(self, seconds: float, status: int, reason: str, where: str) -> None:
         """Wait as asked, or raise SourceUnavailable that says how long it would take."""
         seconds = max(1.0, seconds)  # a server that says 0 for ever must come to an end too
         self._waited += seconds
         if self._waited > PATIENCE_SECONDS:
-            raise SourceUnavailable(f"{status}, the source asks to wait {seconds:.0f} s: {reason}", url=where)
-        self._pause(seconds, f"{status}: {reason}", where)
+            raise SourceUnavailable(f"{status}, the source asks to wait {seconds:.0f} s", quote=reason, url=where)
+        self._pause(seconds, str(status), where, reason)
 
-    def _pause(self, seconds: float, reason: str, where: str) -> None:
+    def _pause(self, seconds: float, reason: str, where: str, quote: str | None = None) -> None:
         if seconds >= self.deadline.left:
-            raise SourceUnavailable(f"no answer within {self.deadline.seconds:g} s, last: {reason}", url=where)
+            told = f"no answer within {self.deadline.seconds:g} s, last: {reason}"
+            raise SourceUnavailable(told, quote=quote, url=where)
         self._sleep(seconds)
 
 
@@ -271,7 +272,8 @@ def _checked(response: Response, json: bool) -> Response:
     if "html" in response.headers.get("Content-Type", "").lower() or (json and start.startswith(b"<")):
         quote = response.quote()
         response.close()
-        raise SourceError(f"the source answered with HTML, expected {'JSON' if json else 'data'}: {quote}", url=where)
+        expected = "JSON" if json else "data"
+        raise SourceError(f"the source answered with HTML, expected {expected}", quote=quote, url=where)
     return response
 
 

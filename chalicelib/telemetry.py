@@ -19,7 +19,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib import settings
 from chalicelib.contract_reading import read_contract, write_contract
-from chalicelib.errors import SluiceError
+from chalicelib.errors import SluiceError, WithheldError
 
 SERVICE = "sluice"
 NAMESPACE = "Sluice"
@@ -57,7 +57,7 @@ def run_stage(stage: Callable, request_type: type, event: dict, **arguments) -> 
     started = time.perf_counter()
     try:
         with _tracer().provider.in_subsegment(name=f"## {name}"):
-            result = stage(read_contract(request_type, event), **arguments)
+            result = _called(stage, read_contract(request_type, event), subject, arguments)
     except Exception as error:
         details = error.where if isinstance(error, SluiceError) else {}
         seconds = round(time.perf_counter() - started, 4)
@@ -69,6 +69,30 @@ def run_stage(stage: Callable, request_type: type, event: dict, **arguments) -> 
     _emit(name, subject, rows)
     logger.info(DONE, seconds=seconds, **rows)
     return write_contract(result)
+
+
+def _called(stage: Callable, request, subject: dict, arguments: dict):
+    """What the stage returns. What it raises comes out without values of personal columns, before anything logs it."""
+    try:
+        return stage(request, **arguments)
+    except Exception as error:
+        tellable = _tellable(error, subject)
+        if tellable is error:
+            raise
+        raise tellable from None
+
+
+def _tellable(error: Exception, subject: dict) -> Exception:
+    """`error`, or another without its quote where the run's source has personal columns.
+
+    Our own errors keep what comes from data apart. Of any other nobody knows what its text quotes.
+    """
+    from chalicelib import personal  # it leads to all sources
+
+    expected = isinstance(error, SluiceError)
+    if (expected and not error.quote) or not personal.may_hold(subject["source"], subject["run_id"]):
+        return error
+    return error.without_quote() if expected else WithheldError(personal.told(error), source=subject["source"])
 
 
 def _subject(event: dict) -> dict:

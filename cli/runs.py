@@ -9,9 +9,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from chalicelib import personal, sources
+from chalicelib.errors import DeclarationError, NotFound, UnknownSource
+from chalicelib.lake import Lake
+from chalicelib.sources import Source
 from chalicelib.warehouse import connection, ledger
 from chalicelib.warehouse.publishing import COUNTS
-from cli.session import connect
+from cli.session import Session, connect
 
 
 @click.group()
@@ -60,6 +64,14 @@ def list_(source, status, limit, as_json) -> None:
     console.print(table)
 
 
+def _source(session: Session, name: str, run_id: str) -> Source | None:
+    """The run's source; None where it, or what declared it, is gone."""
+    try:
+        return sources.for_run(name, run_id, Lake(session.settings.bucket))
+    except (UnknownSource, DeclarationError, NotFound):
+        return None
+
+
 _WIDE = 240
 _NUMBERS = ("fetched", "inserted", "updated", "unchanged", "dupl.", "quar.")
 
@@ -79,6 +91,8 @@ def show(run_id, as_json) -> None:
         with open_connection.cursor() as cursor:
             failed = ledger.rows(cursor, "failed_expectations", run_id=run_id)
             reasons = ledger.rows(cursor, "quarantine_reasons", run_id=run_id)
+    source = _source(session, run["source"], run_id) if reasons else None
+    reasons = [{**reason, "record": personal.record(source, reason["record"])} for reason in reasons]
     if as_json:
         sys.stdout.write(json.dumps({**run, "failed": failed, "reasons": reasons}, default=str) + "\n")
         return

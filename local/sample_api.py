@@ -12,11 +12,12 @@ import json
 
 from werkzeug.wrappers import Request, Response
 
-from local import sample_faults, sample_market, sample_posts, sample_weather
+from local import sample_faults, sample_market, sample_people, sample_posts, sample_weather
 
 HOSTS = {
     "archive-api.open-meteo.com": sample_weather.respond,
     "jsonplaceholder.typicode.com": sample_posts.respond,
+    "randomuser.me": sample_people.respond,
     "query1.finance.yahoo.com": sample_market.respond,
 }
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from chalicelib.columns import Column
 from chalicelib.conversion.values import CONVERTERS, Unfit
 from chalicelib.conversion.whole import CONVERTERS_OF_COLUMNS, FROM_TEXT, PLAIN
+from chalicelib.redaction import MASK
 
 NULL = "\\N"
 
@@ -61,8 +62,13 @@ def _with_nulls(values: Sequence, kinds: set[type], column: Column) -> tuple[lis
         try:
             texts[i] = one(value, column)
         except Unfit as unfit:
-            problems[i] = f"{column.name} is {shorten(value)}, {unfit}"
+            problems[i] = f"{column.name} is {quoted(value, column)}, {unfit}"
     return texts, problems
+
+
+def quoted(value, column: Column) -> str:
+    """A value as messages may show it: not at all where its column is personal."""
+    return MASK if column.personal else shorten(value)
 
 
 def shorten(value, limit: int = 80) -> str:

@@ -71,7 +71,8 @@ class _Array:
                 return block.translate(_NEWLINE_TO_CR)
             if block[opening] != ord("["):
                 raise RawError(
-                    f"expected a JSON array, it begins {block[opening : opening + 80].decode(errors='replace')!r}",
+                    "expected a JSON array",
+                    quote=f"it begins {block[opening : opening + 80].decode(errors='replace')!r}",
                     file=self.name,
                     byte=start + opening,
                     next_step="set the format to ndjson or csv if that is what it is",
@@ -146,7 +147,8 @@ class _Array:
         if rest.strip():
             byte = at + len(rest) - len(rest.lstrip())
             raise RawError(
-                f"something follows the JSON array: {rest.strip()[:80].decode(errors='replace')!r}",
+                "something follows the JSON array",
+                quote=repr(rest.strip()[:80].decode(errors="replace")),
                 file=self.name,
                 byte=byte,
                 next_step="one file holds one array; for one array or object per line use NDJSON",

@@ -18,8 +18,8 @@ def parse(head: bytes, delimiter: str | None, name: str) -> tuple[tuple[str, ...
     Raises RawError for names that are empty, repeated or not UTF-8.
     """
 
-    def refused(problem: str, next_step: str) -> RawError:
-        return RawError(problem, file=name, line=1, byte=0, next_step=next_step)
+    def refused(problem: str, next_step: str, quote: str | None = None) -> RawError:
+        return RawError(problem, quote=quote, file=name, line=1, byte=0, next_step=next_step)
 
     try:
         text = head.removeprefix(UTF8_BOM).decode()
@@ -44,7 +44,7 @@ def parse(head: bytes, delimiter: str | None, name: str) -> tuple[tuple[str, ...
     if empty := [str(i) for i, field in enumerate(names, 1) if not field]:
         raise refused(f"the header has no name for column {', '.join(empty)}", "name every column")
     if twice := sorted({field for field in names if names.count(field) > 1}):
-        raise refused(f"the header names columns twice: {', '.join(twice)}", "give each column a name of its own")
+        raise refused("the header names columns twice", "give each column a name of its own", ", ".join(twice))
     return names, chosen
 
 

@@ -81,7 +81,8 @@ def refuse(head: bytes, format: str, name: str) -> None:
     markup = text[:1] == b"<" if format != CSV else text[:14].lower().startswith((b"<!doctype", b"<html", b"<?xml"))
     if markup:
         raise RawError(
-            f"HTML or XML where {format} was expected, it begins {text[:80].decode(errors='replace')!r}",
+            f"HTML or XML where {format} was expected",
+            quote=f"it begins {text[:80].decode(errors='replace')!r}",
             file=name,
             next_step="check the address: a login or error page is often served in place of data",
         )

@@ -206,12 +206,13 @@ def _response(data: bytes, piece: Slice, chunk: Chunk, source: Source) -> Parsed
 
 def _source_records(data: bytes, piece: Slice, chunk: Chunk, source: Source) -> list:
     where = {"source": source.name, "file": piece.raw_key}
-    beginning = repr(data[:200].decode(errors="replace"))
+    beginning = f"begins {data[:200].decode(errors='replace')!r}"
     try:
         document = json.loads(data) if ndjson.LONG_NUMBER.search(data) else orjson.loads(data)
     except ValueError as error:
         raise SourceError(
-            f"the response is not JSON ({error}), it begins {beginning}",
+            f"the response is not JSON ({error})",
+            quote=f"it {beginning}",
             next_step="open the address by hand; if it serves something else, change the source's pages()",
             **where,
         ) from None
@@ -221,7 +222,8 @@ def _source_records(data: bytes, piece: Slice, chunk: Chunk, source: Source) -> 
         raise
     except Exception as error:
         raise SourceError(
-            f"records() raised {type(error).__name__}: {error}; the response begins {beginning}",
+            f"records() raised {type(error).__name__}",
+            quote=f"{error}; the response {beginning}",
             next_step=f"compare the response with records() in chalicelib/sources/{source.name}.py",
             **where,
         ) from error

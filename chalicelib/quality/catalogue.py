@@ -203,6 +203,18 @@ ENTRIES: dict[str, Entry] = {
     "unexpected_rows_expectation": Entry(DATASET, _words("0"), subject="number of rows that the query finds"),
 }
 
+# what these observe is a number of rows, or a type, and no value of a column
+COUNTING = frozenset(
+    {
+        "expect_column_unique_value_count_to_be_between",
+        "expect_column_proportion_of_unique_values_to_be_between",
+        "expect_column_proportion_of_non_null_values_to_be_between",
+        "expect_column_values_to_be_of_type",
+        "expect_column_values_to_be_in_type_list",
+        "expect_column_type_to_be",
+    }
+)
+
 _STAGING = "the staging table's columns come from the source's declaration; leave the item out"
 
 REFUSED: dict[str, str] = {

@@ -14,6 +14,7 @@ from chalicelib.quality import catalogue, engine, results
 from chalicelib.quality.results import ItemResult
 from chalicelib.quality.rows import EXAMPLES, Example
 from chalicelib.quality.suite import Item, Suite
+from chalicelib.redaction import MASK
 from chalicelib.warehouse import connection
 
 if TYPE_CHECKING:
@@ -71,19 +72,23 @@ def _connections(database_url: str, failures: list[SluiceError]) -> sqlalchemy.E
 
 def _result(item: Item, outcome: engine.Outcome, suite: Suite, table: str) -> ItemResult:
     if outcome.error:
-        message = f"{suite.where(item)} of {suite.file} could not be evaluated on {table}: {outcome.error}"
+        message = f"{suite.where(item)} of {suite.file} could not be evaluated on {table}"
         if _is_transient(outcome.error):
-            raise WarehouseUnavailable(message, suite=suite.name)
-        raise GateError(message, suite=suite.name, next_step=f"correct the expectation in {suite.file}")
+            raise WarehouseUnavailable(message, quote=outcome.error, suite=suite.name)
+        raise GateError(
+            message, quote=outcome.error, suite=suite.name, next_step=f"correct the expectation in {suite.file}"
+        )
     found = outcome.result
     measured: dict = {}
     if "element_count" in found:
         measured["evaluated"] = int(found["element_count"] or 0) - int(found.get("missing_count") or 0)
         measured["unexpected"] = int(found.get("unexpected_count") or 0)
         examples = found.get("partial_unexpected_list") or ()
-        measured["examples"] = tuple(Example(_text(value)) for value in examples[:EXAMPLES])
+        hidden = suite.is_personal(item)
+        measured["examples"] = tuple(Example(MASK if hidden else _text(value)) for value in examples[:EXAMPLES])
     else:
-        measured["observed"] = _observed(found)
+        hidden = suite.is_personal(item) and item.type not in catalogue.COUNTING
+        measured["observed"] = MASK if hidden else _observed(found)
     return results.of(item, outcome.success, _told(item, measured, suite), **measured)
 
 

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chalicelib.columns import Column
 from chalicelib.conversion import shorten
 from chalicelib.errors import GateError
 from chalicelib.quality import catalogue, engine
 from chalicelib.quality.suite import CRITICAL, Item, Suite
+from chalicelib.redaction import MASK
 from chalicelib.rejection import EXPECTATION, Reason
 
 if TYPE_CHECKING:
@@ -79,7 +81,8 @@ def check(frame: pd.DataFrame, suite: Suite) -> RowCheck:
     for item, outcome in outcomes(frame, suite, suite.row_items):
         if outcome.error:
             raise GateError(
-                f"{suite.where(item)} of {suite.file} could not be evaluated: {outcome.error}",
+                f"{suite.where(item)} of {suite.file} could not be evaluated",
+                quote=outcome.error,
                 suite=suite.name,
                 column=", ".join(item.columns) or None,
                 next_step=f"correct the expectation in {suite.file}, or the source's transform()",
@@ -180,19 +183,21 @@ def _count(item: Item, result: dict, positions: list[int], values: list[list[str
 
 def _values(frame: pd.DataFrame, item: Item, suite: Suite, positions: list[int]) -> list[list[str]]:
     """The judged values at `positions` as text, a list per row in the order of `item.columns`."""
-    types = {column.name: column.base for column in suite.columns}
+    declared = {column.name: column for column in suite.columns}
     columns = [
-        [_text(value, types[name]) for value in frame[name].to_numpy()[positions].tolist()] for name in item.columns
+        [_text(value, declared[name]) for value in frame[name].to_numpy()[positions].tolist()] for name in item.columns
     ]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _text(value: object, base: str) -> str:
+def _text(value: object, column: Column) -> str:
     if value is None or value != value:
         return "null"
+    if column.personal:
+        return MASK
     if isinstance(value, float):
         # a column of integers with nulls among them arrives as float64
-        return str(int(value)) if base in ("smallint", "integer", "bigint") else catalogue.number(value)
+        return str(int(value)) if column.base in ("smallint", "integer", "bigint") else catalogue.number(value)
     return shorten(value)
 
 

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chalicelib import personal
 from chalicelib.columns import Column
 from chalicelib.errors import SuiteError
 from chalicelib.quality import arguments, catalogue
@@ -137,6 +138,10 @@ class Suite:
     def where(self, item: Item) -> str:
         """An item's place, for messages: "expectations[3] (expect_…)"."""
         return f"expectations[{item.index}] ({item.type})"
+
+    def is_personal(self, item: Item) -> bool:
+        """Whether what the item judges is personal."""
+        return not personal.names(self.columns).isdisjoint(item.columns)
 
     def family(self, column: str) -> str:
         return catalogue.family(next(c.base for c in self.columns if c.name == column))

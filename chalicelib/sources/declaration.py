@@ -4,6 +4,7 @@ location = "orders/*.csv.gz"   # path, glob, directory, http(s) or s3://, relati
 table    = "orders"
 key      = ["order_id"]
 nulls    = ["NA"]              # optional; an empty field is null anyway
+personal = ["email"]           # optional; columns whose values no log, report or email shows
 delimiter = ";"                # optional; found out by itself
 format   = "csv"               # optional: auto, csv, ndjson or json
 suite    = "orders.suite.json" # optional; default: expectations/files.json
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chalicelib.anomalies.declaration import Anomaly
@@ -44,6 +45,7 @@ _KINDS = {
     "key": list,
     "columns": dict,
     "nulls": list,
+    "personal": list,
     "delimiter": str,
     "format": str,
     "rename": dict,
@@ -104,7 +106,7 @@ def parse(values: dict[str, Any], file: str | None = None) -> Declaration:
 
     columns = _columns(usable.get("columns", {}), problems)
     names = usable.get("columns", {}).keys()  # also those with a problem of their own
-    for name in ("key", "nulls"):
+    for name in ("key", "nulls", "personal"):
         if any(not isinstance(item, str) for item in usable.get(name, ())):
             problems.append(f"{name!r} holds something that is not text")
             usable[name] = [item for item in usable[name] if isinstance(item, str)]
@@ -113,6 +115,9 @@ def parse(values: dict[str, Any], file: str | None = None) -> Declaration:
     for column in usable.get("key", ()):
         if "columns" in usable and column not in names:
             problems.append(f"key column {column!r} is not among the columns {', '.join(names)}")
+    for column in usable.get("personal", ()):
+        if "columns" in usable and column not in names:
+            problems.append(f"personal column {column!r} is not among the columns {', '.join(names)}")
     for source_field, column in usable.get("rename", {}).items():
         if "columns" in usable and column not in names:
             problems.append(f"[rename] maps {source_field!r} to {column!r}, which is not among the columns")
@@ -136,7 +141,7 @@ def parse(values: dict[str, Any], file: str | None = None) -> Declaration:
         location=usable["location"],
         table=usable["table"],
         key=tuple(usable["key"]),
-        columns=columns,
+        columns=tuple(replace(c, personal=c.name in usable.get("personal", ())) for c in columns),
         nulls=tuple(usable.get("nulls", ())),
         delimiter=usable.get("delimiter"),
         format=usable.get("format", AUTO),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from chalicelib import secrets, sources
+from chalicelib import personal, secrets, sources
 from chalicelib import settings as settings_module
 from chalicelib.anomalies import outliers
 from chalicelib.contract_reading import read_contract
@@ -23,6 +23,7 @@ from chalicelib.quality.report import Report, RowAccount
 from chalicelib.quality.rows import Example, ItemCount
 from chalicelib.quality.verdict import RejectionCount
 from chalicelib.rejection import EXPECTATION
+from chalicelib.sources import Source
 from chalicelib.warehouse import connection, ledger, tables
 from chalicelib.warehouse.ledger import ChunkCounts
 
@@ -42,7 +43,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         staged = tables.count_staged(cursor, source.table, request.run_id)
         quarantined = ledger.count_quarantined(cursor, request.run_id)
         _check_account(request.run_id, chunks, staged, quarantined)
-        rejections = _rejections(cursor, request.run_id)
+        rejections = _rejections(cursor, source, request.run_id)
         run = ledger.get_run(open_connection, request.run_id)
         observations = outliers.mark(cursor, source, request.run_id)
     fetched = sum(chunk.records for chunk in chunks)
@@ -123,13 +124,13 @@ def _check_account(run_id: str, chunks: list[ChunkCounts], staged: int, quaranti
             )
 
 
-def _rejections(cursor, run_id: str) -> list[RejectionCount]:
+def _rejections(cursor, source: Source, run_id: str) -> list[RejectionCount]:
     """Rows that no expectation saw, by reason."""
     return [
         RejectionCount(
             reason=row["message"],
             count=row["rows"],
-            examples=(Example(value=row["record"], raw=row["key"], line=row["line"]),),
+            examples=(Example(value=personal.record(source, row["record"]), raw=row["key"], line=row["line"]),),
         )
         for row in ledger.rows(cursor, "quarantine_reasons", run_id=run_id)
         if row["kind"] != EXPECTATION

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chalicelib import settings as settings_module
 from chalicelib import sources
 from chalicelib.contracts import Chunk, TransformRequest, TransformResult
-from chalicelib.conversion import encode, shorten
+from chalicelib.conversion import encode, quoted, shorten
 from chalicelib.errors import RawError, TransformError
 from chalicelib.lake import Lake, formats, keys, records
 from chalicelib.lake.position import part_and_line
@@ -71,8 +71,10 @@ def _check_header(fields: dict[str, list], source: Source, chunk: Chunk) -> None
     In JSON a field that is absent is the usual way to say null.
     """
     if missing := [name for name in source.column_names if name not in fields]:
+        header = chunk.header or tuple(fields)
         raise RawError(
-            f"the file has no column for {', '.join(missing)}; its header is {', '.join(chunk.header or fields)}",
+            f"the file has no column for {', '.join(missing)}; its header has {len(header)}",
+            quote=", ".join(header),  # a record, where the file has no header
             source=source.name,
             file=chunk.slices[0].raw_key,
             next_step="give the file all declared columns, or take them out of the declaration",
@@ -92,7 +94,8 @@ def _transformed(batch: Batch, source: Source, chunk: int) -> dict[str, list]:
         frame = source.transform(frame)
     except Exception as error:
         raise TransformError(
-            f"transform() raised {type(error).__name__}: {shorten(error, 500)}",
+            f"transform() raised {type(error).__name__}",
+            quote=shorten(error, 500),
             **where,
             next_step=f"mend chalicelib/sources/{source.name}.py; leave values that may be bad to the column types",
         ) from error
@@ -141,7 +144,7 @@ def _typed(fields: dict[str, list], batch: Batch, source: Source) -> tuple[bytes
         texts, problems = encode(values, column)
         columns.append(texts)
         for position, message in problems.items():
-            reason = Reason(TYPE, message, column.name, shorten(values[position]))
+            reason = Reason(TYPE, message, column.name, quoted(values[position], column))
             reasons.setdefault(position, []).append(reason)
     if reasons:
         fit = [position for position in range(len(seqs)) if position not in reasons]

@@ -65,7 +65,9 @@ def transaction(database_url: str | None = None) -> Iterator[psycopg2.extensions
     except psycopg2.Error as error:
         _discard(database_url, connection)
         if is_transient(error):
-            raise WarehouseUnavailable(f"Postgres broke off: {str(error).strip()}", code=error.pgcode) from error
+            # only the first line: what follows names rows ("CONTEXT:  COPY orders, line 3: …")
+            said = error.diag.message_primary or str(error).strip()
+            raise WarehouseUnavailable(f"Postgres broke off: {said}", code=error.pgcode) from error
         raise
     except BaseException:
         # whatever state it is in, the next invocation starts with a connection of its own

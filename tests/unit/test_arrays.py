@@ -53,7 +53,7 @@ def test_an_empty_array_has_no_lines(data):
         (b'[{"a":1},{"a":', "ends early: no closing ] after element 2", 14),
         (b'[{"a":"x},{"a":1}]', "ends early", 18),
         (b"[1,2] {}", "something follows the JSON array: '{", 6),
-        (b'{"items":[]}', "expected a JSON array, it begins", 0),
+        (b'{"items":[]}', "expected a JSON array: it begins '{", 0),
         (b"  ", "ends early", 2),
     ],
 )
