@@ -18,14 +18,17 @@ from local.stack import Stack
 
 
 @click.command()
-def up() -> None:
+@click.option("--schedules/--no-schedules", default=True, help="Whether the sources' schedules start runs, as on AWS.")
+def up(schedules) -> None:
     """Start the local stack, and leave it running."""
     stack = Stack(home())
     known = stack.info()
-    info = known or stack.up(progress=lambda line: click.echo(f"  {line}", err=True))
+    info = known or stack.up(progress=lambda line: click.echo(f"  {line}", err=True), schedules=schedules)
     click.echo("The stack was running already." if known else "The stack is up.")
     click.echo(f"  AWS       {info.endpoint}")
     click.echo(f"  Postgres  {info.database_url}")
+    if known and known.schedules != schedules:
+        click.echo(f"Its schedules {'fire' if known.schedules else 'do not fire'}; sluice down first to change that.")
     click.echo('Next: sluice run weather   (psql and others: eval "$(sluice env)")')
 
 

@@ -5,23 +5,30 @@ GET  /runs/<run>/report.html, /runs/<run>/graph.svg     what the links in alerts
 GET  /_sluice/health                                    {"status": "ok", "preloaded": …}
 GET  /_sluice/emails                                    what SNS sent by email, oldest first
 GET  /_sluice/runtime, DELETE /_sluice/runtime          use of the functions since the last DELETE
+GET  /_sluice/clock, POST /_sluice/clock                the schedules' time, and how to move it (see `local.schedules`)
 everything else                                         moto
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import re
 import threading
 import uuid
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from werkzeug.wrappers import Request, Response
 
+from chalicelib.errors import NotFound
 from local.deployed import Lambdas, Throttled
 from local.runtime import RequestTooLarge, Result, UnknownFunction
+
+if TYPE_CHECKING:  # it provisions
+    from local.schedules import Schedules
 
 _INVOKE = re.compile(r"/2015-03-31/functions/(?P<function>[^/]+)/invocations")
 _PAGE = re.compile(r"/runs/(?P<run>[^/]+)/(?P<page>report\.html|graph\.svg)")
@@ -36,8 +43,10 @@ class Gateway:
         lambdas: Lambdas,
         pages: dict[str, Callable[[str], str | bytes | None]],
         emails: Callable[[], list[dict]],
+        schedules: Callable[[], Schedules | None] = lambda: None,
     ):
         self._aws, self._lambdas, self._pages, self._emails = aws, lambdas, pages, emails
+        self._schedules = schedules
 
     def __call__(self, environ, start_response):
         path = environ["PATH_INFO"]
@@ -91,6 +100,8 @@ class Gateway:
             if request.method == "DELETE":
                 self._lambdas.reset_usage()
             return _json(usage)
+        if what == "clock" and (schedules := self._schedules()):
+            return _clock(schedules, request)
         return _json({"error": f"nothing is called {what!r} here"}, 404)
 
     def _page(self, page: str, run_id: str) -> Response:
@@ -99,6 +110,31 @@ class Gateway:
             return Response(f"There is no {page} of run {run_id}.\n", 404, content_type="text/plain; charset=utf-8")
         kind = "image/svg+xml" if page.endswith(".svg") else "text/html; charset=utf-8"
         return Response(content, content_type=kind)
+
+
+def _clock(schedules: Schedules, request: Request) -> Response:
+    """A POST has {"to": a time of ISO 8601, or null for the real one}, and {"schedules": [names]} to fire no others."""
+    fired = []
+    if request.method == "POST":
+        try:
+            wanted = json.loads(request.get_data())
+            to = wanted["to"] and dt.datetime.fromisoformat(wanted["to"])
+            if to and to.tzinfo is None:
+                raise ValueError(f"{wanted['to']} has no time zone; end it with Z")
+            fired = schedules.move(to, wanted.get("schedules"))
+        except NotFound as error:
+            return _json({"error": str(error)}, 404)
+        except (KeyError, TypeError, ValueError) as error:
+            return _json({"error": f'the clock is moved by {{"to": "2026-03-08T12:00:00Z"}}: {error}'}, 400)
+    return _json(
+        {
+            "now": schedules.clock.now().isoformat(),
+            "ahead_seconds": round(schedules.clock.ahead, 3),
+            "ticking": schedules.ticking,
+            "fired": [{"schedule": each.schedule, "scheduled_time": each.scheduled.isoformat()} for each in fired],
+            "next": {name: due and due.isoformat() for name, due in schedules.upcoming().items()},
+        }
+    )
 
 
 def _with_body(environ: dict) -> dict:

@@ -1,4 +1,4 @@
-"""The local stack's server: `python -m local.server FOLDER`, started by `local.stack`, ends with SIGTERM.
+"""The local stack's server: `python -m local.server FOLDER [--schedules]`, started by `local.stack`, ends with SIGTERM.
 
 One process serves AWS' APIs (moto), the sample API and the pages that alerts link to; its children
 are Postgres and the Lambda workers. Starting overlaps what it can: Postgres starts and the workers
@@ -28,6 +28,7 @@ from local.runtime import Runtime
 if TYPE_CHECKING:  # it imports moto
     from local.deployed import Deployed, Lambdas
     from local.event_sources import EventSources
+    from local.schedules import Schedules
 
 LOG = logging.getLogger("local.server")
 
@@ -38,7 +39,7 @@ RESTART_SECONDS = 2  # between two starts of a Postgres that cannot start
 SAVE_SECONDS = 3  # between two looks at what is new in S3; writing down 10,000 objects takes 0.1 s
 
 
-def main(home: Home) -> int:
+def main(home: Home, schedules: bool = False) -> int:
     home.create()
     lock = home.lock.open("a+")
     if not _acquire(lock):
@@ -48,7 +49,7 @@ def main(home: Home) -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    server = Server(home)
+    server = Server(home, schedules)
     try:
         server.start()
         while not stopping.wait(WATCH_SECONDS):
@@ -64,15 +65,19 @@ def main(home: Home) -> int:
 
 
 class Server:
-    """Everything the stack runs. `start` from the main thread: Postgres lives as long as the thread that starts it."""
+    """Everything the stack runs. `start` from the main thread: Postgres lives as long as the thread that starts it.
 
-    def __init__(self, home: Home):
-        self._home = home
+    With `schedules`, those of the template fire when they are due; without, only when the clock is moved.
+    """
+
+    def __init__(self, home: Home, schedules: bool = False):
+        self._home, self._ticking = home, schedules
         self._postgres = Postgres(home.postgres, home.logs / "postgres.log")
         self._runtime: Runtime | None = None
         self._deployed: Deployed | None = None
         self._lambdas: Lambdas | None = None
         self._event_sources: EventSources | None = None
+        self._schedules: Schedules | None = None
         self._http: list = []
         self._resources: Resources | None = None
         self._mended = 0.0
@@ -146,8 +151,9 @@ class Server:
 
     def stop(self) -> None:
         """End everything; the objects in S3 and the tables stay in the home folder."""
-        if self._event_sources:
-            self._event_sources.close()
+        for starting_runs in (self._schedules, self._event_sources):
+            if starting_runs:
+                starting_runs.close()
         for server in self._http:
             server.shutdown()
         if self._runtime:
@@ -201,17 +207,21 @@ class Server:
             lambdas,
             {"report.html": pages.report, "graph.svg": pages.graph},
             pages.emails,
+            lambda: self._schedules,
         )
         self._http = [serve(aws, gateway), serve(sources, sample_api.app)]
 
     def _follow_events(self) -> None:
-        """Functions are invoked with what queues and streams hold, from now on."""
-        from local import event_sources
+        """From now on functions are invoked with what queues and streams hold, and schedules fire."""
+        from local import event_sources, schedules
         from local.declared import Declared
 
+        declared = Declared(self._resources)
         self._event_sources = event_sources.EventSources(self._lambdas.invoke, max(2, self._runtime.workers))
-        self._event_sources.start(event_sources.of_template(Declared(self._resources)))
+        self._event_sources.start(event_sources.of_template(declared))
         self._event_sources.follow_deployed()
+        group = schedules.provision(self._resources, declared)
+        self._schedules = schedules.Schedules(self._resources.endpoint, group, ticking=self._ticking)
 
     def _restore(self) -> None:
         from local import objects
@@ -232,6 +242,7 @@ class Server:
             "postgres_pid": self._postgres.pid,
             "logs": str(home.logs),
             "environment": self._clients,
+            "schedules": self._ticking,
         }
         unfinished = home.description.with_suffix(".new")
         unfinished.write_text(json.dumps(description, indent=2))
@@ -271,6 +282,6 @@ def _allow_open_files() -> None:
 
 if __name__ == "__main__":
     # not sys.exit: moto's objects would delete their files one by one
-    status = main(Home(Path(sys.argv[1])))
+    status = main(Home(Path(sys.argv[1])), "--schedules" in sys.argv[2:])
     logging.shutdown()
     os._exit(status)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import fcntl
 import json
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ LOG_LINES = 15
 
 @dataclass(frozen=True)
 class StackInfo:
-    """A running stack. `environment` is what `Stack.env` gives; `logs` a folder."""
+    """A running stack. `environment` is what `Stack.env` gives; `logs` a folder; `schedules`: whether they tick."""
 
     endpoint: str
     database_url: str
@@ -38,6 +39,7 @@ class StackInfo:
     postgres_pid: int
     logs: str
     environment: dict[str, str]
+    schedules: bool = False
 
 
 class Stack:
@@ -47,9 +49,12 @@ class Stack:
         self._home = Home(Path(home).expanduser().resolve())
         self._process: subprocess.Popen | None = None  # the server, if this object started it
 
-    def up(self, wait: bool = True, progress: Callable[[str], None] = lambda line: None) -> StackInfo | None:
+    def up(
+        self, wait: bool = True, progress: Callable[[str], None] = lambda line: None, schedules: bool = False
+    ) -> StackInfo | None:
         """Start the stack, or find it running; `progress` gets a line for each step.
 
+        With `schedules` they fire when they are due; without, only when `move_clock` says so.
         With `wait=False` it returns None while the stack starts. Raises TerminalError with the end
         of the log when it does not start.
         """
@@ -60,7 +65,7 @@ class Stack:
         with self._home.server_log.open("ab") as log:
             said = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "local.server", str(self._home.path)],
+                [sys.executable, "-m", "local.server", str(self._home.path), *(["--schedules"] if schedules else [])],
                 cwd=REPOSITORY,
                 env=environment.inherited(self._home),
                 stdin=subprocess.DEVNULL,
@@ -123,6 +128,19 @@ class Stack:
         """By Lambda function since the last reset: invocations, errors, peak_rss_mb, seconds."""
         return self._ask("runtime", "DELETE" if reset else "GET")
 
+    def clock(self) -> dict:
+        """The schedules' time: now, ahead_seconds (of the real time), ticking, next (by schedule)."""
+        return self._ask("clock")
+
+    def move_clock(self, to: dt.datetime | None, schedules: Iterable[str] | None = None) -> dict:
+        """Make it `to` for the schedules, or the real time again; what is due at that moment fires.
+
+        With `schedules`, names of them or of sources, no others fire. Gives what `clock` does, and `fired`:
+        a list of {schedule, scheduled_time}.
+        """
+        wanted = {"to": to and to.isoformat()} | ({} if schedules is None else {"schedules": list(schedules)})
+        return self._ask("clock", "POST", json.dumps(wanted).encode())
+
     # --- the pieces ----------------------------------------------------------------------
 
     def _require(self) -> StackInfo:
@@ -130,8 +148,8 @@ class Stack:
             return info
         raise ConfigurationError("the local stack is not running", home=self._home.path, next_step="sluice up")
 
-    def _ask(self, what: str, method: str = "GET"):
-        request = urllib.request.Request(f"{self._require().endpoint}/_sluice/{what}", method=method)
+    def _ask(self, what: str, method: str = "GET", body: bytes | None = None):
+        request = urllib.request.Request(f"{self._require().endpoint}/_sluice/{what}", body, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=30) as answer:
             return json.load(answer)

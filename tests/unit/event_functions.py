@@ -2,6 +2,9 @@
 
 import json
 import time
+from contextlib import contextmanager
+
+import boto3
 
 APP = '''
 import base64, json, os
@@ -10,8 +13,10 @@ from chalice import Chalice
 app = Chalice(app_name="sluice")
 
 def note(event, what):
-    with open(os.environ["NOTES"], "a") as notes:
-        notes.write(json.dumps({"function": what, "event": event}) + "\\n")
+    line = json.dumps({"function": what, "event": event}) + "\\n"
+    notes = os.open(os.environ["NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(notes, line.encode())  # at once: the lines of several workers do not mix
+    os.close(notes)
 
 @app.lambda_function(name="accept")
 def accept(event, context):
@@ -63,7 +68,8 @@ def write_app(folder) -> None:
 
 def invocations(notes, source: str) -> list[list[dict]]:
     """The batches of records that came from the queue or stream `source`, in order."""
-    lines = notes.read_text().splitlines() if notes.exists() else []
+    # the last line may be on its way
+    lines = notes.read_text().split("\n")[:-1] if notes.exists() else []
     events = [json.loads(line)["event"]["Records"] for line in lines]
     return [records for records in events if records[0]["eventSourceARN"] == source]
 
@@ -75,3 +81,29 @@ def eventually(check, seconds: float = 20):
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)
     return answer
+
+
+@contextmanager
+def serving_moto():
+    """moto on loopback in this process, as the stack has it: client(service), whose `endpoint` is its URL."""
+    from moto.server import DomainDispatcherApplication, create_backend_app
+
+    from local import corrections_of_events
+    from local.http import listen, serve, url
+
+    corrections_of_events.apply()
+    listening = listen()
+    server = serve(listening, DomainDispatcherApplication(create_backend_app))
+
+    def client(service):
+        return boto3.client(
+            service,
+            endpoint_url=client.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="a",
+            aws_secret_access_key="a",
+        )
+
+    client.endpoint = url(listening)
+    yield client
+    server.shutdown()

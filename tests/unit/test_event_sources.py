@@ -7,9 +7,8 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-import boto3
 import pytest
-from event_functions import eventually, invocations, write_app
+from event_functions import eventually, invocations, serving_moto, write_app
 
 from chalicelib.errors import ConfigurationError
 from local import mappings
@@ -35,26 +34,8 @@ def runtime(tmp_path_factory, notes):
 
 @pytest.fixture(scope="module")
 def client():
-    from moto.server import DomainDispatcherApplication, create_backend_app
-
-    from local import corrections_of_events
-    from local.http import listen, serve, url
-
-    corrections_of_events.apply()
-    listening = listen()
-    server = serve(listening, DomainDispatcherApplication(create_backend_app))
-
-    def of(service):
-        return boto3.client(
-            service,
-            endpoint_url=url(listening),
-            region_name=REGION,
-            aws_access_key_id="a",
-            aws_secret_access_key="a",
-        )
-
-    yield of
-    server.shutdown()
+    with serving_moto() as client:
+        yield client
 
 
 @pytest.fixture
