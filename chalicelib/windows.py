@@ -80,7 +80,8 @@ def _moving(window: Window, source: Source, given: RunInput, position: str | Non
     following = following_day(source, position)
     if (first := dt.date.fromisoformat(window.start)) > following and not given.allow_gap:
         raise ContractError(
-            f"no run has asked for the days from {following} to {first - dt.timedelta(days=1)}; the cursor would pass them",
+            f"no run has asked for the days from {following} to {first - dt.timedelta(days=1)};"
+            " the cursor would pass them",
             source=source.name,
             next_step=f"start on {following} or before, or leave them out on purpose with --allow-gap",
         )

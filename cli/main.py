@@ -7,7 +7,23 @@ import sys
 import click
 
 from chalicelib.errors import SluiceError
-from cli import build, cost, demo, deploy, destroy, emails, graph, new, package, run, runs, secret, stack
+from cli import (
+    backfill,
+    build,
+    cost,
+    cursor,
+    demo,
+    deploy,
+    destroy,
+    emails,
+    graph,
+    new,
+    package,
+    run,
+    runs,
+    secret,
+    stack,
+)
 
 # exit statuses; click uses 2 for a wrong command line
 FAILED = 1
@@ -51,6 +67,8 @@ for command in (
     secret.secret,
     run.run,
     runs.runs,
+    backfill.backfill,
+    cursor.cursor,
     graph.graph,
     cost.cost,
     emails.emails,

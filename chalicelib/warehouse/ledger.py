@@ -148,9 +148,7 @@ def publish(cursor, run_id: str, verdict: str, account: Account) -> None:
     if by_cursor and last is not None and not cursors.advance(cursor, source, (first, last), run_id, allow_gap):
         position = cursors.position(cursor, source)
         if position < last.isoformat():
-            logger.warning(
-                "the cursor stays: it was set back meanwhile", position=position, window=f"{first} to {last}"
-            )
+            logger.warning("the cursor stays: it was set back", position=position, window=f"{first} to {last}")
 
 
 def reject(cursor, run_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Runs of one source at the same time: no update is lost, the later run's rows stay, the cursor ends at the furthest."""
+"""Runs of one source at once: no update is lost, the later run's rows stay, the cursor ends at the furthest."""
 
 import concurrent.futures
 import datetime as dt

@@ -1,0 +1,221 @@
+"""A backfill at work: windows as runs of their own, so many at once, until none is left or somebody stops it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from botocore.exceptions import BotoCoreError
+
+from chalicelib import executions
+from chalicelib.errors import NotFound, WarehouseUnavailable
+from chalicelib.failure import plain_cause
+from chalicelib.warehouse import backfills, connection, ledger
+from chalicelib.warehouse.backfills import DONE, FAILED, REJECTED, RUNNING, SKIPPED, WAITING, Asked, Backfill
+from cli.run import start_execution
+from cli.session import Session
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two looks at the runs
+PATIENCE = 20  # looks in a row at which AWS or Postgres may be out of reach, 40 s
+
+
+@dataclass
+class Progress:
+    """How far it is. Counts are of windows; `ended` are those whose run ended while this command watched."""
+
+    windows: int = 0
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    rejected: int = 0
+    running: int = 0
+    left: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    ended: int = 0
+    under_way: list[backfills.BackfillWindow] = field(default_factory=list)
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """From the pace so far; None before the first window has ended."""
+        return self.seconds / self.ended * (self.left + self.running) if self.ended else None
+
+
+class Stop:
+    """What Ctrl-C does: the first lets the runs under way end, the second leaves at once."""
+
+    def __init__(self, told: Callable[[], None]):
+        self.wanted = False
+        self._told = told
+
+    def __call__(self, signal_number, frame) -> None:
+        if self.wanted:
+            raise KeyboardInterrupt
+        self.wanted = True
+        self._told()
+
+    @contextmanager
+    def installed(self) -> Iterator[Stop]:
+        before = signal.signal(signal.SIGINT, self)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+class Driver:
+    """Starts and watches the runs of one backfill; `tell` hears of each window that ends."""
+
+    def __init__(
+        self, session: Session, asked: Asked, backfill: Backfill, embed: bool | None, concurrency: int, stop: Stop
+    ):
+        self._session, self._asked, self._backfill = session, asked, backfill
+        self._embed, self._concurrency, self._stop = embed, concurrency, stop
+        self._began = time.monotonic()
+        self._ended = 0
+        self._client = session.client("stepfunctions")
+
+    def work(
+        self, show: Callable[[Progress], None], tell: Callable[[backfills.BackfillWindow, Progress], None]
+    ) -> None:
+        pause, out_of_reach = SHORTEST_PAUSE, 0
+        while True:
+            try:
+                ended = self._look()
+                started = 0 if self._stop.wanted else self._start()
+                progress = self.progress()
+                out_of_reach = 0
+            except (WarehouseUnavailable, BotoCoreError):
+                out_of_reach += 1  # a backfill lasts for hours; its runs go on without it
+                if out_of_reach > PATIENCE:
+                    raise
+                time.sleep(LONGEST_PAUSE)
+                continue
+            for window in ended:
+                tell(window, progress)
+            show(progress)
+            if not progress.running and (self._stop.wanted or not progress.left):
+                return
+            pause = SHORTEST_PAUSE if ended or started else min(pause * 1.3, LONGEST_PAUSE)
+            time.sleep(pause)
+
+    def progress(self) -> Progress:
+        with self._cursor() as cursor:
+            counted = backfills.count(cursor, self._backfill)
+            under_way = backfills.windows(cursor, self._backfill, RUNNING)
+            loaded = backfills.loaded(cursor, self._backfill)
+        number = {status: windows for status, (windows, _) in counted.items()}
+        return Progress(
+            windows=sum(number.values()),
+            **{status: number.get(status, 0) for status in (DONE, SKIPPED, FAILED, REJECTED, RUNNING)},
+            left=number.get(WAITING, 0),
+            rows=counted.get(DONE, (0, 0))[1] + loaded,
+            seconds=time.monotonic() - self._began,
+            ended=self._ended,
+            under_way=under_way,
+        )
+
+    def troubled(self) -> list[backfills.BackfillWindow]:
+        """The windows that failed or were rejected."""
+        with self._cursor() as cursor:
+            return backfills.windows(cursor, self._backfill, FAILED, REJECTED)
+
+    def _start(self) -> int:
+        """Start runs until so many are under way; returns how many."""
+        started = 0
+        while True:
+            with self._cursor() as cursor:
+                window = backfills.take(cursor, self._asked, self._backfill, self._concurrency)
+            if window is None:
+                return started
+            # taken first, and for good: a machine that dies in between leaves a window that the next look starts
+            self._start_run(window)
+            started += 1
+
+    def _start_run(self, window: backfills.BackfillWindow) -> None:
+        wanted = {"source": self._asked.source, "from": window.first.isoformat(), "to": window.last.isoformat()}
+        wanted |= {"input": self._asked.input} if self._asked.input else {}
+        wanted |= {} if self._embed is None else {"embed": self._embed}
+        start_execution(self._session, window.run_id, wanted)
+
+    def _look(self) -> list[backfills.BackfillWindow]:
+        """The windows whose runs have ended since the last look."""
+        with self._cursor() as cursor:
+            under_way = backfills.windows(cursor, self._backfill, RUNNING)
+        seen = []
+        for window in under_way:
+            if (outcome := self._outcome(window)) is None:
+                continue
+            with self._cursor() as cursor:
+                if backfills.finish(cursor, self._backfill, window, *outcome):
+                    seen.append(window.number)
+        self._ended += len(seen)
+        if not seen:
+            return []
+        with self._cursor() as cursor:
+            return [window for window in backfills.windows(cursor, self._backfill) if window.number in seen]
+
+    def _outcome(self, window: backfills.BackfillWindow) -> tuple[str, int | None, str | None] | None:
+        """(status, rows, error) of the window's run; None while it runs."""
+        arn = executions.arn(self._session.settings.state_machine_arn, window.run_id)
+        try:
+            found = self._client.describe_execution(executionArn=arn)
+        except self._client.exceptions.ExecutionDoesNotExist:
+            found = None  # never started, or forgotten: after 90 days on AWS, when the local stack went down
+        if found and found["status"] == "RUNNING":
+            return None
+        row = self._ledger_row(window.run_id)
+        if found is None and row.get("finished_at") is None:
+            self._start_run(window)
+            return None
+        if row.get("status") == "succeeded":
+            return DONE, row["fetched"], None
+        if row.get("status") == "rejected":
+            return REJECTED, row["fetched"], "QualityFailed: the data did not pass the quality gate"
+        details = row.get("error") or {}
+        error = details.get("error") or (found or {}).get("error") or (found or {}).get("status", "unknown")
+        reason = details.get("reason") or plain_cause((found or {}).get("cause"))
+        return FAILED, row.get("fetched"), f"{error}: {reason}" if reason else error
+
+    def _ledger_row(self, run_id: str) -> dict:
+        try:
+            with connection.transaction(self._session.database_url) as open_connection:
+                return ledger.get_run(open_connection, run_id)
+        except NotFound:
+            return {}
+
+    @contextmanager
+    def _cursor(self):
+        with connection.transaction(self._session.database_url) as opened, opened.cursor() as cursor:
+            yield cursor
+
+
+def as_json(asked: Asked, progress: Progress, troubled: list[backfills.BackfillWindow], next_step: str | None) -> str:
+    """What `sluice backfill --json` prints."""
+    found = {
+        "source": asked.source,
+        "from": asked.first.isoformat(),
+        "to": asked.last.isoformat(),
+        "every": asked.every,
+        **{
+            name: getattr(progress, name)
+            for name in ("windows", "done", "skipped", "failed", "rejected", "running", "left", "rows")
+        },
+        "seconds": round(progress.seconds, 3),
+        "troubled": [
+            {
+                "from": window.first.isoformat(),
+                "to": window.last.isoformat(),
+                "status": window.status,
+                "run_id": window.run_id,
+                "error": window.error,
+            }
+            for window in troubled
+        ],
+        "next": next_step,
+    }
+    return json.dumps(found)
