@@ -103,6 +103,9 @@ def show(run_id, as_json) -> None:
         click.echo("\nexpectations that failed")
         for row in failed:
             click.echo(f"  {row['severity']:9}{row['title']}: {row['observed']}")
+            for example in row["examples"] or ():
+                place = f"  ({example['raw']} line {example['line']})" if example["raw"] else ""
+                click.echo(f"           {example['value']}{place}")
     if reasons:
         click.echo("\nquarantine")
         for row in reasons:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from chalicelib.contracts import Alert
 from chalicelib.quality import page
-from chalicelib.quality.verdict import FAIL, PASS, percent
+from chalicelib.quality.verdict import ANOMALY, FAIL, PASS, percent
 
 if TYPE_CHECKING:
     from chalicelib.quality.report import Report
@@ -116,7 +116,8 @@ def _reason(number: int, finding: Finding) -> list[str]:
     lines = textwrap.wrap(
         f"{number}. {_cut(finding.text, 2 * _VALUE)}", _WIDTH, initial_indent="  ", subsequent_indent="     "
     )
-    for example in finding.examples[:1]:
+    # of outliers the few most extreme are told; of other rows one stands for all
+    for example in finding.examples[: None if finding.kind == ANOMALY else 1]:
         lines.append(f"     e.g. {_short(example.value)}")
         if example.raw and example.line:
             lines.append(f"     from {_short(example.raw)} line {example.line}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from chalicelib.quality import catalogue
 from chalicelib.quality.suite import CRITICAL, WARNING
-from chalicelib.quality.verdict import FAIL, PASS, TOLERANCE, WARN, percent
+from chalicelib.quality.verdict import ANOMALY, DRIFT, FAIL, NOTE, PASS, TOLERANCE, WARN, percent
 
 if TYPE_CHECKING:
     from chalicelib.quality.report import Report
@@ -160,6 +160,8 @@ def _findings(report: Report) -> str:
 def _finding(finding: Finding) -> str:
     # one row in quarantine fails no run; all of them together do, which is a finding of its own
     tag = "rows in quarantine" if finding.quarantined and finding.kind != TOLERANCE else _LEVELS[finding.level]
+    if finding.level == NOTE and finding.kind in (ANOMALY, DRIFT):
+        tag = "for information"
     share = ""
     if finding.share:
         share = f'<div class="track" aria-hidden="true">{_bar(min(finding.share, 1), finding.level)}</div>'
@@ -232,6 +234,9 @@ def next_steps(report: Report) -> list[tuple[str, str]]:
     if report.account.quarantined:
         query = f"SELECT reasons, record FROM pipeline.quarantine WHERE run_id = '{report.run_id}' LIMIT 20"
         steps.append(("The rows in quarantine:", f'psql "$DATABASE_URL" -c "{query}"'))
+    if report.verdict != FAIL and any(f.kind == ANOMALY and f.examples for f in report.findings):
+        query = f"SELECT _anomalies, * FROM {report.table} WHERE _run_id = '{report.run_id}' AND _anomalies IS NOT NULL"
+        steps.append(("The rows that stand out:", f'psql "$DATABASE_URL" -c "{query}"'))
     if report.verdict == FAIL:
         suite = report.suite or "the suite"
         words = f"Once the source is corrected, or {suite} where it asks too much, run it again:"

@@ -10,7 +10,7 @@ A suite is a file in `expectations/`, in the format that Great Expectations itse
 `severity` decides about rows: a row that fails a `critical` row-wise expectation is quarantined, a
 `warning` is counted and makes the run warn, `info` is counted only. `mostly` decides about the run.
 `meta.sluice.quarantine` says which share of the fetched rows may be quarantined before the run
-warns, and before it fails.
+warns, and before it fails; `meta.sluice.drift` how unlike earlier runs it may be (see `anomalies.drift_declaration`).
 
 Great Expectations' own loader logs and drops an expectation that it does not know, and a suite
 without expectations passes: a gate built on it stands open. Here every fault is an error, and all
@@ -33,6 +33,7 @@ from chalicelib.errors import SuiteError
 from chalicelib.quality import arguments, catalogue
 
 if TYPE_CHECKING:
+    from chalicelib.anomalies.drift_declaration import Drift
     from chalicelib.sources.base import Source
 
 # below `chalicelib/`, which Chalice packs with the code; `expectations` in the root is a link to it
@@ -40,6 +41,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "expectations"
 
 CRITICAL, WARNING, INFO = "critical", "warning", "info"
 SEVERITIES = (CRITICAL, WARNING, INFO)
+_OURS = {"quarantine", "drift"}  # in meta.sluice
 
 # what Great Expectations writes into a file; the last four carry nothing that we use
 _SUITE_KEYS = {"name", "expectations", "meta", "id", "notes", "suite_parameters"}
@@ -120,6 +122,7 @@ class Suite:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     quarantine: Tolerance = field(default_factory=Tolerance)
+    drift: Drift | None = None
 
     @functools.cached_property
     def row_items(self) -> tuple[Item, ...]:
@@ -190,9 +193,9 @@ def parse(text: str, file: str, columns: tuple[Column, ...], key: tuple[str, ...
     name = document.get("name")
     if not isinstance(name, str) or not name:
         problems.append("name: give the suite a name, such as that of its source")
-    tolerance = _tolerance(document.get("meta"), problems)
+    tolerance, drift = _ours(document.get("meta"), columns, problems)
     items = _items(document.get("expectations"), columns, problems)
-    suite = Suite(str(name), file, tuple(items), columns, key, tolerance)
+    suite = Suite(str(name), file, tuple(items), columns, key, tolerance, drift)
     problems += _evaluation_problems(suite)
     if problems:
         count = "1 fault" if len(problems) == 1 else f"{len(problems)} faults"
@@ -260,17 +263,25 @@ def _identity(kind: str, kwargs: dict) -> str:
     return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()
 
 
-def _tolerance(meta: object, problems: list[str]) -> Tolerance:
+def _ours(meta: object, columns: Sequence[Column], problems: list[str]) -> tuple[Tolerance, Drift | None]:
+    """What `meta.sluice` says; the rest of `meta` is not ours to read."""
+    from chalicelib.anomalies import drift_declaration  # what is beside it in its package needs our severities
+
     meta = {} if meta is None else meta
     if not isinstance(meta, dict):
         problems.append(f"meta is {type(meta).__name__}, expected an object")
-        return Tolerance()
+        return Tolerance(), None
     ours = meta.get("sluice", {})
     if not isinstance(ours, dict) or not isinstance(ours.get("quarantine", {}), dict):
         problems.append('meta.sluice: expected {"quarantine": {"warn": share, "fail": share}}')
-        return Tolerance()
-    problems += _unknown(ours, {"quarantine"}, "meta.sluice")
-    limits = ours.get("quarantine", {})
+        return Tolerance(), None
+    problems += [f"meta.{name} is not read: put it into meta.sluice" for name in _OURS if name in meta]
+    problems += _unknown(ours, _OURS, "meta.sluice")
+    drift = drift_declaration.read(ours.get("drift"), columns, SEVERITIES, WARNING, problems)
+    return _tolerance(ours.get("quarantine", {}), problems), drift
+
+
+def _tolerance(limits: dict, problems: list[str]) -> Tolerance:
     problems += _unknown(limits, {"warn", "fail"}, "meta.sluice.quarantine")
     values = {}
     for name in ("warn", "fail"):

@@ -9,7 +9,7 @@ import datetime as dt
 
 from chalicelib import personal, secrets, sources
 from chalicelib import settings as settings_module
-from chalicelib.anomalies import outliers
+from chalicelib.anomalies import drift, outliers, statistics
 from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import QualityGateRequest, QualityGateResult, RunInput, Window
 from chalicelib.errors import AccountError, ChunksFailed
@@ -21,7 +21,7 @@ from chalicelib.quality import suite as suites
 from chalicelib.quality.alert import quality_alert
 from chalicelib.quality.report import Report, RowAccount
 from chalicelib.quality.rows import Example, ItemCount
-from chalicelib.quality.verdict import RejectionCount
+from chalicelib.quality.verdict import Observation, RejectionCount
 from chalicelib.rejection import EXPECTATION
 from chalicelib.sources import Source
 from chalicelib.warehouse import connection, ledger, tables
@@ -45,7 +45,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         _check_account(request.run_id, chunks, staged, quarantined)
         rejections = _rejections(cursor, source, request.run_id)
         run = ledger.get_run(open_connection, request.run_id)
-        observations = outliers.mark(cursor, source, request.run_id)
+        observations = outliers.mark(cursor, source, request.run_id) + _drift(cursor, source, suite, run, lake.bucket)
     fetched = sum(chunk.records for chunk in chunks)
     judged = verdict.judge(
         suite,
@@ -78,6 +78,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         ledger.judge(cursor, request.run_id, judged.verdict, report.key, fetched, quarantined)
         ledger.add_quality_results(cursor, request.run_id, judged.results)
+        ledger.add_examples(cursor, request.run_id, [one.result for one in observations if one.result.examples])
     return QualityGateResult(
         verdict=judged.verdict,
         fetched=fetched,
@@ -86,6 +87,16 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         report_key=report.key,
         alert=quality_alert(report, Links(settings)),
     )
+
+
+def _drift(cursor, source: Source, suite: suites.Suite, run: dict, bucket: str) -> list[Observation]:
+    """The run against earlier ones, its own numbers recorded; nothing where the suite does not ask for it."""
+    if suite.drift is None:
+        return []
+    found = statistics.measure(cursor, source, run["run_id"], run, bucket)
+    statistics.record(cursor, source, run["run_id"], found)
+    earlier = statistics.earlier(cursor, source, run["run_id"], found, suite.drift.runs)
+    return drift.judge(suite.drift, found, earlier, statistics.reference(run))
 
 
 def _check_complete(request: QualityGateRequest, lake: Lake, chunks: list[ChunkCounts]) -> None:

@@ -141,6 +141,14 @@ def add_quality_results(cursor, run_id: str, results: Iterable) -> None:
     )
 
 
+def add_examples(cursor, run_id: str, results: Iterable) -> None:
+    """Keep the examples of these `ItemResult`s too; those of expectations are in quarantine and in the report."""
+    for result in results:
+        examples = json.dumps([asdict(example) for example in result.examples])
+        values = {"run_id": run_id, "expectation": result.id, "examples": examples}
+        cursor.execute(statement("ledger", "add_examples"), values)
+
+
 def publish(cursor, run_id: str, verdict: str, account: Account) -> None:
     """Close the run's account and move the source's cursor, in the caller's transaction."""
     cursor.execute(statement("ledger", "publish_run"), {"run_id": run_id, "verdict": verdict, **asdict(account)})

@@ -50,6 +50,9 @@ VALUES %s
 ON CONFLICT (run_id, expectation) DO UPDATE
 SET success = excluded.success, evaluated = excluded.evaluated, unexpected = excluded.unexpected, observed = excluded.observed;
 
+-- name: add_examples
+UPDATE pipeline.quality_results SET examples = %(examples)s WHERE run_id = %(run_id)s AND expectation = %(expectation)s;
+
 -- name: judge_run
 UPDATE pipeline.runs SET verdict = %(verdict)s, report_key = %(report_key)s, fetched = %(fetched)s, quarantined = %(quarantined)s
 WHERE run_id = %(run_id)s;
@@ -74,7 +77,7 @@ ON CONFLICT (run_id) DO UPDATE SET status = 'failed', error = excluded.error, fi
 WHERE runs.finished_at IS NULL;
 
 -- name: failed_expectations
-SELECT expectation, type, title, severity, evaluated, unexpected, observed FROM pipeline.quality_results
+SELECT expectation, type, title, severity, evaluated, unexpected, observed, examples FROM pipeline.quality_results
 WHERE run_id = %(run_id)s AND NOT success ORDER BY severity, type;
 
 -- name: quarantine_reasons -- why rows were set aside, most frequent first, with the first raw record of each; records are read for the examples alone
