@@ -62,7 +62,7 @@ def apply() -> None:
 
 
 def lost_messages() -> None:
-    """A message sent while another one is deleted is lost: the list is written anew without a lock.
+    """A message sent while another one is deleted can be lost: the list is written anew without a lock.
 
     Messages past their retention stay, and hide the ones behind them; AWS deletes them.
     """
