@@ -122,4 +122,11 @@ def collect_events(event, context):
     return receive(event)
 
 
+@app.lambda_function(name="simulate_sensors")
+def simulate_sensors(event, context):
+    from chalicelib.events.simulate_sensors import simulate_sensors as receive
+
+    return receive(event)
+
+
 cold_start.prepare(settings.runtime())

@@ -31,14 +31,13 @@ def holds(source: Source) -> bool:
 
 
 def may_hold(source: str | None, run_id: str | None) -> bool:
-    """Whether a run's data may be personal; also true where that cannot be found out."""
-    from chalicelib import settings, sources  # both are far above: this is for errors alone
-    from chalicelib.errors import NotFound, UnknownSource
-    from chalicelib.lake import Lake
+    """Whether what this process has read of a run may be personal; also true where that cannot be found out."""
+    from chalicelib import sources  # far above: this is for errors alone
+    from chalicelib.errors import UnknownSource
 
     try:
-        return holds(sources.for_run(source, run_id, Lake(settings.current().bucket)))
-    except (NotFound, UnknownSource):  # nothing was read yet
+        return holds(sources.of_process(source, run_id))
+    except UnknownSource:  # nothing can have been read
         return False
     except Exception:
         return True

@@ -125,6 +125,7 @@ def _day(seed: int, sensor: str, day: int) -> tuple[_Reading, ...]:
             column = list(_SPIKE_SIZES)[int(which * len(_SPIKE_SIZES))]
             low, high = _SPIKE_SIZES[column]
             values[column] += math.copysign(low + (high - low) * size, sign - 0.5)
+            values["humidity"] = min(values["humidity"], 100.0)
             faults.append((SPIKE, column))
         arrivals: tuple[int, ...] = (now,)
         if kind == DROPOUT:

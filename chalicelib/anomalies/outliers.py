@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
+from chalicelib import personal
 from chalicelib.anomalies.declaration import ABOVE, BELOW, BOTH, HOUR, WEEKDAY, YEARLY, Anomaly
 from chalicelib.columns import Column
 from chalicelib.lake.position import LINE_BITS
@@ -22,6 +23,7 @@ from chalicelib.quality.results import ItemResult
 from chalicelib.quality.rows import EXAMPLES, Example
 from chalicelib.quality.suite import INFO
 from chalicelib.quality.verdict import ANOMALY, NOTE, WARN, Finding, Observation
+from chalicelib.redaction import MASK
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import tables
 from chalicelib.warehouse.publishing import WORK_MEM
@@ -190,6 +192,8 @@ class _Judgement:
     def _example(self, row: tuple) -> Example:
         anomaly = self.anomaly
         series, (time, value, expected, low, high, score, stuck, raw, line) = row[:-9], row[-9:]
+        if not personal.names(self.source.columns).isdisjoint((anomaly.column, anomaly.time, *anomaly.by)):
+            return Example(MASK, raw=raw, line=line)
         names = [f"{name} {value}" for name, value in zip(anomaly.by, series, strict=False)]
         told = f"{', '.join([*names, str(time)])}: {anomaly.column} is {_number(value)}"
         if stuck:

@@ -40,6 +40,16 @@ def report(run_id: str, suffix: str) -> str:
     return f"runs/{run_id}/report.{suffix}"
 
 
+def inbox(source: str) -> str:
+    """The prefix of the objects that runs of a source are started with."""
+    return f"inbox/{source}/"
+
+
+def readings(day: str, time: str) -> str:
+    """What the simulated sensors sent in the five minutes before; `day` is an ISO date, `time` HHMM, both UTC's."""
+    return f"inbox/sensors/date={day}/{time}.ndjson"
+
+
 def webhook(source: str, day: str, delivery: str) -> str:
     """What a webhook brought, as it came. `day` is the ISO date of its signed time stamp, in UTC."""
     return f"webhooks/{source}/{day}/{delivery}.json"

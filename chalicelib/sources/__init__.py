@@ -11,7 +11,7 @@ from chalicelib.lake import keys
 from chalicelib.lake.store import Lake
 from chalicelib.sources.base import Page, Source
 
-__all__ = ["Page", "Source", "for_run", "get", "names"]
+__all__ = ["Page", "Source", "for_run", "get", "names", "of_process"]
 
 SHARED = {"base", "change_stream", "declaration", "location"}  # modules here that hold no source
 
@@ -69,6 +69,11 @@ def for_run(name: str, run_id: str, lake: Lake) -> Source:
             lake.get_json(keys.declaration(run_id))
         )
     return _declared[run_id]
+
+
+def of_process(name: str, run_id: str) -> Source:
+    """The source of a run as far as this process knows it: without its declaration where that was not read yet."""
+    return _declared.get(run_id) or get(name)
 
 
 _declared: dict[str, Source] = {}

@@ -113,7 +113,7 @@ WRONG_INPUTS = {
     "a source that does not exist": Case(
         "Plan",
         "UnknownSource",
-        ("no source is called 'nothing'", "files, market, people, posts, weather"),
+        ("no source is called 'nothing'", "files, market, people, posts, sensors, weather"),
         lambda scene: {"source": "nothing"},
     ),
     "a day that does not exist": Case(

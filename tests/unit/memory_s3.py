@@ -14,7 +14,9 @@ class MemoryS3:
         self.uploads: dict[str, list[bytes]] = {}
         self.metadata: dict[str, dict[str, str]] = {}
 
-    def put_object(self, Bucket, Key, Body, Metadata=None, **_):
+    def put_object(self, Bucket, Key, Body, Metadata=None, IfNoneMatch=None, **_):
+        if IfNoneMatch == "*" and Key in self.objects:
+            raise ClientError({"Error": {"Code": "PreconditionFailed", "Message": Key}}, "PutObject")
         self.objects[Key] = bytes(Body)
         self.metadata[Key] = Metadata or {}
 

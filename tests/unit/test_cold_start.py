@@ -34,6 +34,7 @@ EXPECTED = {
     "record_failure": {"numpy", "psycopg2"},
     "start_run": set(),
     "collect_events": set(),
+    "simulate_sensors": set(),
 }
 
 

@@ -243,6 +243,7 @@ def test_only_who_connects_to_postgres_gets_its_secret():
         "record_chunk_failure",
         "start_run",
         "collect_events",
+        "simulate_sensors",
     }
 
 
@@ -276,7 +277,8 @@ def test_an_objects_pattern_is_of_keys_that_the_lake_has(function):
         *(keys.chunk("run", 1, name) for name in CHUNK_OBJECTS),
         *(keys.report("run", suffix) for suffix in ("html", "json")),
         keys.webhook("orders", "2026-01-01", "delivery"),
-        *(inbox := ["inbox/orders.csv", keys.collected("orders", "digest")]),  # what users put there, and webhooks
+        # what users put there, webhooks, and sensors
+        *(inbox := ["inbox/orders.csv", keys.collected("orders", "digest"), keys.readings("2026-01-01", "1305")]),
     ]
     for statement in raw(function)["Statement"]:
         for resource in statement["Resource"]:
