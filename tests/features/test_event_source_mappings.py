@@ -40,12 +40,7 @@ def function(pipeline):
     notes = [f"arn:aws:s3:::{bucket}/{name}/*"]
     statements = [
         {"Sid": "Reads", "Effect": "Allow", "Action": reads, "Resource": ["*"]},
-        {
-            "Sid": "Notes",
-            "Effect": "Allow",
-            "Action": ["s3:PutObject"],
-            "Resource": [f"arn:aws:s3:::{bucket}/{name}/*"],
-        },
+        {"Sid": "Notes", "Effect": "Allow", "Action": ["s3:PutObject"], "Resource": notes},
     ]
     iam = pipeline.client("iam")
     trust = {"Version": "2012-10-17", "Statement": []}
