@@ -79,7 +79,8 @@ class RunInput:
 
     `input` is what only the source understands: stations, a path, a URL. `embed` is None for "if
     the source has text". `move_cursor` lets a window that was given move the cursor as one that followed from
-    it would; `allow_gap` also where that leaves out days.
+    it would; `allow_gap` also where that leaves out days. `trigger` tells people what started it, e.g.
+    "schedule 2026-11-21T13:00:00Z"; None for a command.
     """
 
     source: str
@@ -89,6 +90,7 @@ class RunInput:
     embed: bool | None = None
     move_cursor: bool | None = None
     allow_gap: bool | None = None
+    trigger: str | None = None
 
     @classmethod
     def from_json(cls, given: dict) -> RunInput:

@@ -142,6 +142,10 @@ class WithheldError(TerminalError):
     """Something unexpected was raised; its text is withheld, since it may quote personal data."""
 
 
+class TriggerConflict(TerminalError):
+    """A trigger has the name of another one, or failed too often."""
+
+
 class NotFound(TerminalError):
     """There is no such thing."""
 

@@ -40,6 +40,9 @@ class Settings:
     tokens_secret_arn: str = ""
     topic_arn: str = ""
     dead_letter_url: str = ""
+    # the queue that triggers come by, and the one that takes what no function can do anything with
+    triggers_url: str = ""
+    undelivered_url: str = ""
     state_machine_arn: str = ""
     # where the sources are: "live", or the base URL of a sample API that stands in for all of them
     sources_url: str = "live"

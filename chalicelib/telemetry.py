@@ -9,10 +9,11 @@ the time, is in the logs alone. Traces go to X-Ray where Lambda has tracing on, 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
@@ -93,6 +94,48 @@ def _tellable(error: Exception, subject: dict) -> Exception:
     if (expected and not error.quote) or not personal.may_hold(subject["source"], subject["run_id"]):
         return error
     return error.without_quote() if expected else WithheldError(personal.told(error), source=subject["source"])
+
+
+class Batch:
+    """The messages of one invocation, each tried by itself; `failed` are those that are to come again."""
+
+    def __init__(self):
+        self.tried, self.failed = 0, []
+
+    @contextlib.contextmanager
+    def __call__(self, identifier: str) -> Iterator[None]:
+        """An error of one message is logged, and does not keep the others from being tried."""
+        self.tried += 1
+        try:
+            yield
+        except Exception as error:
+            self.failed.append(identifier)
+            details = error.where if isinstance(error, SluiceError) else {}
+            unexpected = not isinstance(error, SluiceError)
+            logger.error(
+                "the message is to come again",
+                exc_info=unexpected,
+                message_id=identifier,
+                error=type(error).__name__,
+                reason=str(error),
+                details=details,
+            )
+
+
+@contextlib.contextmanager
+def batch(name: str) -> Iterator[Batch]:
+    """Measured and logged as a stage is: the messages of the function `name`, which is no state."""
+    subject = _subject({})
+    logger.append_keys(state=name, **subject)
+    started, tried = time.perf_counter(), Batch()
+    try:
+        with _tracer().provider.in_subsegment(name=f"## {name}"):
+            yield tried
+    finally:
+        if tried.failed:
+            _emit(name, {**subject, "source": "unknown"}, {"Failures": len(tried.failed)})
+    seconds = round(time.perf_counter() - started, 4)
+    logger.info(DONE, seconds=seconds, messages=tried.tried, failed=len(tried.failed))
 
 
 def _subject(event: dict) -> dict:

@@ -47,8 +47,11 @@ def body(functions: Iterable[str]) -> dict:
         _graph("Lambda throttles", [_of_function("Throttles", name) for name in functions], "Sum"),
         _graph("Milliseconds per call, p90", [_of_function("Duration", name) for name in functions], "p90"),
         _graph(
-            "Dead letters",
-            [["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", f"{_PREFIX}-dead-letters"]],
+            "Messages that wait",
+            [
+                ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", f"{_PREFIX}-{queue}"]
+                for queue in ("dead-letters", "triggers", "undelivered")
+            ],
             "Maximum",
         ),
     ]

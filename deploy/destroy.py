@@ -17,6 +17,7 @@ from deploy.kinds import KINDS, Aws
 from deploy.kinds.lambdas import MANAGED, Configuration, Function
 from deploy.kinds.logs import LogGroup
 from deploy.kinds.machines import StateMachine
+from deploy.kinds.mappings import EventSourceMapping
 from deploy.kinds.schedules import Schedule
 from deploy.kinds.storage import Bucket, BucketPolicy
 from deploy.plan import DELETE, Resources, Step
@@ -24,7 +25,7 @@ from deploy.record import Made, Record
 from deploy.stage import Stage
 from statemachine import render
 
-_FIRST = (StateMachine.type, Schedule.type)  # so that no run starts any more
+_FIRST = (EventSourceMapping.type, StateMachine.type, Schedule.type)  # so that no run starts any more
 _DATA = (BucketPolicy.type, Bucket.type)  # last, and only where the bucket is named
 
 
@@ -41,24 +42,31 @@ class Destruction:
     def run(self, progress: Callable[[str], None]) -> None:
         """Delete; broken half way it can be run again."""
         functions_done = False
+        for made in self.kept:
+            self._guarded(made, lambda made=made: KINDS[made.type].retire(self.aws, made.id))
         for step in self.steps:
-            try:
-                if step.type == Function.type and not functions_done:
-                    functions_done = True
-                    progress("chalice delete")
-                    self._chalice(progress)
-                progress(f"deleting {step.type} {step.physical_id}")
-                step.kind.delete(self.aws, step.physical_id)
-            except (ClientError, BotoCoreError, OSError) as error:
-                raise DeploymentError(
-                    f"{step.type} {step.physical_id} cannot be deleted: {error}",
-                    next_step=f"mend that; `sluice destroy --stage {self.stage.name}` goes on from there",
-                ) from error
+            if step.type == Function.type and not functions_done:
+                functions_done = True
+                progress("chalice delete")
+                self._guarded(Made(step.type, step.physical_id), lambda: self._chalice(progress))
+            progress(f"deleting {step.type} {step.physical_id}")
+            self._guarded(
+                Made(step.type, step.physical_id), lambda step=step: step.kind.delete(self.aws, step.physical_id)
+            )
         if not functions_done:
             functions.deployed_path(self.stage.folder, self.stage.name).unlink(missing_ok=True)
         if any(made.type == Bucket.type for made in self.kept):
             kept = {name: made for name, made in self.record.resources.items() if made in self.kept}
             record.save(self.aws, Record(kept, etag=self.record.etag))
+
+    def _guarded(self, made: Made, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except (ClientError, BotoCoreError, OSError) as error:
+            raise DeploymentError(
+                f"{made.type} {made.id} cannot be deleted: {error}",
+                next_step=f"mend that; `sluice destroy --stage {self.stage.name}` goes on from there",
+            ) from error
 
     def _chalice(self, progress: Callable[[str], None]) -> None:
         if self.record.chalice is None:

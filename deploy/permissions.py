@@ -29,11 +29,12 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
             "CreateBucket ListBucket GetBucketTagging PutBucketTagging GetBucketVersioning PutBucketVersioning "
             "GetEncryptionConfiguration PutEncryptionConfiguration GetBucketPublicAccessBlock "
             "PutBucketPublicAccessBlock GetBucketOwnershipControls PutBucketOwnershipControls "
-            "GetLifecycleConfiguration PutLifecycleConfiguration GetBucketPolicy PutBucketPolicy DeleteBucketPolicy",
+            "GetLifecycleConfiguration PutLifecycleConfiguration GetBucketPolicy PutBucketPolicy DeleteBucketPolicy "
+            "GetBucketNotification PutBucketNotification",
         ),
         f"{bucket}/deployment/record.json": _of("s3", "GetObject PutObject"),
         f"{bucket}/deployment/layers/layer.zip": _of("s3", "GetObject PutObject"),
-        f"{bucket}/inbox/smoke/smoke.csv": _of("s3", "PutObject DeleteObject"),
+        f"{bucket}/inbox/smoke.csv": _of("s3", "PutObject DeleteObject"),
         arn("sns", f"{prefix}-alerts"): _of(
             "sns",
             "CreateTopic DeleteTopic GetSubscriptionAttributes GetTopicAttributes SetTopicAttributes "
@@ -61,6 +62,10 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
             "CreateFunction DeleteFunction DeleteFunctionConcurrency GetFunction GetFunctionConfiguration ListTags "
             "TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration"
             + (" PutFunctionConcurrency" if any(f.reserved_concurrency is not None for f in functions) else ""),
+        ),
+        # its id is made up by AWS
+        arn("lambda", "event-source-mapping:00000000-0000-0000-0000-000000000000"): _of(
+            "lambda", "DeleteEventSourceMapping GetEventSourceMapping UpdateEventSourceMapping"
         ),
         arn("lambda", f"layer:{prefix}-gate"): _of("lambda", "ListLayerVersions PublishLayerVersion"),
         arn("lambda", f"layer:{prefix}-gate:1"): _of("lambda", "DeleteLayerVersion GetLayerVersion"),
@@ -99,6 +104,8 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
             "kms:CreateKey",
             "kms:ListAliases",
             "kms:ListKeys",
+            "lambda:CreateEventSourceMapping",
+            "lambda:ListEventSourceMappings",
             "logs:DescribeLogGroups",
             *(network if any(f.subnet_ids for f in functions) else []),
         ],

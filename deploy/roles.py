@@ -35,6 +35,8 @@ VALUES = {
     "Region": {"Ref": "AWS::Region"},
     "StateMachineArn": {"Fn::Sub": _STATES + ":stateMachine:${App}-${Stage}"},
     "TokensSecretArn": {"Ref": "TokensSecret"},
+    "TriggersArn": {"Fn::GetAtt": ["Triggers", "Arn"]},
+    "UndeliveredArn": {"Fn::GetAtt": ["Undelivered", "Arn"]},
 }
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")

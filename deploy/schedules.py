@@ -9,7 +9,11 @@ from chalicelib import sources
 from chalicelib.errors import DeclarationError
 from chalicelib.sources import Source
 
-# a run that cannot be started for so long goes to the dead letters: AWS or the role is in the way
+# what the scheduler writes in: by this time a run is known, also where it is delivered twice
+# https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
+DUE = "<aws.scheduler.scheduled-time>"
+
+# a trigger that cannot be sent for so long goes to the undelivered: AWS or the role is in the way
 _RETRIES = 10
 _SECONDS = 3600
 
@@ -42,11 +46,11 @@ def _schedule(source: Source) -> dict:
             "FlexibleTimeWindow": {"Mode": "OFF"},
             "State": {"Fn::If": ["RunsAreScheduled", "ENABLED", "DISABLED"]},
             "Target": {
-                "Arn": {"Ref": "StateMachine"},
+                "Arn": {"Fn::GetAtt": ["Triggers", "Arn"]},
                 "RoleArn": {"Fn::GetAtt": ["SchedulerRole", "Arn"]},
-                "Input": json.dumps({"source": source.name}),
+                "Input": json.dumps({"source": source.name, "scheduled": DUE}),
                 "RetryPolicy": {"MaximumEventAgeInSeconds": _SECONDS, "MaximumRetryAttempts": _RETRIES},
-                "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}},
+                "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["Undelivered", "Arn"]}},
             },
         },
     }

@@ -17,8 +17,9 @@ from chalicelib.warehouse import connection, tables
 from deploy.kinds import Aws
 
 TABLE = "sluice_smoke"
+_FILE = "smoke.csv"
 _CSV = "id,name,amount\n1,one,1.50\n2,two,2.50\n3,three,\n"
-_DECLARATION = f"""location = "smoke.csv"
+_DECLARATION = f"""location = "{_FILE}"
 table    = "{TABLE}"
 key      = ["id"]
 
@@ -48,14 +49,14 @@ def run(aws: Aws, state_machine: str, database_url: str | None, progress: Callab
     `database_url` is None where the database cannot be reached from here: the table then stays.
     """
     run_id = f"smoke-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{random.token_hex(2)}"
-    prefix = f"inbox/{run_id}/"
-    files = {f"{prefix}smoke.csv": _CSV, f"{prefix}smoke.toml": _DECLARATION}
+    prefix = f"inbox/{run_id}"  # in no source's folder: nothing else is started by them
+    files = {f"{prefix}.csv": _CSV, f"{prefix}.toml": _DECLARATION.replace(_FILE, f"{run_id}.csv")}
     s3 = aws.client("s3")
     try:
         for key, body in files.items():
             s3.put_object(Bucket=aws.bucket, Key=key, Body=body.encode())
         progress(f"smoke run {run_id}")
-        output = _execute(aws, state_machine, run_id, f"s3://{aws.bucket}/{prefix}smoke.toml")
+        output = _execute(aws, state_machine, run_id, f"s3://{aws.bucket}/{prefix}.toml")
     finally:
         for key in files:
             s3.delete_object(Bucket=aws.bucket, Key=key)

@@ -27,6 +27,7 @@ _UNTAGGED = {
     "AWS::EC2::SecurityGroupEgress",
     "AWS::EC2::SecurityGroupIngress",
     "AWS::KMS::Alias",
+    "AWS::Lambda::EventSourceMapping",  # it can, and goes with its function
     "AWS::RDS::DBProxyTargetGroup",
     "AWS::S3::BucketPolicy",
     "AWS::SNS::Subscription",
@@ -90,6 +91,9 @@ def environment() -> dict:
         # by name: the machine refers to the functions
         "SLUICE_STATE_MACHINE_ARN": roles.VALUES["StateMachineArn"],
         "SLUICE_TOKENS_SECRET_ARN": {"Ref": "TokensSecret"},
+        "SLUICE_TOPIC_ARN": {"Ref": "AlertsTopic"},
+        "SLUICE_TRIGGERS_URL": {"Ref": "Triggers"},
+        "SLUICE_UNDELIVERED_URL": {"Ref": "Undelivered"},
     }
 
 

@@ -31,6 +31,9 @@ _NAMES = {
     ("ScheduleGroup", None): "Prefix",
     ("SchedulerRole", "Arn"): "SchedulerRoleArn",
     ("StateMachine", None): "StateMachineArn",
+    ("Triggers", "Arn"): "TriggersArn",
+    ("Undelivered", "Arn"): "UndeliveredArn",
+    ("Undelivered", "QueueName"): "UndeliveredName",
 }
 
 

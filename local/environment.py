@@ -51,6 +51,8 @@ def clients(resources: Resources, database_url: str, sources_url: str) -> dict[s
         "SLUICE_DATABASE_URL": database_url,
         "SLUICE_TOPIC_ARN": resources.topic_arn,
         "SLUICE_DEAD_LETTER_URL": resources.dead_letter_url,
+        "SLUICE_TRIGGERS_URL": resources.queue_url("triggers"),
+        "SLUICE_UNDELIVERED_URL": resources.queue_url("undelivered"),
         "SLUICE_STATE_MACHINE_ARN": resources.state_machine_arn,
         "SLUICE_SOURCES_URL": sources_url,
         "SLUICE_LINKS_URL": resources.endpoint,

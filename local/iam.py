@@ -240,6 +240,19 @@ def _arn(parameters: Mapping, name: str) -> str:
     return parameters[name]
 
 
+def _queue(parameters: Mapping, place: Place) -> list[Need]:
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+    account, name = parameters["QueueUrl"].rstrip("/").split("/")[-2:]
+    arn = f"arn:{place.partition}:sqs:{place.region}:{account}:{name}"
+    return [Need("sqs:SendMessage", arn), *of_key("sqs", place, ("kms:Decrypt", "kms:GenerateDataKey"))]
+
+
+def _topic(parameters: Mapping, place: Place) -> list[Need]:
+    # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#sns-what-permissions-for-sse
+    of_the_key = of_key("sns", place, ("kms:Decrypt", "kms:GenerateDataKey"))
+    return [Need("sns:Publish", _arn(parameters, "TopicArn")), *of_the_key]
+
+
 # a multipart upload encrypts and decrypts: https://repost.aws/knowledge-center/s3-large-file-encryption-kms-key
 _PARTS = _object("s3:PutObject", "kms:Decrypt", "kms:GenerateDataKey")
 
@@ -257,6 +270,8 @@ _NEEDS: dict[tuple[str, str], Callable[[Mapping, Place], list[Need]]] = {
     ("stepfunctions", "GetExecutionHistory"): _on("states:GetExecutionHistory", "executionArn"),
     ("stepfunctions", "DescribeExecution"): _on("states:DescribeExecution", "executionArn"),
     ("stepfunctions", "StartExecution"): _on("states:StartExecution", "stateMachineArn"),
+    ("sqs", "SendMessage"): _queue,
+    ("sns", "Publish"): _topic,
     ("bedrock-runtime", "InvokeModel"): _model,
 }
 

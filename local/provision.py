@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import boto3
 
+from deploy.intrinsics import has_unknown
+from deploy.kinds import storage
 from local.functions import ACCOUNT, APP, REGION, Function
 from statemachine import render
+
+if TYPE_CHECKING:  # it takes the names from here
+    from local.declared import Declared
 
 STAGE_NAME = f"{APP}-local"
 EMAIL = "data-team@example.com"
@@ -28,7 +35,10 @@ class Resources:
 
     @property
     def dead_letter_url(self) -> str:
-        return f"{self.endpoint}/{ACCOUNT}/{STAGE_NAME}-dead-letters"
+        return self.queue_url("dead-letters")
+
+    def queue_url(self, name: str) -> str:
+        return f"{self.endpoint}/{ACCOUNT}/{STAGE_NAME}-{name}"
 
 
 def client(service: str, endpoint: str):
@@ -41,19 +51,36 @@ def client(service: str, endpoint: str):
     )
 
 
-def provision(resources: Resources) -> None:
-    """Create what `resources` names; the state machine is brought up to date where it exists."""
-    client("s3", resources.endpoint).create_bucket(Bucket=resources.bucket)
+def provision(resources: Resources, declared: Declared) -> None:
+    """Create what `resources` names and `declared` has; the state machine is brought up to date where it exists."""
+    s3 = client("s3", resources.endpoint)
+    s3.create_bucket(Bucket=resources.bucket)
     sns = client("sns", resources.endpoint)
     sns.create_topic(Name=_name(resources.topic_arn))
     sns.subscribe(TopicArn=resources.topic_arn, Protocol="email", Endpoint=EMAIL)
-    client("sqs", resources.endpoint).create_queue(
-        QueueName=resources.dead_letter_url.rsplit("/", 1)[1],
-        Attributes={"MessageRetentionPeriod": str(14 * 24 * 3600)},
-    )
+    sqs = client("sqs", resources.endpoint)
+    for properties in _in_order(declared.of("AWS::SQS::Queue")):
+        sqs.create_queue(QueueName=properties["QueueName"], Attributes=_attributes(properties))
+    [bucket] = declared.of("AWS::S3::Bucket").values()
+    notices = bucket.get("NotificationConfiguration", {})
+    storage.notify(s3, {"Bucket": resources.bucket}, notices)
     client("stepfunctions", resources.endpoint).create_state_machine(
         name=_name(resources.state_machine_arn), definition=definition(resources), roleArn=ROLE
     )
+
+
+def _in_order(queues: dict[str, dict]) -> list[dict]:
+    """A queue after the one that gets what it cannot deliver."""
+    return sorted(queues.values(), key=lambda queue: "RedrivePolicy" in queue)
+
+
+def _attributes(queue: dict) -> dict[str, str]:
+    """A queue's properties as SQS takes them; the key that it would be encrypted with is not made here."""
+    return {
+        name: json.dumps(value) if isinstance(value, dict) else str(value)
+        for name, value in queue.items()
+        if name not in ("QueueName", "Tags") and not has_unknown(value)
+    }
 
 
 def definition(resources: Resources) -> str:

@@ -25,7 +25,8 @@ from local.postgres import Postgres
 from local.provision import Resources, provision
 from local.runtime import Runtime
 
-if TYPE_CHECKING:  # it imports moto
+if TYPE_CHECKING:  # they import moto, and Chalice
+    from local.declared import Declared
     from local.deployed import Deployed, Lambdas
     from local.event_sources import EventSources
     from local.schedules import Schedules
@@ -107,13 +108,16 @@ class Server:
         )
         _allow_open_files()
         self._serve(aws, sources)
-        provision(resources)
+        from local.declared import Declared
+
+        declared = Declared(resources)
+        provision(resources, declared)
         LOG.info("AWS is up at %s (%.1f s)", resources.endpoint, time.monotonic() - started)
         self._restore()
         self._postgres.wait()
         _prepare_database(self._postgres.database_url)
         LOG.info("Postgres is up at %s (%.1f s)", self._postgres.database_url, time.monotonic() - started)
-        self._follow_events()
+        self._follow_events(declared)
         self._describe()
         LOG.info("the stack is up (%.1f s)", time.monotonic() - started)
 
@@ -211,12 +215,10 @@ class Server:
         )
         self._http = [serve(aws, gateway), serve(sources, sample_api.app)]
 
-    def _follow_events(self) -> None:
+    def _follow_events(self, declared: Declared) -> None:
         """From now on functions are invoked with what queues and streams hold, and schedules fire."""
         from local import event_sources, schedules
-        from local.declared import Declared
 
-        declared = Declared(self._resources)
         self._event_sources = event_sources.EventSources(self._lambdas.invoke, max(2, self._runtime.workers))
         self._event_sources.start(event_sources.of_template(declared))
         self._event_sources.follow_deployed()

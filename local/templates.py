@@ -18,6 +18,7 @@ from moto.core.common_models import CloudFormationModel
 
 from chalicelib.errors import SluiceError
 from deploy.kinds import KINDS, Aws, Kind
+from deploy.kinds.mappings import EventSourceMapping
 from local.provision import client
 
 _OF_FUNCTIONS = "AWS::Lambda::"
@@ -62,7 +63,7 @@ def ignored_types() -> None:
 
 def _is_ours(name: str) -> bool:
     """Functions and layers are moto's; what is no type of CloudFormation's is for `sluice deploy` alone."""
-    return name.startswith("AWS::") and not name.startswith(_OF_FUNCTIONS)
+    return name == EventSourceMapping.type or (name.startswith("AWS::") and not name.startswith(_OF_FUNCTIONS))
 
 
 def _property_of_name(name: str) -> str | None:

@@ -1,25 +1,135 @@
-"""StartRun: a trigger becomes an execution of the state machine."""
+"""StartRun: the messages of the queue `Triggers` become runs: our own, S3's of the inbox, the scheduler's.
+
+What may pass is left in the queue, which delivers it again; what never will goes to the queue
+`Undelivered` with the reason, so that it keeps nobody waiting.
+"""
 
 from __future__ import annotations
 
-import json
+import functools
 
 import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import settings as settings_module
-from chalicelib import sources
-from chalicelib.contracts import RunInput
+from chalicelib.contracts import Alert
+from chalicelib.errors import ContractError, SluiceError, SourceError, TriggerConflict, UnknownSource
+from chalicelib.settings import Settings
+from chalicelib.telemetry import batch, logger
+from chalicelib.triggers import Trigger, inbox, messages, start
+from chalicelib.triggers.alerts import object_alert, undelivered_alert
+from chalicelib.triggers.inbox import Arrival
+from chalicelib.warehouse import connection, quarantined_objects
+
+# what no later delivery would change; anything else may be our own fault, and is tried again
+_REFUSED = (ContractError, TriggerConflict, UnknownSource)
+_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 4, "mode": "standard"})
+_REASON = 1_000  # characters in a message's attribute
 
 
 def start_run(event: dict) -> dict:
-    """`event` is {"name": of the execution, "input": a `RunInput` as JSON}; raises UnknownSource or ContractError.
+    """`event` is what Lambda makes of a batch of messages; returns which of them are to come again.
 
-    Returns {"run_id", "execution"}. The same name is the same run.
+    https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html: `Records` with messageId and body, and
+    `{"batchItemFailures": [{"itemIdentifier": …}]}`.
     """
     settings = settings_module.current()
-    settings.require("state_machine_arn")
-    sources.get(RunInput.from_json(event["input"]).source)
-    started = boto3.client("stepfunctions").start_execution(
-        stateMachineArn=settings.state_machine_arn, name=event["name"], input=json.dumps(event["input"])
+    settings.require("bucket", "database_url", "state_machine_arn", "topic_arn", "undelivered_url")
+    refused: list[tuple[str, str, SluiceError]] = []
+    with batch("start_run") as tried:
+        for record in event["Records"]:
+            with tried(record["messageId"]):
+                try:
+                    _receive(record, settings)
+                except _REFUSED as error:
+                    _set_aside(record, error, settings)
+                    refused.append((record["messageId"], record["body"], error))
+    if refused:
+        _tell_of_refused(refused, settings)
+    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in tried.failed]}
+
+
+def _receive(record: dict, settings: Settings) -> None:
+    """Do all that a message asks for; raises the error that matters most once the rest is done."""
+    errors: list[Exception] = []
+    for asked in messages.read(record["body"], record["messageId"], settings.bucket):
+        try:
+            if isinstance(asked, Arrival):
+                _arrived(asked, settings)
+            else:
+                _start(asked)
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise next((error for error in errors if not isinstance(error, _REFUSED)), errors[0])
+
+
+def _arrived(arrival: Arrival, settings: Settings) -> None:
+    try:
+        trigger = inbox.trigger(arrival)
+    except (UnknownSource, SourceError) as error:
+        _quarantine(arrival, str(error), settings)
+        return
+    if trigger is None:
+        logger.info("no run: the object asks for none", object=arrival.address)
+    else:
+        _start(trigger)
+
+
+def _start(trigger: Trigger) -> None:
+    started = start(trigger)
+    logger.info(
+        "run started" if started.new else "the trigger came before",
+        run_id=started.run_id,
+        source=trigger.source,
+        trigger=trigger.text,
     )
-    return {"run_id": event["name"], "execution": started["executionArn"]}
+
+
+def _quarantine(arrival: Arrival, reason: str, settings: Settings) -> None:
+    """Record an object that no run is started for. The email goes before the commit: rather two than none."""
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        told = quarantined_objects.was_told(cursor, arrival)
+        if quarantined_objects.add(cursor, arrival, reason) and not told:
+            _send(object_alert(arrival.address, arrival.source, reason), settings)
+    logger.warning("the object is quarantined: no run can read it", object=arrival.address, reason=reason)
+
+
+def _set_aside(record: dict, error: SluiceError, settings: Settings) -> None:
+    """The message as it came, so that it can be sent again, with the reason beside it."""
+    attributes = {"error": type(error).__name__, "reason": _printable(str(error))[:_REASON]}
+    _sqs().send_message(
+        QueueUrl=settings.undelivered_url,
+        MessageBody=record["body"],
+        MessageAttributes={
+            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value
+        },
+    )
+    logger.error("the message is refused", message_id=record["messageId"], **attributes)
+
+
+def _tell_of_refused(refused: list[tuple[str, str, SluiceError]], settings: Settings) -> None:
+    """One email per batch. Without it the alarm of the queue tells, and the messages are in it."""
+    try:
+        _send(undelivered_alert(settings.undelivered_url, refused), settings)
+    except (ClientError, BotoCoreError) as error:
+        logger.error("the email could not be sent", reason=str(error))
+
+
+def _send(alert: Alert, settings: Settings) -> None:
+    _sns().publish(TopicArn=settings.topic_arn, Subject=alert.subject, Message=alert.message)
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+@functools.cache
+def _sqs():
+    return boto3.client("sqs", config=_CONFIG)
+
+
+@functools.cache
+def _sns():
+    return boto3.client("sns", config=_CONFIG)

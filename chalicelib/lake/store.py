@@ -109,6 +109,12 @@ class Lake:
         with named(bucket, key):
             return _Body(self.client.get_object(Bucket=bucket, Key=key)["Body"], bucket, key)
 
+    def about(self, key: str, bucket: str | None = None) -> dict:
+        """What HeadObject says of an object: ContentLength in bytes, ETag and, in a bucket with versions, VersionId."""
+        bucket = bucket or self.bucket
+        with named(bucket, key):
+            return self.client.head_object(Bucket=bucket, Key=key)
+
     def keys(self, prefix: str, bucket: str | None = None) -> list[str]:
         """Every key under `prefix`, in order."""
         found = []

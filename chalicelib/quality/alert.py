@@ -8,10 +8,16 @@ with an example each, where to look, what to type.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from chalicelib.contracts import Alert
+from chalicelib.letters import VALUE as _VALUE
+from chalicelib.letters import WIDTH as _WIDTH
+from chalicelib.letters import cut as _cut
+from chalicelib.letters import message as _message
+from chalicelib.letters import short as _short
+from chalicelib.letters import subject as _subject
+from chalicelib.letters import wrapped as _wrapped
 from chalicelib.quality import page
 from chalicelib.quality.verdict import ANOMALY, FAIL, PASS, percent
 
@@ -19,11 +25,7 @@ if TYPE_CHECKING:
     from chalicelib.quality.report import Report
     from chalicelib.quality.verdict import Finding
 
-_SUBJECT = 100  # characters
-_MESSAGE = 8_000  # bytes; SNS takes 256 KB, a person does not
-_WIDTH = 76
 _REASONS = 3
-_VALUE = 200  # characters of anything that comes from data
 _CAUSE = 1_500  # characters of an exception's text
 
 
@@ -81,20 +83,31 @@ def failure_alert(
     execution: str,
     published: bool,
     command: str | None,
+    trigger: str | None = None,
+    quarantined: str | None = None,
 ) -> Alert:
     """The email about a run that broke in `state`; `error` is the exception's name, `cause` its text.
 
     `published` says that the rows were in the table before it broke, so that only what follows
     publishing (embeddings) is missing. `command` runs it again; None where its input is none that a command gives.
+    `trigger` tells what started it, `quarantined` is the address of an object that could not be read.
     """
     lines = [
         *_wrapped(f"Run {_short(run_id)} of {_short(source)} stopped with an error in the state {_short(state)}."),
         "",
         *_wrapped(_outcome(published)),
+        *([f"It was started by: {_short(trigger)}"] if trigger else []),
         "",
         _short(error),
         *textwrap.indent(_cut(cause, _CAUSE), "  ").splitlines(),
     ]
+    if quarantined:
+        lines += [
+            "",
+            *_wrapped("The object is quarantined whole. It stays where it is:"),
+            f"  {_cut(quarantined, 1100)}",
+        ]
+        lines += _wrapped("Put a corrected object in its place: it is a new run by itself.")
     steps = [f"sluice runs show {run_id}", f"sluice graph {run_id}", *([command] if command else [])]
     return Alert(
         _subject(f"[sluice] {source}: run failed in {state} ({error})"),
@@ -122,36 +135,3 @@ def _reason(number: int, finding: Finding) -> list[str]:
         if example.raw and example.line:
             lines.append(f"     from {_short(example.raw)} line {example.line}")
     return lines
-
-
-def _message(lines: list[str], addresses: Sequence[tuple[str, str]], steps: Sequence[str]) -> str:
-    """The whole text; where it is too long, what comes from data is cut, addresses and commands are kept."""
-    tail = [f"{name}: {_cut_bytes(address, 1000)}" for name, address in addresses]
-    tail += ["", "Next, type", *(f"  {_cut_bytes(step, 400)}" for step in steps)]
-    end = "\n" + "\n".join(tail) + "\n"
-    start = _cut_bytes("\n".join(lines), _MESSAGE - len(end.encode())) + "\n"
-    return "".join(character if character == "\n" or character.isprintable() else " " for character in start + end)
-
-
-def _subject(text: str) -> str:
-    """`text` as SNS takes it: one line of printable ASCII, cut to its length."""
-    line = " ".join(text.split()).encode("ascii", "replace").decode()
-    line = "".join(character if character.isprintable() else "?" for character in line)
-    return line if len(line) <= _SUBJECT else line[: _SUBJECT - 3] + "..."
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def _short(text: object) -> str:
-    return _cut(" ".join(str(text).split()), _VALUE)
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def _cut_bytes(text: str, limit: int) -> str:
-    encoded = text.encode()
-    return text if len(encoded) <= limit else encoded[: limit - 3].decode(errors="ignore") + "..."

@@ -31,6 +31,10 @@ class FileSource(Source):
     delimiter: str | None = None  # of CSV; None: found out from the header
     default_input: str | None = None
 
+    def takes(self, key: str) -> bool:
+        """Whether an object of this key in the source's inbox is a run; where not, it lies there for another's."""
+        return True
+
     def partitions(self, window: Window, given: str | None, settings: Settings) -> list[dict]:
         wanted = given or self.default_input
         if not wanted:
@@ -69,6 +73,9 @@ class Files(FileSource):
     def check(self) -> None:
         if self.columns:  # else it is not declared yet
             super().check()
+
+    def takes(self, key: str) -> bool:
+        return key.lower().endswith(".toml")
 
     def declare(self, given: str | None, settings: Settings) -> dict:
         """The declaration at `given` as JSON, complete: its location absolute, its suite inlined.

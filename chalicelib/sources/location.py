@@ -99,10 +99,10 @@ def _in_s3(given: str, settings: Settings) -> list[str]:
     prefix = key[: wildcard.start()] if wildcard else key
     with _refusal_explained(given):
         keys = [found for found in Lake(settings.bucket).keys(prefix, bucket) if not found.endswith("/")]
-    if wildcard:
-        keys = [found for found in keys if fnmatch.fnmatchcase(found, key)]
-    elif key in keys:
+    if key in keys:  # also one whose name has a bracket in it
         keys = [key]
+    elif wildcard:
+        keys = [found for found in keys if fnmatch.fnmatchcase(found, key)]
     return [f"{_S3}{bucket}/{found}" for found in sorted(keys)]
 
 

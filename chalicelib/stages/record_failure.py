@@ -10,14 +10,16 @@ from chalicelib import settings as settings_module
 from chalicelib.contracts import RecordFailureRequest, RecordFailureResult, RunInput
 from chalicelib.errors import ContractError
 from chalicelib.failure import read_cause
+from chalicelib.lake import Lake
 from chalicelib.links import Links
 from chalicelib.quality.alert import failure_alert
-from chalicelib.warehouse import connection, ledger, tables
+from chalicelib.triggers import inbox
+from chalicelib.warehouse import connection, ledger, quarantined_objects, tables
 
 
 def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
     settings = settings_module.current()
-    settings.require("database_url")
+    settings.require("bucket", "database_url")
     error, reason = read_cause(request.error)
     state = _failed_state(request.execution)
     source = str(request.input.get("source", "unknown")) if isinstance(request.input, dict) else "unknown"
@@ -29,6 +31,11 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
         if run["table_name"]:
             with open_connection.cursor() as cursor:
                 tables.drop_staging(cursor, run["table_name"], request.run_id)
+    given = _given(request.input)
+    arrival = inbox.unreadable(given, error, reason, Lake(settings.bucket)) if given else None
+    if arrival is not None:
+        with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+            quarantined_objects.add(cursor, arrival, f"{error}: {reason}", request.run_id)
     alert = failure_alert(
         run_id=request.run_id,
         source=source,
@@ -38,15 +45,17 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
         links=Links(settings),
         execution=request.execution,
         published=run["published_at"] is not None,
-        command=_command(request.input),
+        command=given and given.command(),
+        trigger=given and given.trigger,
+        quarantined=arrival and arrival.address,
     )
     return RecordFailureResult(alert=alert)
 
 
-def _command(given: object) -> str | None:
-    """What to type to run it again; None for an input that no command gives."""
+def _given(wanted: object) -> RunInput | None:
+    """The execution's input; None for one that is none."""
     try:
-        return RunInput.from_json(given).command()
+        return RunInput.from_json(wanted)
     except ContractError:
         return None
 

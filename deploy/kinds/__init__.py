@@ -4,12 +4,24 @@
 throughout, so that what is there can be held against the template.
 """
 
-from deploy.kinds import alarms, identity, keys, lambdas, logs, machines, messages, schedules, secrets, storage
+from deploy.kinds import (
+    alarms,
+    identity,
+    keys,
+    lambdas,
+    logs,
+    machines,
+    mappings,
+    messages,
+    schedules,
+    secrets,
+    storage,
+)
 from deploy.kinds.base import Aws, Kind
 
 KINDS: dict[str, Kind] = {
     kind.type: kind()
-    for module in (storage, keys, messages, identity, logs, lambdas, machines, alarms, schedules, secrets)
+    for module in (storage, keys, messages, identity, logs, lambdas, machines, mappings, alarms, schedules, secrets)
     for kind in module.KINDS
 }
 

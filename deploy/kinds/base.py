@@ -111,6 +111,9 @@ class Kind:
         """Delete it; no error where it is gone."""
         raise NotImplementedError
 
+    def retire(self, aws: Aws, physical_id: str) -> None:
+        """What is undone of one that is kept when its stage goes."""
+
     def attribute(self, aws: Aws, physical_id: str | None, properties: dict, name: str | None) -> Any:
         """`Ref` (name None) or `Fn::GetAtt`; None where it is not known before the resource is made."""
         if name is None:

@@ -210,6 +210,7 @@ class Queue(Kind):
         "KmsMasterKeyId": "",
         "MessageRetentionPeriod": 345600,
         "ReceiveMessageWaitTimeSeconds": 0,
+        "RedrivePolicy": "",
         "SqsManagedSseEnabled": True,
         "VisibilityTimeout": 30,
         "Tags": None,
@@ -241,6 +242,8 @@ class Queue(Kind):
         client = aws.client("sqs")
         found = client.get_queue_attributes(QueueUrl=physical_id, AttributeNames=["All"]).get("Attributes", {})
         known = {name: found[name] for name in self.defaults if found.get(name)}
+        if "RedrivePolicy" in known:
+            known["RedrivePolicy"] = document(known["RedrivePolicy"])
         tags = client.list_queue_tags(QueueUrl=physical_id).get("Tags", {})
         return {"QueueName": physical_id.rpartition("/")[2], **known, "Tags": tag_list(tags)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
@@ -16,6 +17,7 @@ _ENCRYPTION = {"ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDef
 _BLOCKS = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
 _BUSY = ("OperationAborted", "ConditionalRequestConflict", "ServiceUnavailable")
 _US_EAST_1 = "us-east-1"
+_QUEUES = "QueueConfigurations"
 
 
 class Bucket(Kind):
@@ -30,8 +32,16 @@ class Bucket(Kind):
         "PublicAccessBlockConfiguration": None,
         "OwnershipControls": None,
         "LifecycleConfiguration": None,
+        "NotificationConfiguration": None,
         "Tags": None,
     }
+
+    def check(self, name, properties):
+        others = sorted(set(properties.get("NotificationConfiguration") or {}) - {_QUEUES})
+        return super().check(name, properties) + [
+            f"{name} ({self.type}): `sluice deploy` does not know {other} of a bucket's notifications"
+            for other in others
+        ]
 
     def complete(self, properties: dict) -> dict:
         completed = super().complete(properties)
@@ -40,6 +50,8 @@ class Bucket(Kind):
                 rule.pop("BucketKeyEnabled")
         if completed["VersioningConfiguration"] == {"Status": "Suspended"}:
             completed["VersioningConfiguration"] = None  # the state before is not to be had again
+        if notices := (properties.get("NotificationConfiguration") or {}).get(_QUEUES):
+            completed["NotificationConfiguration"] = {_QUEUES: sorted(map(_comparable, notices), key=json.dumps)}
         return completed
 
     def predicted(self, aws, properties):
@@ -90,6 +102,7 @@ class Bucket(Kind):
                 "PublicAccessBlockConfiguration": get("public_access_block", "PublicAccessBlockConfiguration"),
                 "OwnershipControls": rules,
                 "LifecycleConfiguration": _of_rules(get("lifecycle_configuration", "Rules")),
+                "NotificationConfiguration": _of_notices(get("notification_configuration", _QUEUES)),
                 "Tags": tag_list(get("tagging", "TagSet")),
             }
         )
@@ -123,6 +136,10 @@ class Bucket(Kind):
         put("VersioningConfiguration", _version, client, bucket, wanted.get("VersioningConfiguration"))
         put("BucketEncryption", _encrypt, client, bucket, wanted.get("BucketEncryption") or _ENCRYPTION)
         put("LifecycleConfiguration", _expire, client, bucket, wanted.get("LifecycleConfiguration"))
+        if have.get("NotificationConfiguration") != want.get("NotificationConfiguration"):
+            # S3 asks the queue at once, whose policy may not be known everywhere yet
+            notices = wanted.get("NotificationConfiguration")
+            waiting.retried(lambda: notify(client, bucket, notices), _BUSY)
 
     def owner(self, aws, physical_id, present):
         """Ours by its tag; one of our name in our account that is empty was being made when something broke."""
@@ -131,6 +148,11 @@ class Bucket(Kind):
             is_empty = not aws.client("s3").list_objects_v2(Bucket=physical_id, MaxKeys=1).get("KeyCount")
             return aws.prefix if is_empty else None
         return owner
+
+    def retire(self, aws, physical_id):
+        """It tells nobody any more of what comes in: the queues go."""
+        if self.find(aws, {"BucketName": physical_id}) is not None:
+            notify(aws.client("s3"), {"Bucket": physical_id}, None)
 
     def delete(self, aws, physical_id):
         """With all its objects and their versions: who calls this was told to by the bucket's name."""
@@ -259,6 +281,49 @@ def _expire(client, bucket: dict, wanted: dict | None) -> None:
         client.put_bucket_lifecycle_configuration(**bucket, LifecycleConfiguration={"Rules": rules})
     else:
         client.delete_bucket_lifecycle(**bucket)
+
+
+def notify(client, bucket: dict, wanted: dict | None) -> None:
+    """Let the bucket tell queues as `wanted` says, a NotificationConfiguration, and nobody else."""
+    notices = [
+        {
+            "QueueArn": notice["Queue"],
+            "Events": [notice["Event"]],
+            **({"Filter": {"Key": {"FilterRules": _filter_of(notice)}}} if "Filter" in notice else {}),
+        }
+        for notice in (wanted or {}).get(_QUEUES, [])
+    ]
+    configuration = {_QUEUES: notices} if notices else {}
+    waiting.retried(
+        lambda: client.put_bucket_notification_configuration(**bucket, NotificationConfiguration=configuration),
+        ("InvalidArgument",),
+        saying="destination",
+    )
+
+
+def _filter_of(notice: dict) -> list[dict]:
+    return notice.get("Filter", {}).get("S3Key", {}).get("Rules", [])
+
+
+def _of_notices(notices: list[dict] | None) -> dict | None:
+    return notices and {
+        _QUEUES: [
+            {
+                "Queue": notice["QueueArn"],
+                "Event": event,
+                **({"Filter": {"S3Key": {"Rules": rules}}} if rules else {}),
+            }
+            for notice in notices
+            for event in notice["Events"]
+            for rules in (notice.get("Filter", {}).get("Key", {}).get("FilterRules", []),)
+        ]
+    }
+
+
+def _comparable(notice: dict) -> dict:
+    """S3 writes `Prefix` where it was told `prefix`."""
+    rules = sorted([rule["Name"].lower(), rule["Value"]] for rule in _filter_of(notice))
+    return {"Queue": notice["Queue"], "Event": notice["Event"], "Rules": rules}
 
 
 _RULE = {

@@ -60,6 +60,9 @@ locals {
       SLUICE_DATABASE_SECRET_ARN = local.database_secret_arn
       SLUICE_TOKENS_SECRET_ARN   = aws_secretsmanager_secret.tokens.arn
       SLUICE_STATE_MACHINE_ARN   = local.state_machine_arn
+      SLUICE_TOPIC_ARN           = aws_sns_topic.alerts.arn
+      SLUICE_TRIGGERS_URL        = aws_sqs_queue.triggers.url
+      SLUICE_UNDELIVERED_URL     = aws_sqs_queue.undelivered.url
     },
     local.database_host == "" ? {} : { SLUICE_DATABASE_HOST = local.database_host },
   )
@@ -77,6 +80,9 @@ locals {
     AlertsTopicArn   = "arn:${local.partition}:sns:${local.region}:${local.account}:${local.prefix}-alerts"
     DeadLetterArn    = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-dead-letters"
     DeadLetterName   = "${local.prefix}-dead-letters"
+    TriggersArn      = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-triggers"
+    UndeliveredArn   = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-undelivered"
+    UndeliveredName  = "${local.prefix}-undelivered"
     StateMachineArn  = local.state_machine_arn
     SchedulerRoleArn = "arn:${local.partition}:iam::${local.account}:role/${local.prefix}-scheduler"
     DatabaseName     = local.prefix
@@ -94,6 +100,8 @@ locals {
       AlertsTopicArn    = aws_sns_topic.alerts.arn
       DeadLetterArn     = aws_sqs_queue.dead_letters.arn
       DeadLetterUrl     = aws_sqs_queue.dead_letters.url
+      TriggersArn       = aws_sqs_queue.triggers.arn
+      UndeliveredArn    = aws_sqs_queue.undelivered.arn
       KeyArn            = aws_kms_key.data.arn
       ExecutionsArn     = "arn:${local.partition}:states:${local.region}:${local.account}:execution:${local.prefix}:*"
       EmbeddingModelArn = "arn:${local.partition}:bedrock:${local.region}::foundation-model/amazon.titan-embed-text-v2:0"

@@ -19,6 +19,35 @@ resource "aws_sqs_queue" "dead_letters" {
   tags                      = local.tags
 }
 
+# what starts runs: schedules, the inbox, and whoever sends a message
+resource "aws_sqs_queue" "triggers" {
+  name                       = "${local.prefix}-triggers"
+  kms_master_key_id          = aws_kms_key.data.arn
+  message_retention_seconds  = 345600
+  visibility_timeout_seconds = 360
+  redrive_policy             = jsonencode({ deadLetterTargetArn = aws_sqs_queue.undelivered.arn, maxReceiveCount = 5 })
+  tags                       = local.tags
+}
+
+# messages that no run was started for
+resource "aws_sqs_queue" "undelivered" {
+  name                      = "${local.prefix}-undelivered"
+  kms_master_key_id         = aws_kms_key.data.arn
+  message_retention_seconds = 1209600
+  tags                      = local.tags
+}
+
+resource "aws_lambda_event_source_mapping" "triggers" {
+  function_name           = aws_lambda_function.this["start_run"].arn
+  event_source_arn        = aws_sqs_queue.triggers.arn
+  batch_size              = 10
+  function_response_types = ["ReportBatchItemFailures"]
+
+  scaling_config {
+    maximum_concurrency = 5
+  }
+}
+
 # who may publish: the state machine's role by its own policy, alarms by this one
 data "aws_iam_policy_document" "alerts" {
   statement {
@@ -85,4 +114,77 @@ data "aws_iam_policy_document" "dead_letters" {
 resource "aws_sqs_queue_policy" "dead_letters" {
   queue_url = aws_sqs_queue.dead_letters.url
   policy    = data.aws_iam_policy_document.dead_letters.json
+}
+
+data "aws_iam_policy_document" "triggers" {
+  statement {
+    sid       = "InboxTells"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.triggers.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["s3.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values   = ["arn:${local.partition}:s3:::${local.bucket}"]
+    }
+  }
+
+  statement {
+    sid       = "OnlyOverTls"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [aws_sqs_queue.triggers.arn]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_sqs_queue_policy" "triggers" {
+  queue_url = aws_sqs_queue.triggers.url
+  policy    = data.aws_iam_policy_document.triggers.json
+}
+
+data "aws_iam_policy_document" "undelivered" {
+  statement {
+    sid       = "OnlyOverTls"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [aws_sqs_queue.undelivered.arn]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_sqs_queue_policy" "undelivered" {
+  queue_url = aws_sqs_queue.undelivered.url
+  policy    = data.aws_iam_policy_document.undelivered.json
 }

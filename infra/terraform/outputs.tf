@@ -18,6 +18,16 @@ output "dead_letter_url" {
   value       = aws_sqs_queue.dead_letters.url
 }
 
+output "triggers_url" {
+  description = "Where a message starts a run."
+  value       = aws_sqs_queue.triggers.url
+}
+
+output "undelivered_url" {
+  description = "Messages that no run was started for."
+  value       = aws_sqs_queue.undelivered.url
+}
+
 output "database_secret_arn" {
   description = "The secret that must hold the database's URL before the first run."
   value       = local.database_secret_arn

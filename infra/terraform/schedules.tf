@@ -72,5 +72,5 @@ resource "aws_scheduler_schedule" "source" {
   }
 
   # the first one may be due before its role may do anything
-  depends_on = [aws_iam_role_policy.scheduler, aws_sfn_state_machine.pipeline, aws_sqs_queue.dead_letters]
+  depends_on = [aws_iam_role_policy.scheduler, aws_sqs_queue.triggers, aws_sqs_queue.undelivered]
 }

@@ -1,5 +1,5 @@
 resource "aws_kms_key" "data" {
-  description             = "Data of ${local.prefix}: bucket, alerts, dead letters, secrets"
+  description             = "Data of ${local.prefix}: bucket, alerts, queues, secrets"
   enable_key_rotation     = true
   deletion_window_in_days = 30
   policy                  = data.aws_iam_policy_document.key.json
@@ -31,6 +31,23 @@ data "aws_iam_policy_document" "key" {
     principals {
       type        = "Service"
       identifiers = ["cloudwatch.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
+  }
+
+  statement {
+    sid       = "BucketReachesTheQueues"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["s3.amazonaws.com"]
     }
 
     condition {
@@ -175,4 +192,17 @@ resource "aws_s3_bucket_policy" "lake" {
   policy = data.aws_iam_policy_document.lake.json
 
   depends_on = [aws_s3_bucket_public_access_block.lake]
+}
+
+resource "aws_s3_bucket_notification" "lake" {
+  bucket = aws_s3_bucket.lake.id
+
+  queue {
+    queue_arn     = aws_sqs_queue.triggers.arn
+    events        = ["s3:ObjectCreated:*"]
+    filter_prefix = "inbox/"
+  }
+
+  # S3 asks the queue whether it may send to it
+  depends_on = [aws_sqs_queue_policy.triggers]
 }

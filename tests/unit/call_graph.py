@@ -271,14 +271,17 @@ class Project:
         for found in ast.walk(node):
             if found in compared:
                 continue
-            if isinstance(found, ast.Constant) and found.value in self.operations:  # get_paginator("list_objects_v2")
+            # get_paginator("list_objects_v2"); a single word, such as "publish", is one of ours
+            if isinstance(found, ast.Constant) and found.value in self.operations and "_" in found.value:
                 calls.add(found.value)
             if isinstance(found, ast.Name) and found.id in local:
                 functions |= self._entry(self._canonical(local[found.id]))
             elif isinstance(found, ast.Name | ast.Attribute) and _is_dotted(found):
                 functions |= self._entry(self._resolve(module, ast.unparse(found)))
             if isinstance(found, ast.Attribute):
-                if found.attr in self.operations:
+                # `ledger.publish` is a function of ours, not SNS's operation
+                ours = _is_dotted(found) and self._function(self._resolve(module, ast.unparse(found)))
+                if found.attr in self.operations and not ours:
                     calls.add(found.attr)
                 kind = self._type(module, found.value, scope)
                 if kind:

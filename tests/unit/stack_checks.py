@@ -34,11 +34,15 @@ EMITTED = {
 }
 OUR_DIMENSIONS = {"service", "stage", "state", "source"}
 
+_TRIGGERS = {"Fn::GetAtt": ["Triggers", "Arn"]}
+
+# logical id -> the end of its name
+QUEUES = {"DeadLetters": "dead-letters", "Triggers": "triggers", "Undelivered": "undelivered"}
+
 _SCHEDULE = re.compile(r"cron\((\S+ ){5}\S+\)|rate\([1-9]\d* (minute|hour|day)s?\)")
 _SEARCH = re.compile(
     r"SEARCH\('\{(\w+),([\w,]+)\} MetricName=\"(\w+)\" stage=\"dev\"(?: state=\"(\w+)\")?', 'Sum', \d+\)"
 )
-_ARN = {"Ref": "StateMachine"}
 
 
 def resources(template: dict, kind: str) -> dict[str, dict]:
@@ -106,10 +110,12 @@ def schedules(template: dict) -> Iterator[str]:
             yield f"{name}: {own.get('ScheduleExpressionTimezone')} is no time zone"
         if not _SCHEDULE.fullmatch(own["ScheduleExpression"]):
             yield f"{name}: {own['ScheduleExpression']} is no schedule"
-        if target["Arn"] != _ARN or target["RoleArn"] != {"Fn::GetAtt": ["SchedulerRole", "Arn"]}:
-            yield f"{name}: does not start the machine as the scheduler"
-        if target.get("DeadLetterConfig") != {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}:
-            yield f"{name}: a start that fails is lost"
+        if (target["Arn"], target["RoleArn"]) != (_TRIGGERS, {"Fn::GetAtt": ["SchedulerRole", "Arn"]}):
+            yield f"{name}: does not send to the triggers as the scheduler"
+        if target.get("DeadLetterConfig") != {"Arn": {"Fn::GetAtt": ["Undelivered", "Arn"]}}:
+            yield f"{name}: a trigger that cannot be sent is lost"
+        if json.loads(target["Input"]).get("scheduled") != "<aws.scheduler.scheduled-time>":
+            yield f"{name}: delivered twice it would run twice"
         if not target.get("RetryPolicy", {}).get("MaximumRetryAttempts"):
             yield f"{name}: is not tried again"
         if own.get("GroupName") != {"Ref": "ScheduleGroup"}:
@@ -127,8 +133,7 @@ def schedules(template: dict) -> Iterator[str]:
 
 
 def scheduler_role(template: dict) -> Iterator[str]:
-    """It may start the machine and leave what it cannot start, and nothing else."""
-    machine = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:stateMachine:sluice-dev"
+    """It may send triggers and keep those that it cannot send, and nothing else."""
     may = {
         (action, resource)
         for statement in inline(template, "SchedulerRole")
@@ -136,8 +141,8 @@ def scheduler_role(template: dict) -> Iterator[str]:
         for resource in statement["Resource"]
     }
     wanted = {
-        ("states:StartExecution", machine),
-        ("sqs:SendMessage", "<DeadLetters.Arn>"),
+        ("sqs:SendMessage", "<Triggers.Arn>"),
+        ("sqs:SendMessage", "<Undelivered.Arn>"),
         ("kms:Decrypt", "<Key.Arn>"),
         ("kms:GenerateDataKey", "<Key.Arn>"),
     }
@@ -159,7 +164,10 @@ def _series(template: dict) -> dict[str, set[str]]:
     return {
         "StateMachineArn": {"<StateMachine>"},
         "FunctionName": {text(properties(template, i)["FunctionName"], template) for i in IDS.values()},
-        "QueueName": {"<DeadLetters.QueueName>", "sluice-dev-dead-letters"},
+        "QueueName": {
+            *(f"<{logical_id}.QueueName>" for logical_id in QUEUES),
+            *(f"sluice-dev-{name}" for name in QUEUES.values()),
+        },
         "DBInstanceIdentifier": {"<Database>"},
     }
 
@@ -192,6 +200,7 @@ def alarms_that_must_be(template: dict) -> Iterator[str]:
         ("ExecutionsTimedOut", "<StateMachine>", above, 0, missing),
         ("Invocations", "sluice-dev-reject", above, 0, missing),
         ("ApproximateNumberOfMessagesVisible", "sluice-dev-dead-letters", above, 0, missing),
+        ("ApproximateNumberOfMessagesVisible", "sluice-dev-undelivered", above, 0, missing),
         ("ExecutionsSucceeded", "<StateMachine>", "LessThanThreshold", 1, "breaching"),
         ("FreeStorageSpace", "<Database>", "LessThanThreshold", 5_000_000_000, "missing"),
     }
@@ -203,7 +212,8 @@ def alarms_that_must_be(template: dict) -> Iterator[str]:
     for resource in resources(template, "AWS::CloudWatch::Alarm").values():
         own = resource["Properties"]
         value = text(own["Dimensions"][0]["Value"], template)
-        value = value.replace("<DeadLetters.QueueName>", "sluice-dev-dead-letters")
+        for logical_id, name in QUEUES.items():
+            value = value.replace(f"<{logical_id}.QueueName>", f"sluice-dev-{name}")
         found.add((own["MetricName"], value, own["ComparisonOperator"], own["Threshold"], own["TreatMissingData"]))
     yield from (f"no alarm: {alarm}" for alarm in sorted(wanted - found))
     yield from (f"nobody asked for: {alarm}" for alarm in sorted(found - wanted))
@@ -364,7 +374,17 @@ def functions(template: dict) -> Iterator[str]:
                 yield f"{name}: may more than it needs"
 
 
-_VARIABLES = ("STAGE", "BUCKET", "DATABASE_SECRET_ARN", "DATABASE_HOST", "TOKENS_SECRET_ARN", "STATE_MACHINE_ARN")
+_VARIABLES = (
+    "STAGE",
+    "BUCKET",
+    "DATABASE_SECRET_ARN",
+    "DATABASE_HOST",
+    "TOKENS_SECRET_ARN",
+    "STATE_MACHINE_ARN",
+    "TOPIC_ARN",
+    "TRIGGERS_URL",
+    "UNDELIVERED_URL",
+)
 
 
 def _statements_of(policy: dict) -> list[dict]:
@@ -445,20 +465,22 @@ def bucket(template: dict) -> Iterator[str]:
         yield "old versions and broken uploads are kept, or everything expires"
 
 
-def topic_and_queue(template: dict) -> Iterator[str]:
-    for logical_id in ("AlertsTopic", "DeadLetters"):
+def topic_and_queues(template: dict) -> Iterator[str]:
+    for logical_id in ("AlertsTopic", *QUEUES):
         if text(properties(template, logical_id).get("KmsMasterKeyId", ""), template) != "<Key.Arn>":
             yield f"{logical_id} is not encrypted with our key"
-    if properties(template, "DeadLetters").get("MessageRetentionPeriod") != 14 * 24 * 3600:
-        yield "dead letters are not kept as long as they can be"
+    for logical_id in ("DeadLetters", "Undelivered"):
+        if properties(template, logical_id).get("MessageRetentionPeriod") != 14 * 24 * 3600:
+            yield f"{logical_id}: messages are not kept as long as they can be"
     if not _denies_without_tls(template, "AlertsTopicPolicy", ["sns:Publish"], ["<AlertsTopic>"]):
         yield "the topic takes messages without TLS"
-    if not _denies_without_tls(template, "DeadLettersPolicy", ["sqs:*"], ["<DeadLetters.Arn>"]):
-        yield "the queue takes messages without TLS"
     if properties(template, "AlertsTopicPolicy").get("Topics") != [{"Ref": "AlertsTopic"}]:
         yield "the policy is another topic's"
-    if properties(template, "DeadLettersPolicy").get("Queues") != [{"Ref": "DeadLetters"}]:
-        yield "the policy is another queue's"
+    for logical_id in QUEUES:
+        if not _denies_without_tls(template, f"{logical_id}Policy", ["sqs:*"], [f"<{logical_id}.Arn>"]):
+            yield f"{logical_id} takes messages without TLS"
+        if properties(template, f"{logical_id}Policy").get("Queues") != [{"Ref": logical_id}]:
+            yield f"the policy of {logical_id} is another queue's"
     account = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
     for logical_id, document, action in (
         ("AlertsTopicPolicy", "PolicyDocument", "sns:Publish"),
@@ -473,6 +495,70 @@ def topic_and_queue(template: dict) -> Iterator[str]:
             for s in statements(template, properties(template, logical_id).get(document, {"Statement": []}))
         ):
             yield f"{logical_id}: alarms of this account, and they alone, need {action} to reach the topic"
+
+
+def triggers(template: dict) -> Iterator[str]:
+    """What comes in reaches its function, again where that fails, and is kept where it fails for good."""
+    for name, resource in resources(template, "AWS::Lambda::EventSourceMapping").items():
+        own = resource["Properties"]
+        if own.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+            yield f"{name}: one message that fails brings its whole batch back"
+        source, function = own["EventSourceArn"]["Fn::GetAtt"][0], own["FunctionName"]["Fn::GetAtt"][0]
+        if template["Resources"].get(source, {}).get("Type") != "AWS::SQS::Queue":
+            continue
+        queue = properties(template, source)
+        redrive = queue.get("RedrivePolicy", {})
+        if redrive.get("deadLetterTargetArn") != {"Fn::GetAtt": ["Undelivered", "Arn"]}:
+            yield f"{source}: what fails for good is lost"
+        # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+        if int(redrive.get("maxReceiveCount", 0)) < 5:
+            yield f"{source}: throttling alone may take a message out of it"
+        if int(queue.get("VisibilityTimeout", 30)) < 6 * int(properties(template, function).get("Timeout", 60)):
+            yield f"{source}: a message may come again while {function} works on it"
+        if allowed(template, f"{function}Role", "sqs:ReceiveMessage") != {f"<{source}.Arn>"}:
+            yield f"{function} may not receive from {source}, or more than that"
+    read = {
+        (r["Properties"]["EventSourceArn"]["Fn::GetAtt"][0], r["Properties"]["FunctionName"]["Fn::GetAtt"][0])
+        for r in resources(template, "AWS::Lambda::EventSourceMapping").values()
+    }
+    if ("Triggers", "StartRun") not in read:
+        yield "nobody reads the triggers"
+    yield from _inbox(template)
+
+
+def _inbox(template: dict) -> Iterator[str]:
+    notices = properties(template, "Bucket").get("NotificationConfiguration", {}).get("QueueConfigurations", [])
+    told = {
+        (text(n["Queue"], template), n["Event"], rule["Name"], rule["Value"])
+        for n in notices
+        for rule in n.get("Filter", {"S3Key": {"Rules": [{"Name": "", "Value": ""}]}})["S3Key"]["Rules"]
+    }
+    if ("<Triggers.Arn>", "s3:ObjectCreated:*", "prefix", "inbox/") not in told:
+        yield "what comes into the inbox starts nothing"
+    if any(not value.strip("/") or value.startswith(("raw", "runs")) for _, _, _, value in told):
+        yield "what the pipeline writes itself would start runs"
+    account = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    key = statements(template, properties(template, "Key").get("KeyPolicy", {"Statement": []}))
+    for queue in {text(n["Queue"], template)[1:].partition(".")[0] for n in notices}:
+        if f"{queue}Policy" not in str(template["Resources"]["Bucket"].get("DependsOn")):
+            yield f"the bucket is made before it may tell {queue}"
+        policy = properties(template, f"{queue}Policy").get("PolicyDocument", {"Statement": []})
+        [may] = [s for s in statements(template, policy) if s["Effect"] == "Allow"] or [{}]
+        if (may.get("Principal"), may.get("Action")) != ({"Service": "s3.amazonaws.com"}, ["sqs:SendMessage"]):
+            yield f"the bucket may not tell {queue}, or others may"
+        condition = may.get("Condition", {})
+        name = {"Fn::Sub": "arn:${AWS::Partition}:s3:::${App}-${Stage}-${AWS::AccountId}-${AWS::Region}"}
+        named = {"Fn::Sub": "arn:${AWS::Partition}:s3:::${BucketName}"}
+        ours = {"ArnEquals": {"aws:SourceArn": {"Fn::If": ["BucketIsNamed", named, name]}}}
+        if condition != account | ours:
+            yield f"other buckets may tell {queue}"
+    if not any(
+        s["Principal"] == {"Service": "s3.amazonaws.com"}
+        and {"kms:Decrypt", "kms:GenerateDataKey*"} <= set(s["Action"])
+        and s.get("Condition") == account
+        for s in key
+    ):
+        yield "the bucket of this account, and it alone, needs the key of the queues"
 
 
 def subscriptions(template: dict) -> Iterator[str]:
@@ -568,7 +654,12 @@ def names(template: dict) -> Iterator[str]:
     seen = set()
     for logical_id, resource in template["Resources"].items():
         own = resource.get("Properties", {})
-        if resource["Type"] in ("AWS::RDS::DBProxyTargetGroup", "AWS::Lambda::Alias", "AWS::Lambda::Version"):
+        if resource["Type"] in (
+            "AWS::RDS::DBProxyTargetGroup",
+            "AWS::Lambda::Alias",
+            "AWS::Lambda::EventSourceMapping",
+            "AWS::Lambda::Version",
+        ):
             continue  # they go by another's name
         for key in set(_NAMES) & set(own):
             value = own[key]["Fn::If"][2] if "Fn::If" in own[key] else own[key]

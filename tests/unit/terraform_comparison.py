@@ -144,6 +144,19 @@ def _bucket(given: Properties) -> Found:
     )
     rules = [_lifecycle(Properties(rule)) for rule in given.below("LifecycleConfiguration").take("Rules")]
     yield "aws_s3_bucket_lifecycle_configuration", name, {"bucket": name, "rule": rules}
+    notices = given.below("NotificationConfiguration").take("QueueConfigurations")
+    yield "aws_s3_bucket_notification", name, {"bucket": name, "queue": [_notice(Properties(n)) for n in notices]}
+
+
+def _notice(given: Properties) -> dict:
+    [rule] = given.below("Filter").below("S3Key").take("Rules")
+    made = {
+        "queue_arn": given.take("Queue"),
+        "events": [given.take("Event")],
+        f"filter_{rule['Name']}": rule["Value"],
+    }
+    given.done("a notice of the bucket")
+    return made
 
 
 def _lifecycle(given: Properties) -> dict:
@@ -216,6 +229,22 @@ def _state_machine(given: Properties) -> Found:
             "tracing_configuration": [{"enabled": given.below("TracingConfiguration").take("Enabled")}],
         },
     )
+
+
+def _mapping(given: Properties) -> Found:
+    arguments = _renamed(given, MAPPING)
+    if "ScalingConfig" in given:
+        concurrency = given.below("ScalingConfig").take("MaximumConcurrency")
+        arguments["scaling_config"] = [{"maximum_concurrency": concurrency}]
+    yield "aws_lambda_event_source_mapping", arguments["event_source_arn"], arguments
+
+
+MAPPING = {
+    "FunctionName": "function_name",
+    "EventSourceArn": "event_source_arn",
+    "BatchSize": "batch_size",
+    "FunctionResponseTypes": "function_response_types",
+}
 
 
 def _schedule(given: Properties) -> Found:
@@ -394,9 +423,11 @@ def _plain(kind: str, identity: str, names: dict[str, str]) -> Callable[[Propert
 
     def translate(given: Properties) -> Found:
         arguments = _renamed(given, names)
-        for name in ("policy", "dashboard_body"):
+        for name in ("policy", "dashboard_body", "redrive_policy"):
             if name in arguments:
-                arguments[name] = policy(arguments[name]) if name == "policy" else json.loads(arguments[name])
+                given_as = arguments[name]
+                text = given_as if isinstance(given_as, str) else json.dumps(given_as)
+                arguments[name] = policy(given_as) if name == "policy" else json.loads(text)
         yield kind, str(arguments[identity]) if identity else "", arguments
 
     return translate
@@ -407,7 +438,7 @@ def _attached(kind: str, argument: str, owners: str) -> Callable[[Properties], F
 
     def translate(given: Properties) -> Found:
         [owner] = given.take(owners)
-        yield kind, "", {argument: owner, "policy": policy(given.take("PolicyDocument"))}
+        yield kind, owner, {argument: owner, "policy": policy(given.take("PolicyDocument"))}
 
     return translate
 
@@ -436,6 +467,8 @@ TRANSLATIONS: dict[str, Callable[[Properties], Found]] = {
             "QueueName": "name",
             "KmsMasterKeyId": "kms_master_key_id",
             "MessageRetentionPeriod": "message_retention_seconds",
+            "VisibilityTimeout": "visibility_timeout_seconds",
+            "RedrivePolicy": "redrive_policy",
         },
     ),
     "AWS::SQS::QueuePolicy": _attached("aws_sqs_queue_policy", "queue_url", "Queues"),
@@ -453,6 +486,7 @@ TRANSLATIONS: dict[str, Callable[[Properties], Found]] = {
         "aws_cloudwatch_log_group", "name", {"LogGroupName": "name", "RetentionInDays": "retention_in_days"}
     ),
     "AWS::StepFunctions::StateMachine": _state_machine,
+    "AWS::Lambda::EventSourceMapping": _mapping,
     "AWS::IAM::Role": _role,
     "AWS::Scheduler::ScheduleGroup": _plain("aws_scheduler_schedule_group", "name", {"Name": "name"}),
     "AWS::Scheduler::Schedule": _schedule,
@@ -481,10 +515,13 @@ IDENTITIES = {
     "aws_kms_alias": ("name",),
     "aws_sns_topic": ("name",),
     "aws_sns_topic_subscription": ("endpoint",),
+    "aws_sns_topic_policy": ("arn",),
     "aws_sqs_queue": ("name",),
+    "aws_sqs_queue_policy": ("queue_url",),
     "aws_secretsmanager_secret": ("name",),
     "aws_cloudwatch_log_group": ("name",),
     "aws_sfn_state_machine": ("name",),
+    "aws_lambda_event_source_mapping": ("event_source_arn",),
     "aws_iam_role": ("name",),
     "aws_iam_role_policy": ("role", "name"),
     "aws_iam_role_policy_attachment": ("role", "policy_arn"),
@@ -507,6 +544,7 @@ IDENTITIES = {
             "_versioning",
             "_server_side_encryption_configuration",
             "_lifecycle_configuration",
+            "_notification",
         )
     },
 }

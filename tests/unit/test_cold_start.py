@@ -32,7 +32,7 @@ EXPECTED = {
     "embed_shard": {"psycopg2"},
     "complete": {"psycopg2"},
     "record_failure": {"numpy", "psycopg2"},
-    "start_run": set(),
+    "start_run": {"psycopg2"},
     "collect_events": set(),
     "simulate_sensors": set(),
 }

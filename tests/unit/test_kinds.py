@@ -77,6 +77,20 @@ def rules(days):
     }
 
 
+def notices(queue):
+    """As the template has them: of what comes into the inbox."""
+    rule = {"Name": "prefix", "Value": "inbox/"}
+    return {
+        "QueueConfigurations": [
+            {
+                "Event": "s3:ObjectCreated:*",
+                "Filter": {"S3Key": {"Rules": [rule]}},
+                "Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}",
+            }
+        ]
+    }
+
+
 def encryption(key):
     return {
         "ServerSideEncryptionConfiguration": [
@@ -102,6 +116,7 @@ ALARM = {
     "Statistic": "Sum",
     "Threshold": 0,
 }
+FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sluice-dev-start_run"
 LOG_GROUP = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/vendedlogs/states/sluice-dev:*"
 TARGET = {"Arn": f"{ARN}:sluice-dev", "RoleArn": f"{ROLE}/sluice-dev-scheduler", "Input": '{"source": "weather"}'}
 
@@ -120,6 +135,7 @@ CASES = {
             },
             "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
             "LifecycleConfiguration": rules(90),
+            "NotificationConfiguration": notices("triggers"),
             "Tags": MORE_TAGS,
         },
     ),
@@ -149,6 +165,10 @@ CASES = {
             "KmsDataKeyReusePeriodSeconds": 600,
             "MessageRetentionPeriod": 1209600,
             "ReceiveMessageWaitTimeSeconds": 10,
+            "RedrivePolicy": {
+                "deadLetterTargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:undelivered",
+                "maxReceiveCount": 5,
+            },
             "VisibilityTimeout": 60,
             "Tags": MORE_TAGS,
         },
@@ -235,6 +255,16 @@ CASES = {
             },
         },
     ),
+    "AWS::Lambda::EventSourceMapping": (
+        {"FunctionName": FUNCTION, "EventSourceArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:triggers"},
+        {
+            "BatchSize": 5,
+            "Enabled": False,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            "MaximumBatchingWindowInSeconds": 20,
+            "ScalingConfig": {"MaximumConcurrency": 5},
+        },
+    ),
     "AWS::SecretsManager::Secret": (
         {"Name": "sluice/dev/tokens", "Description": "Tokens", "KmsKeyId": KEY[:-1], "Tags": TAGS},
         {"Description": "Tokens by name", "KmsKeyId": KEY, "Tags": MORE_TAGS},
@@ -257,6 +287,18 @@ def holder(aws, type):
     """What a resource of this type needs beside it."""
     if type == "AWS::S3::BucketPolicy":
         KINDS["AWS::S3::Bucket"].create(aws, {"BucketName": "lake", "Tags": TAGS})
+    queues = {"AWS::SQS::Queue": ["undelivered"], "AWS::S3::Bucket": ["triggers"]}
+    for name in queues.get(type, ["triggers"] if type == "AWS::Lambda::EventSourceMapping" else []):
+        KINDS["AWS::SQS::Queue"].create(aws, {"QueueName": name, "Tags": TAGS})
+    if type == "AWS::Lambda::EventSourceMapping":
+        trusted = {"RoleName": "start_run", "AssumeRolePolicyDocument": trust("lambda.amazonaws.com")}
+        aws.client("lambda").create_function(
+            FunctionName="sluice-dev-start_run",
+            Runtime="python3.11",
+            Role=f"{ROLE}/{KINDS['AWS::IAM::Role'].create(aws, trusted)}",
+            Handler="app.start_run",
+            Code={"ZipFile": zipped("")},
+        )
 
 
 @pytest.mark.parametrize("type", CASES)

@@ -34,6 +34,8 @@ NAMES = {
     "TokensSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:sluice/dev/tokens-AbCdEf",
     "AlertsTopicArn": "arn:aws:sns:eu-west-1:123456789012:sluice-dev-alerts",
     "DeadLetterArn": "arn:aws:sqs:eu-west-1:123456789012:sluice-dev-dead-letters",
+    "TriggersArn": "arn:aws:sqs:eu-west-1:123456789012:sluice-dev-triggers",
+    "UndeliveredArn": "arn:aws:sqs:eu-west-1:123456789012:sluice-dev-undelivered",
     "KeyArn": "arn:aws:kms:eu-west-1:123456789012:key/0",
     "StateMachineArn": "arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-dev",
     "ExecutionsArn": "arn:aws:states:eu-west-1:123456789012:execution:sluice-dev:*",
@@ -68,6 +70,10 @@ ONLY_ANY_RESOURCE = {
 # what Lambda itself does in a function's name: its log stream, its traces; no code of ours calls it
 LAMBDAS_OWN = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
+# what Lambda's pollers do in the name of a function that a mapping feeds
+# (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions)
+POLLERS = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+
 # a source may ask for its token while it fetches (docs/sources.md), though none of ours does
 MAY_BE_CALLED = {"fetch_partition": {"chalicelib.secrets.token"}}
 
@@ -80,6 +86,8 @@ ARGUMENTS = {
     "modelId": "amazon.titan-embed-text-v2:0",
     "executionArn": NAMES["ExecutionsArn"],
     "stateMachineArn": NAMES["StateMachineArn"],
+    "QueueUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/sluice-dev-undelivered",
+    "TopicArn": NAMES["AlertsTopicArn"],
 }
 
 
@@ -195,7 +203,7 @@ def granted(document):
     """The same of a policy, without what Lambda does itself."""
     found = set()
     for statement in document["Statement"]:
-        for action in set(statement["Action"]) - LAMBDAS_OWN:
+        for action in set(statement["Action"]) - LAMBDAS_OWN - POLLERS:
             if action == "secretsmanager:GetSecretValue":
                 found |= {f"{action} {name[2:].partition('Secret')[0]}" for name in statement["Resource"]}
             elif action.startswith("kms:"):
@@ -222,13 +230,13 @@ def test_a_function_may_do_what_its_code_calls_and_nothing_else(project, functio
 def test_any_permission_that_is_taken_away_or_added_is_found(project, function):
     document = raw(function)
     for number, statement in enumerate(document["Statement"]):
-        for action in set(statement["Action"]) - LAMBDAS_OWN:
+        for action in set(statement["Action"]) - LAMBDAS_OWN - POLLERS:
             less = copy.deepcopy(document)
             less["Statement"][number]["Action"].remove(action)
             # two statements may grant the same action on different resources: those are the feature test's
             if granted(less) != granted(document):
                 assert any("may call" in fault for fault in faults_of_actions(project, function, less)), action
-    for action in ("s3:DeleteObject", "s3:PutBucketPolicy", "sns:Publish", "iam:PassRole"):
+    for action in ("s3:DeleteObject", "s3:PutBucketPolicy", "sns:CreateTopic", "iam:PassRole"):
         more = copy.deepcopy(document)
         more["Statement"][0]["Action"].append(action)
         assert f"{function} never calls {action}" in faults_of_actions(project, function, more)
@@ -241,7 +249,6 @@ def test_only_who_connects_to_postgres_gets_its_secret():
         "transform",
         "validate",
         "record_chunk_failure",
-        "start_run",
         "collect_events",
         "simulate_sensors",
     }
@@ -436,12 +443,25 @@ def test_the_machine_writes_outcomes_where_its_policy_says():
     assert iam.matches(OUTCOMES, "${BucketArn}/runs/orders-1/map/0b1c/manifest.json")
 
 
-def test_a_schedule_may_start_the_machine_and_keep_what_could_not_start():
+def test_a_schedule_may_send_triggers_and_keep_what_could_not_be_sent():
     allowed = [(s["Action"], s["Resource"]) for s in raw("scheduler")["Statement"]]
     assert allowed[:2] == [
-        (["states:StartExecution"], ["${StateMachineArn}"]),
-        (["sqs:SendMessage"], ["${DeadLetterArn}"]),
+        (["sqs:SendMessage"], ["${TriggersArn}"]),
+        (["sqs:SendMessage"], ["${UndeliveredArn}"]),
     ]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_who_may_receive_messages_is_fed_by_a_mapping(function):
+    resources = json.loads((ROOT / "statemachine" / "resources.json").read_text())["Resources"]
+    fed = {
+        resource["Properties"]["FunctionName"]["Fn::GetAtt"][0]
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Lambda::EventSourceMapping"
+        and resources[resource["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]]["Type"] == "AWS::SQS::Queue"
+    }
+    given = {action for s in raw(function)["Statement"] for action in s["Action"]} & POLLERS
+    assert given == (POLLERS if render.placeholder(function).removesuffix("Arn") in fed else set())
 
 
 # --- where it is configured ------------------------------------------------------------------

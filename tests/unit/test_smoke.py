@@ -64,7 +64,7 @@ def test_three_rows_go_through_the_inbox_and_are_accounted_for(run):
     [started] = machine.started
     given = json.loads(started["input"])
     assert given["source"] == "files"
-    assert machine.keys == [f"inbox/{went.run_id}/smoke.csv", f"inbox/{went.run_id}/smoke.toml"]
+    assert machine.keys == [f"inbox/{went.run_id}.csv", f"inbox/{went.run_id}.toml"]
     assert given["input"] == f"s3://{BUCKET}/{machine.keys[1]}"
     assert started["name"] == went.run_id
     assert left() == 0

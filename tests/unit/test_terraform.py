@@ -196,6 +196,10 @@ MADE = {
     "aws_sns_topic.alerts.arn": f"arn:aws:sns:{REGION}:{ACCOUNT}:sluice-dev-alerts",
     "aws_sqs_queue.dead_letters.arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-dead-letters",
     "aws_sqs_queue.dead_letters.url": "<DeadLetters>",
+    **{f"aws_sqs_queue.{n}.arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-{n}" for n in ("triggers", "undelivered")},
+    "aws_sqs_queue.triggers.url": "<Triggers>",
+    "aws_sqs_queue.undelivered.url": "<Undelivered>",
+    "aws_lambda_function.this[start_run].arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sluice-dev-start_run",
     "aws_secretsmanager_secret.tokens.arn": "<TokensSecret>",
     "aws_secretsmanager_secret.database[0].arn": "<DatabaseSecret>",
     "aws_iam_role.state_machine.arn": "<StateMachineRole.Arn>",
@@ -233,6 +237,9 @@ NAMED = {
     ("AlertsTopic", None): f"arn:aws:sns:{REGION}:{ACCOUNT}:sluice-dev-alerts",
     ("DeadLetters", "Arn"): f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-dead-letters",
     ("DeadLetters", "QueueName"): "sluice-dev-dead-letters",
+    ("Triggers", "Arn"): f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-triggers",
+    ("Undelivered", "Arn"): f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-undelivered",
+    ("Undelivered", "QueueName"): "sluice-dev-undelivered",
     ("SchedulerRole", "Arn"): f"arn:aws:iam::{ACCOUNT}:role/sluice-dev-scheduler",
     ("ScheduleGroup", None): "sluice-dev",
     ("DatabaseSubnets", None): "sluice-dev",
@@ -253,7 +260,7 @@ def plain(value, names=MADE):
         for name in ("policy", "assume_role_policy"):
             if isinstance(found.get(name), str):
                 found[name] = policy(found[name])
-        for name in ("definition", "dashboard_body"):
+        for name in ("definition", "dashboard_body", "redrive_policy"):
             if isinstance(found.get(name), str):
                 found[name] = json.loads(found[name])
         return found

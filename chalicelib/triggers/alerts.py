@@ -1,0 +1,50 @@
+"""The emails about what no run was started for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chalicelib.contracts import Alert
+from chalicelib.errors import SluiceError
+from chalicelib.letters import cut, message, short, subject, wrapped
+
+_SHOWN = 3
+_BODY = 400  # characters of a message
+
+
+def object_alert(address: str, source: str | None, reason: str) -> Alert:
+    """An object of the inbox that no source can read; it stays at `address`."""
+    lines = [
+        *wrapped("An object came into the inbox, and no run was started for it. It is quarantined whole and stays:"),
+        f"  {cut(address, 1100)}",
+        "",
+        *wrapped(short(reason)),
+        "",
+        *wrapped(
+            "Copy it to the folder of the source that is to read it: that is a run by itself. Further objects of this "
+            "folder are recorded for an hour without an email each."
+        ),
+    ]
+    return Alert(
+        subject(f"[sluice] {source}: no run for an object in the inbox"),
+        message(lines, [], [f"sluice quarantine objects --source {short(source)}"]),
+    )
+
+
+def undelivered_alert(queue_url: str, refused: Sequence[tuple[str, str, SluiceError]]) -> Alert:
+    """Messages that no run was started for: (id, body, error) of each."""
+    several = len(refused) > 1
+    what = f"{len(refused)} messages were" if several else "A message was"
+    lines = wrapped(f"{what} refused: no run was started.")
+    for identifier, body, error in refused[:_SHOWN]:
+        lines += ["", f"{type(error).__name__}, message {identifier}"]
+        lines += [f"  {line}" for line in wrapped(cut(str(error), 600))]
+        lines += [f"  {short(cut(body, _BODY))}"]
+    if len(refused) > _SHOWN:
+        lines += ["", f"... and {len(refused) - _SHOWN} more"]
+    lines += ["", *wrapped("They are kept for 14 days. What is right again can be sent to the queue of triggers.")]
+    receive = f"aws sqs receive-message --queue-url {queue_url} --message-attribute-names All"
+    return Alert(
+        subject(f"[sluice] {len(refused)} message{'s' if several else ''} refused: {type(refused[0][2]).__name__}"),
+        message(lines, [("Queue", queue_url)], [receive]),
+    )

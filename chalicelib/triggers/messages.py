@@ -1,0 +1,110 @@
+"""The bodies of the queue's messages: our own, S3's and the scheduler's, each read as what it asks for.
+
+- ours: `{"source", "from", "to", "input", "embed", "move_cursor", "allow_gap", "id"}`, all but
+  the source optional
+- S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+- the scheduler: `{"source", "scheduled"}`, as `deploy.schedules` writes it
+"""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import unquote_plus
+
+from chalicelib.contracts import RunInput
+from chalicelib.errors import ContractError
+from chalicelib.triggers import trigger as triggers
+from chalicelib.triggers.inbox import PREFIX, Arrival
+from chalicelib.triggers.trigger import QUEUE, Trigger
+
+_CREATED = "ObjectCreated:"
+_OWN = ("source", "from", "to", "input", "embed", "move_cursor", "allow_gap", "id")
+
+
+def read(body: str, message_id: str, bucket: str) -> list[Trigger | Arrival]:
+    """What a message asks for; nothing for S3's test message.
+
+    `bucket` is the one whose inbox is ours. Raises ContractError for a message that is none.
+    """
+    try:
+        given = json.loads(body)
+        _expect_text(given)
+    except (ValueError, RecursionError) as error:
+        raise ContractError(
+            f"the message is not JSON: {error}", next_step='send {"source": …} as docs/triggers.md shows'
+        ) from None
+    if not isinstance(given, dict):
+        raise ContractError(f"the message is {type(given).__name__}, expected an object")
+    if given.get("Event") == "s3:TestEvent":
+        return []
+    if "Records" in given:
+        return [_arrival(record, bucket) for record in _records(given)]
+    if "scheduled" in given:
+        return [_scheduled(given)]
+    return [_own(given, message_id)]
+
+
+def _expect_text(given) -> None:
+    """Raise ValueError for what neither a name nor Postgres can hold: half a surrogate pair, a NUL."""
+    text = json.dumps(given, ensure_ascii=False)
+    text.encode()
+    if "\\u0000" in text:
+        raise ValueError("it has a NUL character")
+
+
+def _records(given: dict) -> list[dict]:
+    records = given["Records"]
+    if not isinstance(records, list) or not records or not all(isinstance(record, dict) for record in records):
+        raise ContractError("Records is no array of S3's events")
+    return records
+
+
+def _arrival(record: dict, bucket: str) -> Arrival:
+    try:
+        event, s3 = record["eventName"], record["s3"]
+        name, about = s3["bucket"]["name"], s3["object"]
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html: a form's encoding
+        key = unquote_plus(about["key"], errors="strict")
+        version = about.get("versionId")
+        version = version if version and version != "null" else about["eTag"]
+        size = int(about.get("size", 0))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ContractError(f"Records holds something that is no event of S3: {type(error).__name__} {error}") from None
+    if not str(event).startswith(_CREATED):
+        raise ContractError(f"{event} of s3://{name}/{key} is no arrival of an object")
+    if name != bucket or not key.startswith(PREFIX):
+        raise ContractError(
+            f"s3://{name}/{key} is outside of s3://{bucket}/{PREFIX}",
+            next_step=f"let the bucket tell of {PREFIX} alone",
+        )
+    return Arrival(name, key, str(version), size)
+
+
+def _scheduled(given: dict) -> Trigger:
+    if set(given) != {"source", "scheduled"} or not all(isinstance(value, str) for value in given.values()):
+        raise ContractError(f"a schedule's message has source and scheduled, this one {', '.join(sorted(given))}")
+    return triggers.scheduled(given["source"], given["scheduled"])
+
+
+def _own(given: dict, message_id: str) -> Trigger:
+    if unknown := sorted(set(given) - set(_OWN)):
+        raise ContractError(
+            f"the message has fields that are not known: {', '.join(unknown)}",
+            next_step=f"a message may have {', '.join(_OWN)}",
+        )
+    identity = given.get("id", message_id)
+    if not isinstance(identity, str) or not identity:
+        raise ContractError(f"id is {identity!r}, expected a text")
+    asked = {name: value for name, value in given.items() if name != "id"}
+    wanted = RunInput.from_json(asked)
+    return Trigger(
+        QUEUE,
+        wanted.source,
+        identity,
+        start=wanted.start,
+        end=wanted.end,
+        input=wanted.input,
+        embed=wanted.embed,
+        move_cursor=wanted.move_cursor,
+        allow_gap=wanted.allow_gap,
+    )

@@ -1,0 +1,135 @@
+"""Starting the execution of a trigger, once, however often the trigger is delivered."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib import boto_errors, executions, redaction, sources
+from chalicelib import settings as settings_module
+from chalicelib.contracts import RunInput
+from chalicelib.errors import ConfigurationError, NotFound, TransientError, TriggerConflict
+from chalicelib.triggers.trigger import ATTEMPTS, Trigger
+from chalicelib.warehouse import connection, ledger
+
+# the error of the Fail state that a verdict leads to: the data were judged, another run of them says the same
+REJECTED = "QualityFailed"
+
+_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 4, "mode": "standard"})
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html#API_StartExecution_Errors
+_TRANSIENT_CODES = frozenset({"ExecutionLimitExceeded", "StateMachineDeleting", "ThrottlingException"})
+_TAKEN, _FREE, _FAILED = "taken", "free", "failed"
+_RACES = 5  # lost against another delivery of the same trigger, before it is left to the next one
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run of a trigger. `new` is false where an earlier delivery started it."""
+
+    run_id: str
+    execution: str
+    new: bool
+
+
+@functools.cache
+def _client():
+    return boto3.client("stepfunctions", config=_CONFIG)
+
+
+def start(trigger: Trigger) -> Started:
+    """Start the run that `trigger` asks for, unless it was started before.
+
+    Nothing is started where the trigger's run is under way, succeeded, or was rejected by its quality gate.
+    Where it failed for another reason, the trigger is tried again under the next name. Raises UnknownSource,
+    ContractError, TriggerConflict where the name stands for a run of another input, and TransientError or
+    WarehouseUnavailable for what may pass.
+    """
+    settings = settings_module.current()
+    settings.require("state_machine_arn", "database_url")
+    sources.get(trigger.source)
+    wanted = trigger.run_input()
+    RunInput.from_json(wanted)
+    machine = settings.state_machine_arn
+    number, races = 1, 0
+    while number <= ATTEMPTS:
+        run_id = trigger.attempt(number)
+        arn = executions.arn(machine, run_id)
+        found = _standing(arn, run_id, wanted)
+        if found == _TAKEN:
+            return Started(run_id, arn, new=False)
+        if found == _FAILED:
+            number += 1
+        elif _begin(machine, run_id, wanted):
+            return Started(run_id, arn, new=True)
+        elif (races := races + 1) > _RACES:  # DescribeExecution lags behind StartExecution on AWS
+            raise TransientError(f"Step Functions knows the name {run_id}, and does not tell of it yet")
+    raise TriggerConflict(
+        f"{trigger.text} failed {ATTEMPTS} times",
+        source=trigger.source,
+        next_step=f"mend what `sluice runs show {run_id}` says, then `{RunInput.from_json(wanted).command()}`",
+    )
+
+
+def _begin(machine: str, run_id: str, wanted: dict) -> bool:
+    """False where another delivery has taken the name meanwhile."""
+    try:
+        _client().start_execution(stateMachineArn=machine, name=run_id, input=json.dumps(wanted))
+    except ClientError as error:
+        if boto_errors.code(error) == "ExecutionAlreadyExists":
+            return False
+        raise _ours(error, machine) from error
+    except BotoCoreError as error:
+        raise _ours(error, machine) from error
+    return True
+
+
+def _standing(arn: str, run_id: str, wanted: dict) -> str:
+    """Whether a name is free, taken by a run that stands, or by one that failed."""
+    try:
+        found = _client().describe_execution(executionArn=arn)
+    except ClientError as error:
+        if boto_errors.code(error) == "ExecutionDoesNotExist":
+            return _remembered(run_id, wanted)
+        raise _ours(error, arn) from error
+    except BotoCoreError as error:
+        raise _ours(error, arn) from error
+    _expect_same(run_id, json.loads(found["input"]), wanted)
+    if found["status"] in ("FAILED", "TIMED_OUT", "ABORTED"):
+        return _TAKEN if found.get("error") == REJECTED else _FAILED
+    return _TAKEN
+
+
+def _remembered(run_id: str, wanted: dict) -> str:
+    """The same by the ledger: Step Functions forgets 90 days after an end, the local one when the stack goes down."""
+    try:
+        with connection.transaction() as open_connection:
+            run = ledger.get_run(open_connection, run_id)
+    except NotFound:
+        return _FREE
+    _expect_same(run_id, run["input"], redaction.strings(wanted))  # as the ledger has it
+    if run["status"] == "running":  # lost in the middle: it is begun again under its name
+        return _FREE
+    return _FAILED if run["status"] == "failed" else _TAKEN
+
+
+def _expect_same(run_id: str, found: dict, wanted: dict) -> None:
+    if found != wanted:
+        raise TriggerConflict(
+            f"{run_id} is a run of {json.dumps(redaction.strings(found))}, not of "
+            f"{json.dumps(redaction.strings(wanted))}",
+            next_step="give what is to be run an id of its own",
+        )
+
+
+def _ours(error: ClientError | BotoCoreError, what: str) -> Exception:
+    if boto_errors.may_pass(error, _TRANSIENT_CODES):
+        return TransientError(f"Step Functions could not serve {what}: {error}")
+    return ConfigurationError(
+        f"Step Functions refused {what}: {error}",
+        next_step="check SLUICE_STATE_MACHINE_ARN, and that the function's role may start and describe its executions",
+    )

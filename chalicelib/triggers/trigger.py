@@ -1,0 +1,120 @@
+"""A trigger: what is to be run, who says so, and the name of the execution that follows from it.
+
+The same trigger has the same name, however often it is delivered: Step Functions takes a name once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from dataclasses import dataclass
+
+from chalicelib.errors import ContractError
+
+SCHEDULE, INBOX, WEBHOOK, QUEUE, API, BACKFILL, COMMAND = (
+    "schedule",
+    "inbox",
+    "webhook",
+    "queue",
+    "api",
+    "backfill",
+    "command",
+)
+# the letter after the source's name, by which a name tells where the run came from
+_LETTERS = {SCHEDULE: "s", INBOX: "i", WEBHOOK: "w", QUEUE: "q", API: "a", BACKFILL: "b", COMMAND: "c"}
+
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, less what CloudWatch
+# and file systems do not take
+NAME_LENGTH = 80
+ATTEMPTS = 99  # of one trigger
+_ROOM = NAME_LENGTH - len(f"-{ATTEMPTS}")
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+_LIKE_AN_ATTEMPT = re.compile(r"-\d{1,2}$")
+_DIGEST = 16  # hexadecimal digits
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """Something that asks for a run of `source`.
+
+    `identity` tells it from all others of its kind and source: the scheduled time, an object and its
+    version, a message's id. `about` is what people read in its place. The other fields are those of the
+    run's input; None leaves them out of it.
+    """
+
+    kind: str
+    source: str
+    identity: str
+    start: str | None = None
+    end: str | None = None
+    input: str | None = None
+    embed: bool | None = None
+    move_cursor: bool | None = None
+    allow_gap: bool | None = None
+    about: str | None = None
+
+    def __post_init__(self):
+        if self.kind not in _LETTERS:
+            raise ContractError(f"{self.kind!r} is no kind of trigger; there are {', '.join(_LETTERS)}")
+        if not self.identity:
+            raise ContractError(f"a trigger of kind {self.kind} needs something to be known by", source=self.source)
+
+    @property
+    def name(self) -> str:
+        """The name of its execution: `<source>-<letter><identity>`, readable where it can be.
+
+        At most 77 characters of A-Z, a-z, 0-9, - and _, so that a number of the attempt fits behind it. What is
+        longer, has other characters or ends like an attempt is cut and told apart by a hash.
+        """
+        whole = f"{self.source}-{_LETTERS[self.kind]}{self.identity}"
+        if len(whole) <= _ROOM and _PLAIN.fullmatch(whole) and not _LIKE_AN_ATTEMPT.search(whole):
+            return whole
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:_DIGEST]
+        return f"{slug(whole)[: _ROOM - _DIGEST - 1].rstrip('-')}-{digest}"
+
+    def attempt(self, number: int) -> str:
+        """The name of the first, second … execution: a name is taken also by one that failed."""
+        return self.name if number == 1 else f"{self.name}-{number}"
+
+    @property
+    def text(self) -> str:
+        """For people, e.g. `schedule 2026-11-21T13:00:00Z`."""
+        return f"{self.kind} {self.about or self.identity}"
+
+    def run_input(self) -> dict:
+        """The input of its execution, as `contracts.RunInput` reads it."""
+        given = {
+            "source": self.source,
+            "from": self.start,
+            "to": self.end,
+            "input": self.input,
+            "embed": self.embed,
+            "move_cursor": self.move_cursor,
+            "allow_gap": self.allow_gap,
+            "trigger": self.text,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def scheduled(source: str, time: str) -> Trigger:
+    """The trigger of a schedule that was due at `time`, ISO 8601 with an offset or Z.
+
+    EventBridge Scheduler writes it for `<aws.scheduler.scheduled-time>`
+    (https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html).
+    """
+    try:
+        due = dt.datetime.fromisoformat(time)
+    except ValueError:
+        due = None
+    if due is None or due.tzinfo is None:
+        raise ContractError(
+            f"scheduled is {time!r}", source=source, next_step="give a time with its offset, 2026-11-21T13:00:00Z"
+        )
+    due = due.astimezone(dt.UTC)
+    return Trigger(SCHEDULE, source, f"{due:%Y%m%dT%H%M%SZ}", about=f"{due:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def slug(text: str) -> str:
+    """`text` in characters that a name may have."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")
