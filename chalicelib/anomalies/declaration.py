@@ -12,6 +12,8 @@ from chalicelib.quality.suite import INFO, WARNING
 
 HOUR, WEEKDAY, YEARLY = "hour", "weekday", "yearly"
 SEASONS = (HOUR, WEEKDAY, YEARLY)
+VALUE, CHANGE = "value", "change"
+OF = (VALUE, CHANGE)
 BOTH, ABOVE, BELOW = "both", "above", "below"
 DIRECTIONS = (BOTH, ABOVE, BELOW)
 # a row is published whatever its mark, so nothing here can fail a run
@@ -29,6 +31,10 @@ class Anomaly:
     units of the spread: 1.4826 times the median absolute deviation, which is a normal distribution's standard
     deviation. Values more than `threshold` spreads away are marked, on both sides or only `above` or `below`.
 
+    `of`: "value" judges the values themselves, "change" the difference to the median of the three readings before, by
+    the earlier differences: it sees a spike that is small beside the weather of a month, and no slow drift. A column
+    may be judged both ways.
+
     `season`: None compares with all of these days, "hour" with the same hour of the day, "weekday" with the same day
     of the week, "yearly" with the 15 days before and after the same day of earlier years, and the 15 days before.
     `minimum`: with fewer earlier values a value is not judged. `floor`, in the units of the column, is the least
@@ -39,6 +45,7 @@ class Anomaly:
     column: str
     by: tuple[str, ...] = ()
     time: str = ""
+    of: str = VALUE
     history_days: int = 30
     season: str | None = None
     threshold: float = 6.0
@@ -61,7 +68,12 @@ class Anomaly:
         if families.get(self.time, TEMPORAL[0]) not in TEMPORAL:
             found.append(f"time {self.time} holds {families[self.time]} values, expected a date or a time")
         found += [f"by names {name}, which is jsonb" for name in self.by if families.get(name) == JSON]
-        for name, known in (("season", (None, *SEASONS)), ("direction", DIRECTIONS), ("severity", SEVERITIES)):
+        for name, known in (
+            ("of", OF),
+            ("season", (None, *SEASONS)),
+            ("direction", DIRECTIONS),
+            ("severity", SEVERITIES),
+        ):
             if getattr(self, name) not in known:
                 choice = ", ".join(value for value in known if value)
                 found.append(f"{name} is {getattr(self, name)!r}, use one of {choice}")
@@ -87,8 +99,9 @@ def problems(anomalies: Sequence[Anomaly], columns: Sequence[Column]) -> list[st
         for number, anomaly in enumerate(anomalies)
         for problem in anomaly.problems(columns)
     ]
-    named = [anomaly.column for anomaly in anomalies]
-    return found + [f"anomalies judge {name} twice" for name in sorted({n for n in named if named.count(n) > 1})]
+    named = [(anomaly.of, anomaly.column) for anomaly in anomalies]
+    twice = sorted({one for one in named if named.count(one) > 1})
+    return found + [f"anomalies judge the {of} of {column} twice" for of, column in twice]
 
 
 def read(given: Collection, columns: Sequence[Column], found: list[str]) -> tuple[Anomaly, ...]:
@@ -109,7 +122,7 @@ def read(given: Collection, columns: Sequence[Column], found: list[str]) -> tupl
             wrong.append(f"{where}: by is {by!r}, expected an array of columns")
         wrong += [
             f"{where}: {name} is {values[name]!r}, expected text"
-            for name in ("column", "time", "season", "direction", "severity")
+            for name in ("column", "time", "of", "season", "direction", "severity")
             if not isinstance(values.get(name, ""), str)
         ]
         found += wrong

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 
 from chalicelib import personal
-from chalicelib.anomalies.declaration import ABOVE, BELOW, BOTH, HOUR, WEEKDAY, YEARLY, Anomaly
+from chalicelib.anomalies.declaration import ABOVE, BELOW, BOTH, CHANGE, HOUR, WEEKDAY, YEARLY, Anomaly
 from chalicelib.columns import Column
 from chalicelib.lake.position import LINE_BITS
 from chalicelib.quality import catalogue
@@ -168,7 +168,7 @@ class _Judgement:
             self._execute("count_outliers")
             counts = Counts(*self.cursor.fetchone())
         if counts.outlying or counts.stuck:
-            self._execute("mark_outliers", column=self.anomaly.column)
+            self._execute("mark_outliers", column=self.anomaly.column, of=self.anomaly.of)
             self._execute("extreme_outliers", run_id=self.run_id, limit=EXAMPLES)
             examples = tuple(self._example(row) for row in self.cursor.fetchall())
         return _observation(self.anomaly, counts, examples)
@@ -179,6 +179,12 @@ class _Judgement:
         earliest = sql.SQL("({}::date - {})").format(sql.Literal(first), sql.Literal(anomaly.history_days))
         self.pieces["start"] = sql.SQL("({})").format(midnight.format(day=earliest))
         self.pieces["end"] = sql.SQL("({})").format(midnight.format(day=sql.Literal(last)))
+        if anomaly.of == CHANGE:
+            tomorrow = sql.SQL("({}::date + 1)").format(sql.Literal(last))
+            self.pieces["end_of_last"] = sql.SQL("({})").format(midnight.format(day=tomorrow))
+            self._execute("find_changes")
+            self._execute("take_changes")
+        self.pieces["history"] = statement("anomalies", "changes" if anomaly.of == CHANGE else "levels", **self.pieces)
         self._execute("find_history")
         self._execute("index_days")
         self._execute("analyze_days")
@@ -191,15 +197,16 @@ class _Judgement:
 
     def _example(self, row: tuple) -> Example:
         anomaly = self.anomaly
-        series, (time, value, expected, low, high, score, stuck, raw, line) = row[:-9], row[-9:]
-        if not personal.names(self.source.columns).isdisjoint((anomaly.column, anomaly.time, *anomaly.by)):
-            return Example(MASK, raw=raw, line=line)
-        names = [f"{name} {value}" for name, value in zip(anomaly.by, series, strict=False)]
-        told = f"{', '.join([*names, str(time)])}: {anomaly.column} is {_number(value)}"
-        if stuck:
-            told += f", for the {stuck}th time in a row" if score is None or abs(score) <= anomaly.threshold else ""
-        if score is not None and abs(score) > anomaly.threshold:
-            told += f", expected about {_number(expected)} ({_range(low, high)}), {abs(score):g} spreads away"
+        series, (time, value, expected, low, high, score, stuck, outlying, raw, line) = row[:-10], row[-10:]
+        hidden = personal.names(self.source.columns)
+        # a source without `by` is one series, of a constant
+        names = [f"{name} {MASK if name in hidden else shown}" for name, shown in zip(anomaly.by, series, strict=False)]
+        moment = MASK if anomaly.time in hidden else time
+        told = f"{', '.join([*names, moment])}: {anomaly.column} is "
+        told += MASK if anomaly.column in hidden else _number(value)
+        if outlying and anomaly.column not in hidden:
+            told += f", expected about {_number(expected)} ({_range(low, high)})"
+        told += f", {abs(score):g} spreads away" if outlying else f", {stuck} times in a row"
         return Example(told, raw=raw, line=line)
 
 
@@ -247,6 +254,8 @@ def _bounds(anomaly: Anomaly) -> dict[str, sql.Composable]:
 
 def _observation(anomaly: Anomaly, counts: Counts, examples: tuple[Example, ...]) -> Observation:
     column, name = anomaly.column, f"{ANOMALY} {anomaly.column}"
+    if anomaly.of == CHANGE:
+        column, name = f"change of {column}", f"{name} {CHANGE}"
     level = NOTE if anomaly.severity == INFO else WARN
     usual = f"within {anomaly.threshold:g} spreads of its {_history(anomaly)}"
     findings = []

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+import math
 import random
 
 import pytest
@@ -355,13 +356,86 @@ def test_a_value_that_repeats_too_often_is_marked_from_then_on_across_runs(wareh
     [observed] = warehouse.publish(source, [row(20, 20.3, hour=h) for h in (3, 4, 5)] + [row(20, 20.4, hour=6)])
     assert {time: mark["stuck"] for (_, time), [mark] in warehouse.marks().items()} == {at(20, 4): 4, at(20, 5): 5}
     assert levels(observed) == [("warn", 2)]
-    assert "for the 5th time in a row" in observed.findings[0].examples[0].value
+    assert "celsius is 20.3, 5 times in a row" in observed.findings[0].examples[0].value
 
 
 def test_another_series_does_not_interrupt_or_prolong_a_stuck_one(warehouse):
     source = probes(stuck=3, minimum=3)
     warehouse.publish(source, [row(0, 1.0, sensor, hour=h) for h in (1, 2) for sensor in "ab"] + [row(0, 1.0, hour=3)])
     assert list(warehouse.marks()) == [("a", at(0, 3))]
+
+
+# --- changes -------------------------------------------------------------------------------------
+
+
+def slow_weather(count: int) -> list[tuple]:
+    """A reading an hour that wanders by some degrees a day, and by tenths from hour to hour."""
+    return [row(n // 24, 20 + 8 * math.sin(n / 30) + NOISE[n % 10] / 5, hour=n % 24) for n in range(count)]
+
+
+def test_a_spike_that_is_small_beside_a_months_weather_is_found_by_its_change(warehouse):
+    history = slow_weather(24 * 21)
+    wrong = [
+        (sensor, when, value + (4.0 if n == 24 * 20 + 5 else 0), None)
+        for n, (sensor, when, value, _) in enumerate(history)
+    ]
+    for of, expected in (("value", []), ("change", [at(20, 5)])):
+        warehouse.clear()
+        source = probes(of=of)
+        warehouse.publish(source, history[: 24 * 20])
+        [observed] = warehouse.publish(source, wrong[24 * 20 :])
+        # neither the reading after the spike nor those before it
+        assert [time for _, time in warehouse.marks()] == expected
+    [(_, [mark])] = warehouse.marks().items()
+    value = wrong[24 * 20 + 5][2]
+    assert mark["of"] == "change" and abs(mark["value"] - value) < 1e-9
+    assert abs(mark["expected"] - (value - 4)) < 1 and mark["low"] < mark["expected"] < mark["high"] < value
+    assert "change of celsius, expected within 6 spreads" in observed.findings[0].text
+
+
+def test_the_first_three_readings_of_a_series_have_no_change(warehouse):
+    source = probes(of="change", minimum=3)
+    [observed] = warehouse.publish(source, [row(n, float(n % 2)) for n in range(10)])
+    assert levels(observed) == [("note", 6)]  # three of them, and the three whose history they would be
+
+
+def test_changes_reach_back_into_what_was_published(warehouse):
+    source = probes(of="change")
+    history = slow_weather(24 * 21)
+    warehouse.publish(source, history[: 24 * 20])
+    for sensor, when, value, _ in history[24 * 20 : 24 * 20 + 6]:
+        warehouse.publish(source, [(sensor, when, value + 4.0 * (when == at(20, 5)), None)])
+    assert [time for _, time in warehouse.marks()] == [at(20, 5)]
+
+
+def test_a_column_may_be_judged_both_ways_and_twice_in_no_way(warehouse):
+    source = probes()
+    source.anomalies += (Anomaly("celsius", by=("sensor",), time="at", of="change", minimum=10),)
+    source.check()
+    warehouse.publish(source, days(20))
+    warehouse.publish(source, [row(20, 90.0)])
+    assert {mark["of"] for mark in warehouse.marks()["a", at(20)]} == {"value", "change"}
+    source.anomalies += (source.anomalies[0],)
+    with pytest.raises(DeclarationError, match="anomalies judge the value of celsius twice"):
+        source.check()
+
+
+def test_personal_values_are_in_the_mark_and_in_no_example(warehouse):
+    class Homes(Probes):
+        columns = (
+            Column("sensor", "text", personal=True),
+            COLUMNS[1],
+            Column("celsius", "double precision", personal=True),
+            COLUMNS[3],
+        )
+
+    source = Homes()
+    source.anomalies = probes().anomalies
+    warehouse.publish(source, days(20, sensor="Mrs Miller"))
+    [observed] = warehouse.publish(source, [row(20, 71.5, "Mrs Miller")])
+    told = repr(observed)
+    assert "Mrs Miller" not in told and "71.5" not in told and "spreads away" in told
+    assert warehouse.marks()["Mrs Miller", at(20)][0]["value"] == 71.5
 
 
 # --- properties ----------------------------------------------------------------------------------
@@ -384,31 +458,35 @@ def spread_out(values, scale=1.0, shift=0.0) -> list[tuple]:
     return [row(n // 2, value * scale + shift, hour=n % 2) for n, value in enumerate(values)]
 
 
-@SOME
-@given(VALUES, st.sampled_from([0.125, 2.0, 1024.0]), st.sampled_from([0.0, -512.0, 1e5]))
-def test_the_unit_of_a_column_does_not_matter(warehouse, values, scale, shift):
-    assert marked(warehouse, [spread_out(values)]) == marked(warehouse, [spread_out(values, scale, shift)])
+WAYS = st.sampled_from(["value", "change"])
 
 
 @SOME
-@given(VALUES, st.integers(5, 55), st.integers(-100000, 100000))
-def test_nothing_that_comes_after_a_reading_decides_about_it(warehouse, values, cut, wild):
+@given(VALUES, WAYS, st.sampled_from([0.125, 2.0, 1024.0]), st.sampled_from([0.0, -512.0, 1e5]))
+def test_the_unit_of_a_column_does_not_matter(warehouse, values, of, scale, shift):
+    plain, converted = spread_out(values), spread_out(values, scale, shift)
+    assert marked(warehouse, [plain], of=of) == marked(warehouse, [converted], of=of)
+
+
+@SOME
+@given(VALUES, WAYS, st.integers(5, 55), st.integers(-100000, 100000))
+def test_nothing_that_comes_after_a_reading_decides_about_it(warehouse, values, of, cut, wild):
     cut = min(cut, len(values) - 1)
     changed = [*values[:cut], *(wild + value for value in values[cut:])]
     until = {time for _, time, *_ in spread_out(values)[:cut]}
-    first, second = (marked(warehouse, [spread_out(v)]) & until for v in (values, changed))
+    first, second = (marked(warehouse, [spread_out(v)], of=of) & until for v in (values, changed))
     assert first == second
-    assert marked(warehouse, [spread_out(values)[:cut]]) == first
+    assert marked(warehouse, [spread_out(values)[:cut]], of=of) == first
 
 
 @SOME
-@given(VALUES, st.randoms(use_true_random=False), st.integers(1, 4))
-def test_in_which_order_and_runs_the_history_came_does_not_matter(warehouse, values, rng, runs):
+@given(VALUES, WAYS, st.randoms(use_true_random=False), st.integers(1, 4))
+def test_in_which_order_and_runs_the_history_came_does_not_matter(warehouse, values, of, rng, runs):
     history, new = spread_out(values), [row(40, value, hour=n) for n, value in enumerate((0, 350, -900, 10000))]
     shuffled = rng.sample(history, len(history))
     batches = [shuffled[n::runs] for n in range(runs)]
     at_once, in_pieces = (
-        marked(warehouse, [*before, new], history_days=60) & {time for _, time, *_ in new}
+        marked(warehouse, [*before, new], of=of, history_days=60) & {time for _, time, *_ in new}
         for before in ([history], batches)
     )
     assert at_once == in_pieces

@@ -15,7 +15,7 @@ SELECT EXISTS (SELECT FROM anomaly_winners WHERE known);
 
 -- name: find_rows -- staged readings; a reading without value, time or series is none
 CREATE TEMPORARY TABLE anomaly_rows ON COMMIT DROP AS
-SELECT s._seq, w.fresh, {by}, s.{time} AS time, {day} AS day, {slot} AS slot, {value} AS value
+SELECT s._seq, w.fresh, {by}, s.{time} AS time, {day} AS day, {slot} AS slot, {value} AS value, 0::double precision AS base
 FROM {staging} AS s JOIN anomaly_winners AS w USING (_seq)
 WHERE {value} IS NOT NULL AND {is_reading};
 
@@ -29,6 +29,30 @@ ANALYZE anomaly_rows, anomaly_series;
 -- name: days_of_rows
 SELECT min(day), max(day) FROM anomaly_rows WHERE fresh;
 
+-- name: find_changes -- every value of the series less the median of the three before it, which one odd value does not move
+CREATE TEMPORARY TABLE anomaly_changes ON COMMIT DROP AS
+SELECT series, slot, day, _seq, base, value - base AS value
+FROM (
+    SELECT series, slot, day, _seq, value,
+           CASE WHEN third IS NOT NULL THEN greatest(least(first, second), least(greatest(first, second), third)) END AS base
+    FROM (
+        SELECT series, slot, day, _seq, value, lag(value) OVER earlier AS first,
+               lag(value, 2) OVER earlier AS second, lag(value, 3) OVER earlier AS third
+        FROM (
+            SELECT n.series, r.slot, r.day, r.time, r._seq, r.value
+            FROM anomaly_rows AS r JOIN anomaly_series AS n USING ({names})
+            UNION ALL
+            SELECT n.series, {slot}, {day}, s.{time}, NULL, {value}
+            FROM {curated} AS s JOIN anomaly_series AS n ON ({by_values}) = ({series_names})
+            WHERE s.{time} >= {start} AND s.{time} < {end_of_last} AND {value} IS NOT NULL AND {is_kept}
+        ) AS readings
+        WINDOW earlier AS (PARTITION BY series ORDER BY time, _seq NULLS FIRST)
+    ) AS three
+) AS based;
+
+-- name: take_changes -- a reading without three before it keeps no value: it is not judged
+UPDATE anomaly_rows AS r SET value = c.value, base = c.base FROM anomaly_changes AS c WHERE c._seq = r._seq;
+
 -- name: find_history -- what of the series may be history, by day; a day of many readings is as many quantiles of them
 CREATE TEMPORARY TABLE anomaly_days ON COMMIT DROP AS
 SELECT series, slot, day, cardinality(values) AS readings,
@@ -36,13 +60,19 @@ SELECT series, slot, day, cardinality(values) AS readings,
             ELSE (SELECT percentile_disc({fractions}) WITHIN GROUP (ORDER BY v) FROM unnest(values) AS v) END AS values
 FROM (SELECT series, slot, day, array_agg(value) AS values
 FROM (
-    SELECT n.series, r.slot, r.day, r.value FROM anomaly_rows AS r JOIN anomaly_series AS n USING ({names})
-    UNION ALL
-    SELECT n.series, {slot}, {day}, {value}
-    FROM {curated} AS s JOIN anomaly_series AS n ON ({by_values}) = ({series_names})
-    WHERE s.{time} >= {start} AND s.{time} < {end} AND {value} IS NOT NULL AND {is_kept}
+    {history}
 ) AS readings
 GROUP BY series, slot, day) AS gathered;
+
+-- name: levels -- what find_history takes
+SELECT n.series, r.slot, r.day, r.value FROM anomaly_rows AS r JOIN anomaly_series AS n USING ({names})
+UNION ALL
+SELECT n.series, {slot}, {day}, {value}
+FROM {curated} AS s JOIN anomaly_series AS n ON ({by_values}) = ({series_names})
+WHERE s.{time} >= {start} AND s.{time} < {end} AND {value} IS NOT NULL AND {is_kept}
+
+-- name: changes -- what find_history takes
+SELECT series, slot, day, value FROM anomaly_changes WHERE value IS NOT NULL
 
 -- name: index_days
 CREATE INDEX ON anomaly_days (series, slot, day);
@@ -79,13 +109,14 @@ spread AS (
     FROM measured
 ),
 judged AS (
-    SELECT r._seq, r.value, s.median, greatest(s.spread, %(floor)s, 1e-9 * greatest(abs(s.median), abs(r.value))) AS spread
+    SELECT r._seq, r.value, r.base, s.median,
+           greatest(s.spread, %(floor)s, 1e-9 * greatest(abs(s.median), abs(r.value), abs(r.base))) AS spread
     FROM anomaly_rows AS r
     JOIN anomaly_series AS n USING ({names})
-    LEFT JOIN spread AS s ON s.series = n.series AND s.slot = r.slot AND s.day = r.day
+    LEFT JOIN spread AS s ON s.series = n.series AND s.slot = r.slot AND s.day = r.day AND r.value IS NOT NULL
     WHERE r.fresh
 )
-SELECT _seq, value, median, spread, (value - median) / nullif(spread, 0) AS score, 0 AS stuck
+SELECT _seq, base + value AS value, base + median AS median, spread, (value - median) / nullif(spread, 0) AS score, 0 AS stuck
 FROM judged;
 
 -- name: find_stuck -- how many equal values of its series in a row each fresh row ends, its own included
@@ -125,7 +156,7 @@ WHERE c.fresh AND c._seq = a._seq AND c.position >= %(stuck)s;
 -- name: mark_outliers -- `stuck` is a run's length where that is what is wrong
 UPDATE {staging} AS s
 SET _anomalies = coalesce(s._anomalies, '[]'::jsonb) || jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
-    'column', %(column)s::text, 'value', a.value, 'stuck', nullif(a.stuck, 0),
+    'column', %(column)s::text, 'of', %(of)s::text, 'value', a.value, 'stuck', nullif(a.stuck, 0),
     'expected', {expected}, 'low', {low}, 'high', {high}, 'score', round(a.score::numeric, 2))))
 FROM anomaly_scores AS a
 WHERE a._seq = s._seq AND ({outlying} OR a.stuck > 0);
@@ -134,7 +165,7 @@ WHERE a._seq = s._seq AND ({outlying} OR a.stuck > 0);
 SELECT count(*), count(median), count(*) FILTER (WHERE {outlying}), count(*) FILTER (WHERE stuck > 0) FROM anomaly_scores AS a;
 
 -- name: extreme_outliers -- the farthest first, with their raw place
-SELECT {shown}, a.value, {expected}, {low}, {high}, round(a.score::numeric, 1), a.stuck, o.key, (a._seq & {line_mask})::bigint
+SELECT {shown}, a.value, {expected}, {low}, {high}, round(a.score::numeric, 1), a.stuck, {outlying}, o.key, (a._seq & {line_mask})::bigint
 FROM anomaly_scores AS a
 JOIN {staging} AS s USING (_seq)
 LEFT JOIN pipeline.raw_objects AS o ON o.run_id = %(run_id)s AND o.part = (a._seq >> {line_bits})
@@ -143,7 +174,7 @@ ORDER BY ({outlying}) DESC, abs(a.score) DESC NULLS LAST, a.stuck DESC, a._seq
 LIMIT %(limit)s;
 
 -- name: drop_rows
-DROP TABLE IF EXISTS pg_temp.anomaly_rows, pg_temp.anomaly_series, pg_temp.anomaly_days, pg_temp.anomaly_scores;
+DROP TABLE IF EXISTS pg_temp.anomaly_rows, pg_temp.anomaly_series, pg_temp.anomaly_changes, pg_temp.anomaly_days, pg_temp.anomaly_scores;
 
 -- name: find_series_index -- whether an index begins with these columns
 SELECT EXISTS (
