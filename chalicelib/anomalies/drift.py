@@ -29,6 +29,10 @@ def judge(drift: Drift, found: Statistics, earlier: Sequence[Statistics], refere
             if limit.kind == FRESHNESS:
                 observed += _fresh(limit, column, found, reference)
                 continue
+            if limit.kind != ROW_COUNT and found.is_by_hand:
+                # days or files that somebody picked may be of any season
+                observed.append(_observation(limit, column, True, "not judged: the window or input was given by hand"))
+                continue
             value, history = _measured(limit.kind, column, found, earlier)
             if value is None or len(history) < drift.minimum_runs:
                 why = "no value" if value is None else f"{len(history)} of {drift.minimum_runs} runs to compare with"

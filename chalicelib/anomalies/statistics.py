@@ -17,6 +17,7 @@ from chalicelib.sources.files import FileSource
 from chalicelib.warehouse import tables
 from chalicelib.warehouse.queries import statement
 
+_WINDOW, _INPUT = "window", "input"
 # the newest value as Unix seconds, UTC's midnight of a date
 _NEWEST = {
     catalogue.DATE: "extract(epoch FROM max({})::timestamp)",
@@ -40,6 +41,11 @@ class Statistics:
     columns: dict[str, dict[str, float | None]]
 
     @property
+    def is_by_hand(self) -> bool:
+        """Whether somebody chose the window or the files."""
+        return self.scope.split()[0] in (_WINDOW, _INPUT)
+
+    @property
     def rate(self) -> float:
         """Rows per day, or whatever else the extent counts."""
         return self.rows / self.extent
@@ -56,11 +62,11 @@ def asked(source: Source, run: dict, raw_objects: int, bucket: str) -> tuple[str
     given = RunInput.from_json(run["input"])
     named = given.input if given.input and type(source).declare is Source.declare else None
     if run["window_start"] and run["window_end"]:
-        kind = "cursor" if run["by_cursor"] and not given.start else "window"
+        kind = "cursor" if run["by_cursor"] and not given.start else _WINDOW
         days = (run["window_end"] - run["window_start"]).days + 1
         return (f"{kind} {named}" if named else kind), float(days)
     if named and isinstance(source, FileSource):
-        return ("inbox" if named.startswith(f"s3://{bucket}/inbox/") else "input"), float(max(raw_objects, 1))
+        return ("inbox" if named.startswith(f"s3://{bucket}/inbox/") else _INPUT), float(max(raw_objects, 1))
     return (f"whole {named}" if named else "whole"), 1.0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chalicelib.anomalies import Anomaly
 from chalicelib.columns import Column
 from chalicelib.contracts import Window
 from chalicelib.errors import ContractError, NotFound, SourceError
@@ -80,6 +81,11 @@ class Weather(Source):
     first_day = dt.date(2012, 1, 1)
     overlap_days = 5  # the archive follows the day itself by up to five days
     window_days = 366
+    # by the 15 days before and after the same day of earlier years; of real days of Seattle, see docs/quality.md
+    anomalies = tuple(
+        Anomaly(column, by=("station",), time="day", season="yearly", history_days=3653, direction=direction)
+        for column, direction in (("temperature_max", "both"), ("temperature_min", "both"), ("wind_speed_max", "above"))
+    )
 
     def partitions(self, window: Window, given: str | None, settings: Settings) -> list[dict]:
         """One per station; `given` is a comma-separated choice of station names, in any case.

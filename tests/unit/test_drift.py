@@ -181,6 +181,17 @@ def test_a_run_without_values_is_not_judged_by_them():
         assert judged(Limit(kind, "warning", ("celsius",), 0.1), empty, earlier) == []
 
 
+def test_of_days_or_files_picked_by_hand_only_the_rows_are_compared():
+    limits = (Limit("mean", "warning", ("celsius",), 1.0), Limit("null_rate", "warning", ("celsius",), 0.1), COUNT)
+    fresh = Limit("freshness", "warning", ("day",), max_age=dt.timedelta(days=2))
+    for scope, expected in (("window", 1), ("window Oslo", 1), ("input", 1), ("cursor", 3), ("inbox", 3), ("whole", 3)):
+        earlier = [run(scope=scope)] * 5
+        odd = run(rows=10, nulls=5, mean=90.0, scope=scope)
+        assert sum(len(judged(limit, odd, earlier)) for limit in limits) == expected, scope
+        old = run(newest=0.0, scope=scope)
+        assert len(judged(fresh, old, earlier)) == (scope != "input")
+
+
 def test_old_data_are_told_from_the_first_run_on():
     limit = Limit("freshness", "critical", ("day",), max_age=dt.timedelta(days=2))
     assert judged(limit, run(newest=NOON.timestamp() - 2 * 86_400), []) == []
