@@ -83,7 +83,9 @@ class Weather(Source):
     window_days = 366
     # by the 15 days before and after the same day of earlier years; of real days of Seattle, see docs/quality.md
     anomalies = tuple(
-        Anomaly(column, by=("station",), time="day", season="yearly", history_days=3653, direction=direction)
+        Anomaly(
+            column, by=("station",), time="day", season="yearly", history_days=3653, threshold=5.0, direction=direction
+        )
         for column, direction in (("temperature_max", "both"), ("temperature_min", "both"), ("wind_speed_max", "above"))
     )
 
