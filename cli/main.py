@@ -23,6 +23,7 @@ from cli import (
     runs,
     secret,
     stack,
+    trigger,
 )
 
 # exit statuses; click uses 2 for a wrong command line
@@ -69,6 +70,7 @@ for command in (
     runs.runs,
     backfill.backfill,
     cursor.cursor,
+    trigger.trigger,
     graph.graph,
     cost.cost,
     emails.emails,

@@ -49,7 +49,13 @@ def run(context, source, start, end, given, embed, move_cursor, allow_gap, name,
         )
     session = connect()
     run_id = name or _run_id(source)
-    wanted = {"source": source, "from": start, "to": end, "input": _given(registered, given), "embed": embed}
+    wanted = {
+        "source": source,
+        "from": start,
+        "to": end,
+        "input": as_workers_find_it(registered, given),
+        "embed": embed,
+    }
     wanted |= {"move_cursor": move_cursor or None, "allow_gap": allow_gap or None}
     wanted = {key: value for key, value in wanted.items() if value is not None}
     console = Console(stderr=True, quiet=as_json)
@@ -58,18 +64,23 @@ def run(context, source, start, end, given, embed, move_cursor, allow_gap, name,
     else:
         arn = start_execution(session, run_id, wanted)
         console.print(f"run {run_id}")
-        reader = executions.Reader(session.client("stepfunctions"), arn)
-        try:
-            execution = follow(reader.read, console, rows=lambda: _rows_so_far(session, run_id))
-        except KeyboardInterrupt:
-            click.echo(f"\nThe run goes on. Next: sluice runs show {run_id}", err=True)
-            context.exit(INTERRUPTED)
-        result = outcome.read(session, run_id, execution)
+        result = watched(context, session, run_id, arn, console)
     if as_json:
         sys.stdout.write(json.dumps(result.to_json()) + "\n")
     else:
-        _tell(result)
+        tell(result)
     context.exit(result.exit_status)
+
+
+def watched(context, session: Session, run_id: str, arn: str, console: Console) -> outcome.Outcome:
+    """Show the execution until it has ended; what became of it. Ctrl-C ends the watching, not the run."""
+    reader = executions.Reader(session.client("stepfunctions"), arn)
+    try:
+        execution = follow(reader.read, console, rows=lambda: _rows_so_far(session, run_id))
+    except KeyboardInterrupt:
+        click.echo(f"\nThe run goes on. Next: sluice runs show {run_id}", err=True)
+        context.exit(INTERRUPTED)
+    return outcome.read(session, run_id, execution)
 
 
 def start_execution(session: Session, run_id: str, wanted: dict) -> str:
@@ -86,7 +97,7 @@ def _run_id(source: str) -> str:
     return f"{source}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"[:_NAME_LENGTH]
 
 
-def _given(source: Source, given: str | None) -> str | None:
+def as_workers_find_it(source: Source, given: str | None) -> str | None:
     """Workers run elsewhere: what is a path here, of a source that takes files, is made absolute."""
     if given is None or "://" in given or not isinstance(source, FileSource):
         return given
@@ -102,7 +113,7 @@ def _rows_so_far(session: Session, run_id: str) -> int | None:
         return None
 
 
-def _tell(result: outcome.Outcome) -> None:
+def tell(result: outcome.Outcome) -> None:
     click.echo(f"run      {result.run_id}")
     verdict = f", verdict {result.verdict}" if result.verdict else ""
     click.echo(f"status   {result.status}{verdict}, {result.seconds:.1f} s")

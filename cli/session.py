@@ -25,6 +25,11 @@ class Session:
     def database_url(self) -> str:
         return secrets.database_url(self.settings)
 
+    @property
+    def prefix(self) -> str:
+        """What the names of the stage's resources begin with, such as `sluice-local`."""
+        return self.settings.state_machine_arn.rsplit(":", 1)[1]
+
     def client(self, service: str):
         return boto3.client(service)
 

@@ -1,0 +1,139 @@
+"""`sluice trigger`: fire by hand what starts runs by itself, and say what run came of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+import zoneinfo
+from pathlib import Path
+
+import click
+
+from chalicelib import sources
+from chalicelib.errors import ConfigurationError, NotFound
+from chalicelib.triggers import Trigger, inbox
+from chalicelib.triggers import trigger as triggers
+from cli import fired
+from cli.run import as_workers_find_it
+from cli.session import Session, connect
+from local.schedules import filled
+
+
+@click.group()
+def trigger() -> None:
+    """Fire a trigger by hand, as AWS would."""
+
+
+_WAIT = click.option("--wait", is_flag=True, help="Watch the run to its end, as `sluice run` does.")
+
+
+@trigger.command()
+@click.argument("source")
+@click.option("--at", "at", metavar="TIME", help="When it is due, YYYY-MM-DDTHH:MM in its time zone; by default now.")
+@_WAIT
+@click.pass_context
+def schedule(context, source, at, wait) -> None:
+    """Fire the schedule of SOURCE, as if it were due."""
+    sources.get(source)
+    session = connect()
+    found = _schedule(session, source)
+    due = _due(at, found["ScheduleExpressionTimezone"])
+    target = found["Target"]
+    text = filled(target.get("Input") or "{}", found["Arn"], due, uuid.uuid4().hex, 1)
+    service = target["Arn"].split(":")[2]
+    click.echo(f"fired    schedule {found['Name']} for {due:%Y-%m-%dT%H:%M:%SZ}")
+    if service == "lambda":
+        _invoke(session, target["Arn"], text)
+        return
+    if service != "sqs":
+        raise ConfigurationError(f"{found['Name']} has the target {target['Arn']}, which is neither queue nor function")
+    expected = fired.expected(session, triggers.scheduled(source, due.isoformat()))
+    _send(session, target["Arn"].rsplit(":", 1)[1], text)
+    fired.tell(context, session, expected, wait)
+
+
+@trigger.command("inbox")
+@click.argument("source")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_WAIT
+@click.pass_context
+def inbox_(context, source, file, wait) -> None:
+    """Put FILE into the inbox of SOURCE, in S3."""
+    session = connect()
+    bucket, key = session.settings.bucket, f"{inbox.PREFIX}{source}/{file.name}"
+    # what would be quarantined is told before it is put there
+    asked = inbox.trigger(inbox.Arrival(bucket, key, "unknown", file.stat().st_size))
+    s3 = session.client("s3")
+    s3.upload_file(str(file), bucket, key)
+    about = s3.head_object(Bucket=bucket, Key=key)
+    version = about.get("VersionId")
+    known = version if version and version != "null" else about["ETag"].strip('"')
+    arrival = inbox.Arrival(bucket, key, known, about["ContentLength"])
+    click.echo(f"put      {arrival.address}, {arrival.bytes:,} bytes")
+    if asked is None:
+        click.echo("no run: the source reads such a file only when a declaration names it")
+        return
+    # the notification is on its way already: who waits for a run that it begins must not take it for an earlier one
+    fired.tell(context, session, fired.expected(session, inbox.trigger(arrival), since=about["LastModified"]), wait)
+
+
+@trigger.command()
+@click.argument("source")
+@click.option("--from", "start", metavar="DAY", help="First day of the window, YYYY-MM-DD.")
+@click.option("--to", "end", metavar="DAY", help="Last day of the window, YYYY-MM-DD.")
+@click.option("--input", "given", metavar="WHAT", help="What the source takes: stations, a path, a URL, s3://….")
+@click.option("--id", "identity", help="What the message is known by: sent again, it starts nothing new.")
+@_WAIT
+@click.pass_context
+def queue(context, source, start, end, given, identity, wait) -> None:
+    """Send a message that asks for a run of SOURCE to the queue of triggers."""
+    registered = sources.get(source)
+    session = connect()
+    asked = {"source": source, "from": start, "to": end, "input": as_workers_find_it(registered, given)}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    identity = identity or uuid.uuid4().hex
+    wanted = Trigger(triggers.QUEUE, source, identity, start=start, end=end, input=asked.get("input"))
+    expected = fired.expected(session, wanted)
+    name = f"{session.prefix}-triggers"
+    _send(session, name, json.dumps({**asked, "id": identity}))
+    click.echo(f"sent     {identity} to {name}")
+    fired.tell(context, session, expected, wait)
+
+
+def _schedule(session: Session, source: str) -> dict:
+    client = session.client("scheduler")
+    try:
+        return client.get_schedule(Name=f"{session.prefix}-{source}", GroupName=session.prefix)
+    except client.exceptions.ResourceNotFoundException:
+        raise NotFound(
+            f"{source} has no schedule", next_step=f"declare one in its source, or `sluice run {source}`"
+        ) from None
+
+
+def _due(at: str | None, timezone: str) -> dt.datetime:
+    if at is None:
+        return dt.datetime.now(dt.UTC).replace(microsecond=0)
+    try:
+        moment = dt.datetime.fromisoformat(at)
+    except ValueError:
+        raise ConfigurationError(f"{at!r} is no time", next_step="write it as 2026-11-21T08:00") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zoneinfo.ZoneInfo(timezone))).astimezone(dt.UTC)
+
+
+def _send(session: Session, name: str, text: str) -> None:
+    client = session.client("sqs")
+    try:
+        url = client.get_queue_url(QueueName=name)["QueueUrl"]
+    except client.exceptions.QueueDoesNotExist:
+        raise NotFound(f"there is no queue {name}", next_step="deploy the stage again, or sluice down and up") from None
+    client.send_message(QueueUrl=url, MessageBody=text)
+
+
+def _invoke(session: Session, function: str, text: str) -> None:
+    """A schedule that invokes a function starts no run itself: what the function answers is all there is to say."""
+    answer = session.client("lambda").invoke(FunctionName=function, Payload=text.encode())
+    said = answer["Payload"].read().decode()
+    if answer.get("FunctionError"):
+        raise ConfigurationError(f"{function} failed: {said}", next_step="see the functions' log")
+    click.echo(f"answer   {said}")
