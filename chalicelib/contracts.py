@@ -37,6 +37,7 @@ class Partition:
 
     index: int
     request: dict  # as the source's `partitions` made it; only the source reads it
+    live: bool = False  # from the source's own hosts, also where a sample API stands in for them
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ class RunInput:
     `input` is what only the source understands: stations, a path, a URL. `embed` is None for "if
     the source has text". `move_cursor` lets a window that was given move the cursor as one that followed from
     it would; `allow_gap` also where that leaves out days. `trigger` tells people what started it, e.g.
-    "schedule 2026-11-21T13:00:00Z"; None for a command.
+    "schedule 2026-11-21T13:00:00Z"; None for a command. `live` asks the source's own hosts where, as on the laptop,
+    a sample API stands in for them.
     """
 
     source: str
@@ -91,6 +93,7 @@ class RunInput:
     move_cursor: bool | None = None
     allow_gap: bool | None = None
     trigger: str | None = None
+    live: bool | None = None
 
     @classmethod
     def from_json(cls, given: dict) -> RunInput:
@@ -109,7 +112,11 @@ class RunInput:
             words += [option, value] if value else []
         if self.embed is not None:
             words.append("--embed" if self.embed else "--no-embed")
-        for option, value in (("--move-cursor", self.move_cursor), ("--allow-gap", self.allow_gap)):
+        for option, value in (
+            ("--move-cursor", self.move_cursor),
+            ("--allow-gap", self.allow_gap),
+            ("--live", self.live),
+        ):
             words += [option] if value else []
         return shlex.join(words)
 

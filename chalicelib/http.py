@@ -1,4 +1,4 @@
-"""GET, for sources: polite to the server, strict about the answer, bounded in time and size.
+"""GET and POST, for sources: polite to the server, strict about the answer, bounded in time and size.
 
 What may pass by itself (no connection, 5xx, 429, a body cut short) ends as SourceUnavailable after
 a few tries of our own; the state machine then retries the whole partition later. What will not
@@ -7,13 +7,11 @@ a few tries of our own; the state machine then retries the whole partition later
 
 from __future__ import annotations
 
-import datetime as dt
-import email.utils
 import ipaddress
-import random
 import ssl
 import time
 from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urljoin
 
 import orjson
@@ -23,22 +21,20 @@ from urllib3.util import Url, parse_url
 
 from chalicelib import redaction
 from chalicelib.errors import ConfigurationError, SourceError, SourceUnavailable
+from chalicelib.http_patience import Pace, Patience, retry_after
 from chalicelib.http_response import CONNECTION_ERRORS, Allowance, Deadline, Exchange, Response
-from chalicelib.settings import Settings
+from chalicelib.settings import LIVE, Settings
+
+if TYPE_CHECKING:
+    from chalicelib.sources.base import Source
 
 __all__ = ["LIVE", "Client", "Response"]
 
-LIVE = "live"
 USER_AGENT = "Sluice/0.1 (data pipeline)"
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60  # of silence; the whole fetch, all its requests, has settings.fetch_seconds
 REDIRECTS = 5
-RETRIES = 3
-BACKOFF_SECONDS = 0.5  # doubled per retry, full jitter
-# What waiting for Retry-After may take in sum. A Lambda that sleeps is paid for; the state
-# machine's own retry waits for nothing.
-PATIENCE_SECONDS = 20
 
 _REDIRECT = {301, 302, 303, 307, 308}
 _DEFAULT_PORT = {"http": 80, "https": 443}
@@ -51,6 +47,9 @@ class Client:
     loopback for any. With `settings.sources_url` other than "live", the sample API at that URL
     is allowed too and stands in for every real host, see `url_of`. `sleep` takes seconds.
 
+    `seconds_between` requests to a host, by host, are kept as `Pace` says. `asked_wait` reads the seconds out of
+    the words of a 429 without Retry-After, None where they say nothing of it.
+
     `named_by_user` is for a URL that somebody gave for this run instead of a source's author: then its
     host may be asked by plain http, and may redirect to any other host by https, as portals do to their storage.
     """
@@ -61,16 +60,27 @@ class Client:
         settings: Settings,
         sleep: Callable[[float], None] = time.sleep,
         named_by_user: bool = False,
+        seconds_between: Mapping[str, float] | None = None,
+        asked_wait: Callable[[str], float | None] = lambda reason: None,
     ):
         self.settings = settings
         self._sleep = sleep
         self._named_by_user = named_by_user
+        self._pace = Pace(seconds_between or {}, sleep)
+        self._asked_wait = asked_wait
         # for all pages of a fetch together; time runs from the first request
         self._deadline: Deadline | None = None
         self._allowance = Allowance(settings.fetch_bytes)
         self._hosts = {host.lower() for host in hosts}
         if settings.sources_url != LIVE:
             self._hosts.add(_sample_host(settings.sources_url))
+
+    @classmethod
+    def of(cls, source: Source, settings: Settings) -> Client:
+        """A client with which a partition of `source` is fetched, beside others."""
+        return cls(
+            source.hosts, settings, seconds_between=source.seconds_between(settings), asked_wait=source.asked_wait
+        )
 
     def url_of(self, host: str, path: str) -> str:
         """Where `path` of a real `host` is found: there, or under the sample API as /<host><path>."""
@@ -89,11 +99,10 @@ class Client:
         """
         if params:
             url += ("&" if "?" in url else "?") + urlencode(params)
-        self._deadline = self._deadline or Deadline(self.settings.fetch_seconds)
-        fetch = _Fetch(self._deadline, self._sleep)
+        patience = self._patience()
         visited = [url]
         while True:
-            response = self._answer(visited[-1], visited[-2] if visited[1:] else None, headers or {}, json, fetch)
+            response = self._answer(visited[-1], visited[-2] if visited[1:] else None, headers or {}, json, patience)
             if response is None:
                 continue
             if response.status not in _REDIRECT:
@@ -103,10 +112,35 @@ class Client:
             if parse_url(visited[-1]).netloc != parse_url(visited[-2]).netloc:
                 headers = None  # they may hold a key that is meant for the first host alone
 
+    def post(self, url: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Response:
+        """The JSON answer to a form, for logins and searches; like `get`, but that no redirect is followed.
+
+        It may be sent more than once, so what it asks for must bear that.
+        """
+        patience = self._patience()
+        while True:
+            response = self._answer(url, None, headers or {}, True, patience, urlencode(form).encode())
+            if response is None:
+                continue
+            if response.status in _REDIRECT:
+                response.close()
+                raise SourceError(f"the source redirects a POST ({response.status})", url=redaction.url(url))
+            return _checked(response, True)
+
+    def _patience(self) -> Patience:
+        self._deadline = self._deadline or Deadline(self.settings.fetch_seconds)
+        return Patience(self._deadline, self._sleep)
+
     # --- one try ---------------------------------------------------------------------------------
 
     def _answer(
-        self, url: str, redirected_from: str | None, headers: Mapping[str, str], json: bool, fetch: _Fetch
+        self,
+        url: str,
+        redirected_from: str | None,
+        headers: Mapping[str, str],
+        json: bool,
+        patience: Patience,
+        form: bytes | None = None,
     ) -> Response | None:
         """What the server answers, or None when it is worth another try after the wait just taken."""
         target = self._allowed(url, redirected_from)
@@ -115,18 +149,20 @@ class Client:
             "Accept": "application/json" if json else "*/*",
             "Accept-Encoding": "gzip",
             "Connection": "close",  # one request each: no stale connection to be retried
+            **({} if form is None else {"Content-Type": "application/x-www-form-urlencoded"}),
             **headers,
         }
         where = redaction.url(url)
         withheld = redaction.secrets(url, headers)
+        self._pace.wait(target.host)
         try:
-            exchange = _exchange(target, headers, fetch.deadline, withheld)
+            exchange = _exchange(target, headers, patience.deadline, withheld, form)
         except ssl.SSLCertVerificationError as error:
             raise SourceError(
                 f"the certificate of {target.host} is not valid: {error.verify_message}", url=where
             ) from None
         except CONNECTION_ERRORS as error:
-            fetch.failed(redaction.text(str(error) or type(error).__name__, withheld), where)
+            patience.failed(redaction.text(str(error) or type(error).__name__, withheld), where)
             return None
         response = Response(url, exchange, self._allowance)
         status = response.status
@@ -134,13 +170,15 @@ class Client:
             return response
         reason = _reason(response)
         response.close()
-        wait = _retry_after(response.headers) if status in (429, 503) else None
+        wait = retry_after(response.headers) if status in (429, 503) else None
+        if wait is None and status == 429:
+            wait = self._asked_wait(reason)
         if wait is not None:
-            fetch.asked_to_wait(wait, status, reason, where)
+            patience.asked_to_wait(wait, status, reason, where)
         elif status == 429:
             raise SourceUnavailable("429, too many requests", quote=reason, url=where)
         elif status >= 500:
-            fetch.failed(str(status), where, reason)
+            patience.failed(str(status), where, reason)
         else:
             raise SourceError(f"the source answered {status}", quote=reason, url=where)
         return None
@@ -194,40 +232,9 @@ class Client:
         visited.append(target)
 
 
-class _Fetch:
-    """What one `get` may still spend on tries and waits."""
-
-    def __init__(self, deadline: Deadline, sleep: Callable[[float], None]):
-        self.deadline = deadline
-        self._sleep = sleep
-        self._failures = 0
-        self._waited = 0.0
-
-    def failed(self, reason: str, where: str, quote: str | None = None) -> None:
-        """Back off, or raise SourceUnavailable once that was done often enough."""
-        if self.deadline.passed:
-            raise SourceUnavailable(f"no answer within {self.deadline.seconds:g} s", url=where)
-        self._failures += 1
-        if self._failures > RETRIES:
-            raise SourceUnavailable(f"tried {self._failures} times, last: {reason}", quote=quote, url=where)
-        self._pause(random.uniform(0, BACKOFF_SECONDS * 2**self._failures), reason, where, quote)
-
-    def asked_to_wait(self, seconds: float, status: int, reason: str, where: str) -> None:
-        """Wait as asked, or raise SourceUnavailable that says how long it would take."""
-        seconds = max(1.0, seconds)  # a server that says 0 for ever must come to an end too
-        self._waited += seconds
-        if self._waited > PATIENCE_SECONDS:
-            raise SourceUnavailable(f"{status}, the source asks to wait {seconds:.0f} s", quote=reason, url=where)
-        self._pause(seconds, str(status), where, reason)
-
-    def _pause(self, seconds: float, reason: str, where: str, quote: str | None = None) -> None:
-        if seconds >= self.deadline.left:
-            told = f"no answer within {self.deadline.seconds:g} s, last: {reason}"
-            raise SourceUnavailable(told, quote=quote, url=where)
-        self._sleep(seconds)
-
-
-def _exchange(target: Url, headers: Mapping[str, str], deadline: Deadline, withheld: frozenset[str]) -> Exchange:
+def _exchange(
+    target: Url, headers: Mapping[str, str], deadline: Deadline, withheld: frozenset[str], form: bytes | None
+) -> Exchange:
     """Send the request and read the answer's headers.
 
     urllib3's connections are used without its pool: the deadline has to reach the socket while
@@ -246,8 +253,9 @@ def _exchange(target: Url, headers: Mapping[str, str], deadline: Deadline, withh
         guard = deadline.guard(connection.sock)
         connection.timeout = READ_SECONDS
         connection.request(
-            "GET",
+            "GET" if form is None else "POST",
             target.request_uri,
+            body=form,
             headers=headers,
             preload_content=False,
             decode_content=False,
@@ -284,7 +292,7 @@ def _reason(response: Response) -> str:
         document = orjson.loads(response.start(4096))
     except (orjson.JSONDecodeError, SourceError, SourceUnavailable):
         return quote or "no body"
-    return _told(document) or quote or "no body"
+    return response.masked(_told(document) or "") or quote or "no body"
 
 
 def _told(document: object) -> str | None:
@@ -295,25 +303,6 @@ def _told(document: object) -> str | None:
         if isinstance(document.get(name), str) and document[name].strip():
             return document[name][:200]
     return next((told for value in document.values() if (told := _told(value))), None)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from now that Retry-After asks for, given as seconds or as an HTTP date."""
-    value = headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value)
-    moment = _date(value)
-    # the server's own clock where it tells it: a laptop's may be off by more than the wait
-    now = _date(headers.get("Date", "")) or dt.datetime.now(dt.UTC)
-    return None if moment is None else max(0.0, (moment - now).total_seconds())
-
-
-def _date(value: str) -> dt.datetime | None:
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 def _is_loopback(host: str) -> bool:

@@ -115,8 +115,12 @@ class Response:
             text = self._body.start(4 * length).decode("utf-8", "replace")
         except (SourceError, SourceUnavailable):
             return ""
-        text = " ".join(redaction.text(text, self._withheld).split())
+        text = " ".join(self.masked(text).split())
         return "".join(c if c.isprintable() else "�" for c in text[:length])
+
+    def masked(self, text: str) -> str:
+        """What the server says, without the secrets that the request held."""
+        return redaction.text(text, self._withheld)
 
     def read(self, limit: int | None = None) -> bytes:
         """The whole body; one of more than `limit` bytes (default: the client's limit) is a SourceError."""

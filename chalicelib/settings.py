@@ -18,6 +18,7 @@ from chalicelib.errors import ConfigurationError
 
 PREFIX = "SLUICE_"
 LOCAL = "local"
+LIVE = "live"  # as `sources_url`: the sources' own hosts
 
 # for the laptop alone: on AWS anybody who may look at a function could read them
 SECRET = frozenset({"SLUICE_DATABASE_URL", "SLUICE_TOKENS"})
@@ -45,7 +46,7 @@ class Settings:
     undelivered_url: str = ""
     state_machine_arn: str = ""
     # where the sources are: "live", or the base URL of a sample API that stands in for all of them
-    sources_url: str = "live"
+    sources_url: str = LIVE
     # base of the links in alerts; empty for the AWS consoles
     links_url: str = ""
     embeddings: str = "bedrock"  # bedrock | minilm
@@ -67,6 +68,11 @@ class Settings:
     @property
     def is_local(self) -> bool:
         return self.stage == LOCAL
+
+    @property
+    def live(self) -> Settings:
+        """These settings, but with the sources' own hosts."""
+        return dataclasses.replace(self, sources_url=LIVE)
 
     def require(self, *names: str) -> None:
         """Raise ConfigurationError naming the settings among `names` that have no value.

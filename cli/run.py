@@ -37,10 +37,11 @@ _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{_NAME_LENGTH}}}")
 @click.option("--embed/--no-embed", default=None, help="Embed changed texts; by default where the source has text.")
 @click.option("--move-cursor", is_flag=True, help="Let the window that is given move the cursor, forwards.")
 @click.option("--allow-gap", is_flag=True, help="With --move-cursor: also past days that no run asked for.")
+@click.option("--live", is_flag=True, help="Ask the source's own hosts, instead of the sample API.")
 @click.option("--name", help="Name of the run; running the same name again does nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of progress.")
 @click.pass_context
-def run(context, source, start, end, given, embed, move_cursor, allow_gap, name, as_json) -> None:
+def run(context, source, start, end, given, embed, move_cursor, allow_gap, live, name, as_json) -> None:
     """Run SOURCE through the pipeline and wait for it."""
     registered = sources.get(source)  # an unknown source is told before anything starts
     if name is not None and not _NAME.fullmatch(name):
@@ -56,7 +57,7 @@ def run(context, source, start, end, given, embed, move_cursor, allow_gap, name,
         "input": as_workers_find_it(registered, given),
         "embed": embed,
     }
-    wanted |= {"move_cursor": move_cursor or None, "allow_gap": allow_gap or None}
+    wanted |= {"move_cursor": move_cursor or None, "allow_gap": allow_gap or None, "live": live or None}
     wanted = {key: value for key, value in wanted.items() if value is not None}
     console = Console(stderr=True, quiet=as_json)
     if (result := outcome.of_earlier(session, run_id, wanted)) is not None:

@@ -51,6 +51,8 @@ class Source:
     suite: str = ""  # file name in expectations/, default: `<name>.json`
     suite_document: dict | None = None  # the suite itself, where the run's input brought one along
     hosts: tuple[str, ...] = ()  # the only hosts a live fetch may contact
+    # by host, kept over all partitions that a run fetches at a time; see `Source.concurrency`
+    requests_per_second: Mapping[str, float] = MappingProxyType({})
     text: tuple[str, ...] = ()  # columns worth embedding
     rename: Mapping[str, str] = MappingProxyType({})  # field in the records -> column, done while reading
     anomalies: tuple[anomaly_declarations.Anomaly, ...] = ()  # values judged by their history
@@ -91,12 +93,30 @@ class Source:
                 )
         if wrong := anomaly_declarations.problems(self.anomalies, self.columns):
             raise DeclarationError("; ".join(wrong), source=self.name)
+        for host, number in self.requests_per_second.items():
+            if host not in self.hosts or not 0 < number < float("inf"):
+                raise DeclarationError(
+                    f"requests_per_second of {host!r} is {number!r}",
+                    source=self.name,
+                    next_step="give a number above 0 for one of the source's `hosts`",
+                )
         if self.first_day is not None and not 0 <= self.overlap_days < self.window_days:
             raise DeclarationError(
                 f"overlap_days is {self.overlap_days}, window_days is {self.window_days}: the cursor cannot move on",
                 source=self.name,
                 next_step="make the window longer than the overlap",
             )
+
+    def concurrency(self, settings: Settings) -> int:
+        """How many partitions are fetched at a time: no more than requests that a host takes in a second."""
+        return min([settings.fetch_concurrency, *(max(1, int(n)) for n in self.requests_per_second.values())])
+
+    def seconds_between(self, settings: Settings) -> dict[str, float]:
+        """By host, the seconds that one partition leaves between its requests.
+
+        Functions share nothing, so each of those that run at a time takes its part of the host's limit.
+        """
+        return {host: self.concurrency(settings) / number for host, number in self.requests_per_second.items()}
 
     # --- what a source may override ------------------------------------------------------
 
@@ -114,6 +134,10 @@ class Source:
     def pages(self, request: dict, client: Client, settings: Settings) -> Iterator[Page]:
         """Fetch one partition: its pages, in order. Default: a GET of `request["url"]`."""
         yield Page(client.get(request["url"], params=request.get("params")).stream(), "response")
+
+    def asked_wait(self, reason: str) -> float | None:
+        """The seconds that a 429 without Retry-After asks to wait, where its `reason` says so in words."""
+        return None
 
     def records(self, document: Any, request: dict) -> Iterable[dict]:
         """The records in one parsed JSON document (format "response"). Default: the document is a list."""

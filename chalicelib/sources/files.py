@@ -44,7 +44,7 @@ class FileSource(Source):
     def pages(self, request: dict, client: Client, settings: Settings) -> Iterator[Page]:
         """The file as one page. `client` is not used: the host that may be contacted is in the request."""
         where = request["location"]
-        stream = location.open_file(where, settings)
+        stream = location.open_file(where, settings, self.hosts)
         head = _read(stream, _HEAD_BYTES)
         compressed = head.startswith(formats.GZIP_MAGIC)
         format = self.format

@@ -7,7 +7,7 @@ import fnmatch
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urljoin, urlsplit
@@ -39,11 +39,13 @@ def find(given: str, settings: Settings) -> list[str]:
     return found
 
 
-def open_file(location: str, settings: Settings) -> BinaryIO:
-    """One file as a stream of bytes, as they are stored."""
+def open_file(location: str, settings: Settings, hosts: Collection[str] = ()) -> BinaryIO:
+    """One file as a stream of bytes, as they are stored.
+
+    An address is asked for at its own host. A source that declares `hosts` is redirected to these alone.
+    """
     if location.startswith(_WEB):
-        # the location itself says which host may be contacted
-        client = Client((urlsplit(location).netloc,), settings, named_by_user=True)
+        client = Client({urlsplit(location).netloc, *hosts}, settings, named_by_user=not hosts)
         return client.get(location, json=False).stream()
     if location.startswith(_S3):
         bucket, key = _bucket_and_key(location)

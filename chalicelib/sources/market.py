@@ -11,7 +11,7 @@ import datetime as dt
 import zoneinfo
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from urllib.parse import quote
 
 from chalicelib.columns import Column
@@ -134,6 +134,7 @@ class Market(Source):
     )
     provider: Provider = YahooChart()
     hosts = (YahooChart.host,)
+    requests_per_second: ClassVar = {YahooChart.host: 2}  # it publishes no limit, and answers 429 to the hasty
     # after the close at 16:00, and past midnight UTC: a run asks for the days up to yesterday's, UTC's yesterday
     schedule = "cron(30 20 ? * MON-FRI *)"
     timezone = "America/New_York"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
@@ -61,6 +61,7 @@ class People(Source):
         Column("nationality", "text"),
     )
     hosts = (HOST,)
+    requests_per_second: ClassVar = {HOST: 1}
 
     def partitions(self, window: Window, given: str | None, settings: Settings) -> list[dict]:
         """One per page; `given` is another seed, which gives other people."""

@@ -6,12 +6,10 @@ own id, or the post that a comment answers.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from chalicelib import paging
 from chalicelib.columns import Column
 from chalicelib.contracts import Window
 from chalicelib.errors import NotFound, SourceError, SourceUnavailable
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 HOST = "jsonplaceholder.typicode.com"
 PAGE_ITEMS = 50
-# a page of 50 posts takes 10 to 15 kB; one that is counted here must fit a Lambda's memory
-PAGE_BYTES = 16 * 1024 * 1024
 
 _PATHS = {"post": "/posts", "comment": "/comments"}
 _COLUMN_OF = {"userId": "user_id", "postId": "post_id", "name": "title"}
@@ -58,20 +54,13 @@ class Posts(Source):
         Raises SourceUnavailable when what arrived is not what `X-Total-Count` announced: then the
         listing changed while it was read, and reading it again helps.
         """
-        url: str | None = client.url_of(HOST, _PATHS[request["kind"]])
-        params: dict | None = {"_page": 1, "_limit": PAGE_ITEMS}
+        url = client.url_of(HOST, _PATHS[request["kind"]])
         arrived: set[str] = set()
         announced = None
-        while url:
-            answer = client.get(url, params=params)
-            body = answer.read(PAGE_BYTES)
-            items = _identities(body, answer.url)
-            if items <= arrived and answer.next_url:
-                raise SourceError("a page brings nothing new; its `Link` header leads in a circle", url=answer.url)
-            arrived |= items
+        for answer in paging.by_link(client, url, {"_page": 1, "_limit": PAGE_ITEMS}):
+            arrived |= _identities(answer)
             announced = answer.headers.get("X-Total-Count", announced)
-            yield Page(io.BytesIO(body), "response")
-            url, params = answer.next_url, None
+            yield answer.page()
         if announced is not None and announced != str(len(arrived)):
             raise SourceUnavailable(
                 f"{len(arrived)} of {announced} {request['kind']}s arrived; the listing changed while it was read",
@@ -90,12 +79,8 @@ def _record(kind: str, item: dict) -> dict:
     return record
 
 
-def _identities(body: bytes, url: str) -> set[str]:
+def _identities(answer: paging.Answer) -> set[str]:
     """What tells the items of a page apart: the id, or where that is missing the whole item."""
-    try:
-        items = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise SourceError(f"the answer is not JSON: {error}; it begins {body[:200]!r}", url=url) from None
-    if not isinstance(items, list):
-        raise SourceError(f"expected an array, the answer begins {body[:200]!r}", url=url)
-    return {repr(item.get("id", item) if isinstance(item, dict) else item) for item in items}
+    if not isinstance(answer.document, list):
+        raise SourceError("expected an array", quote=f"the answer begins {answer.body[:200]!r}", url=answer.url)
+    return {repr(item.get("id", item) if isinstance(item, dict) else item) for item in answer.document}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chalicelib.anomalies import Anomaly
 from chalicelib.columns import Column
@@ -76,6 +76,7 @@ class Weather(Source):
         *(v.column for v in VARIABLES),
     )
     hosts = (HOST,)
+    requests_per_second: ClassVar = {HOST: 5}  # 600 calls a minute are free, and a year of days counts as several
     schedule = "cron(0 8 * * ? *)"
     timezone = "America/New_York"
     first_day = dt.date(2012, 1, 1)
@@ -112,6 +113,17 @@ class Weather(Source):
             },
         )
         yield Page(answer.stream(), "response")
+
+    def asked_wait(self, reason: str) -> float | None:
+        """Open-Meteo says in words when its limit by the minute, the hour or the day is lifted."""
+        now = dt.datetime.now(dt.UTC)
+        if "one minute" in reason:
+            return 60.0
+        if "next hour" in reason:
+            return 3600.0 - 60 * now.minute - now.second
+        if "tomorrow" in reason:
+            return 86400.0 - 3600 * now.hour - 60 * now.minute - now.second
+        return None
 
     def records(self, document: Any, request: dict) -> Iterable[dict]:
         """One record per day: `station`, `time` and the API's variables.

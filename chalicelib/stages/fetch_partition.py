@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+from collections.abc import Iterator
 
 from chalicelib import settings as settings_module
 from chalicelib import sources
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import FetchPartitionRequest, FetchPartitionResult
+from chalicelib.errors import SourceUnavailable
 from chalicelib.http import Client
 from chalicelib.lake import Lake, cutting, keys
 
@@ -15,12 +18,15 @@ from chalicelib.lake import Lake, cutting, keys
 def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
     settings = settings_module.current()
     settings.require("bucket")
+    if request.partition.live:
+        settings = settings.live
     lake = Lake(settings.bucket)
     source = sources.for_run(request.source, request.run_id, lake)
-    client = Client(source.hosts, settings)
+    client = Client.of(source, settings)
     pages = source.pages(request.partition.request, client, settings)
     day = dt.datetime.now(dt.UTC).date().isoformat()
-    listing = cutting.store(source.name, request.run_id, day, request.partition, pages, lake, settings)
+    with _way_back(request.partition.live and settings.is_local):
+        listing = cutting.store(source.name, request.run_id, day, request.partition, pages, lake, settings)
     lake.put_json(keys.listing(request.run_id, request.partition.index), write_contract(listing))
     return FetchPartitionResult(
         partition=request.partition.index,
@@ -28,3 +34,15 @@ def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
         bytes=sum(o.bytes for o in listing.objects),
         chunks=len(listing.chunks),
     )
+
+
+@contextlib.contextmanager
+def _way_back(to_sample: bool) -> Iterator[None]:
+    """Say of a real host that cannot be reached that there is a sample to go on with."""
+    try:
+        yield
+    except SourceUnavailable as error:
+        if not to_sample or error.next_step:
+            raise
+        next_step = "is this machine online? leave out --live for the sample API"
+        raise SourceUnavailable(error.message, quote=error.quote, next_step=next_step, **error.where) from error

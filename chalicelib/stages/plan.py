@@ -18,6 +18,8 @@ def plan(request: PlanRequest) -> PlanResult:
     settings = settings_module.current()
     settings.require("bucket", "database_url")
     given = RunInput.from_json(request.input)
+    if given.live:
+        settings = settings.live
     source = sources.get(given.source)
     wanted = given.input
     if (declaration := source.declare(given.input, settings)) is not None:
@@ -47,8 +49,8 @@ def plan(request: PlanRequest) -> PlanResult:
         run_id=request.run_id,
         source=given.source,
         window=window,
-        partitions=tuple(Partition(index, wanted) for index, wanted in enumerate(requests)),
-        fetch_concurrency=settings.fetch_concurrency,
+        partitions=tuple(Partition(index, wanted, bool(given.live)) for index, wanted in enumerate(requests)),
+        fetch_concurrency=source.concurrency(settings),
         process_concurrency=settings.process_concurrency,
         embed=embed,
     )

@@ -97,6 +97,37 @@ def test_flights_load_as_pandas_reads_them(checkout, flights):
     assert [int(total) for total in sums] == [int(frame[name].sum()) for name in numbers]
 
 
+PROBE = """
+import io, json
+from chalicelib.columns import Column
+from chalicelib.sources.base import Page, Source
+
+class Probe(Source):
+    name = "probe"
+    key = ("id",)
+    columns = (Column("id", "integer"), Column("asked", "text"))
+
+    def partitions(self, window, given, settings):
+        return [{"planned": settings.sources_url}]
+
+    def pages(self, request, client, settings):
+        said = [{"id": 1, "asked": f"{request['planned']} {client.url_of('api.example.com', '/x')}"}]
+        yield Page(io.BytesIO(json.dumps(said).encode()), "response")
+"""
+
+
+def test_live_reaches_the_workers_for_that_run_alone_and_is_in_the_ledger(checkout):
+    (checkout.folder / "chalicelib" / "sources" / "probe.py").write_text(PROBE)
+    suite = {"expectations": [{"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}]}
+    (checkout.folder / "expectations" / "probe.json").write_text(json.dumps({"name": "probe", **suite}))
+    for options, begins in (([], "http://127.0.0.1:"), (["--live"], "live https://api.example.com/x"), ([], "http://")):
+        outcome = checkout.run("probe", *options)
+        [(asked,)] = checkout.query("SELECT asked FROM curated.probe")
+        assert asked.startswith(begins)
+        [(given,)] = checkout.query(f"SELECT input FROM pipeline.runs WHERE run_id = '{outcome['run_id']}'")
+        assert given == {"source": "probe", **({"live": True} if options else {})}
+
+
 RECORDS = [
     {"id": 1, "name": "Ada", "born": "1815-12-10", "score": 1.5, "note": "said “a, b”"},
     {"id": 2, "name": "Blaise", "born": "1623-06-19", "score": -2.0, "note": None},

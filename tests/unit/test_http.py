@@ -15,7 +15,7 @@ import pytest
 from loopback import serving
 from werkzeug.wrappers import Request, Response
 
-from chalicelib import http as http_module
+from chalicelib import http_patience
 from chalicelib.errors import ConfigurationError, SourceError, SourceUnavailable
 from chalicelib.http import Client
 from chalicelib.settings import Settings
@@ -327,7 +327,7 @@ def test_server_errors_that_last_end_after_three_retries(client, web, sleeps):
 
 
 def test_the_backoff_is_jittered_below_a_doubling_bound(client, web, sleeps, monkeypatch):
-    monkeypatch.setattr(http_module.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(http_patience.random, "uniform", lambda low, high: high)
     with pytest.raises(SourceUnavailable):
         client.get(f"{web.url}/faults/500/{POSTS}")
     assert sleeps == [1.0, 2.0, 4.0]
@@ -355,16 +355,18 @@ def test_a_short_retry_after_is_waited_for(client, web, sleeps, status):
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_long_retry_after_says_how_long(client, web, sleeps, status):
-    with pytest.raises(SourceUnavailable, match=rf"{status}, the source asks to wait 3600 s"):
+    # nothing retries it: the state machine would ask five times more within a minute
+    with pytest.raises(SourceError, match=rf"{status}, the source asks to wait 3600 s.* Next: run it again after 2"):
         client.get(f"{web.url}/faults/{status},retry_after=3600/{POSTS}")
-    assert sleeps == []
+    assert sleeps == [] and len(web.requests) == 1
 
 
-@pytest.mark.parametrize("seconds", [0, 6])
-def test_waits_end_at_twenty_seconds_in_sum(client, web, sleeps, seconds):
+@pytest.mark.parametrize("seconds", [0, 20])
+def test_waits_end_at_75_seconds_in_sum(web, sleeps, seconds):
+    client = Client(["127.0.0.1"], Settings(), sleep=sleeps.append)
     with pytest.raises(SourceUnavailable, match="asks to wait"):
         client.get(f"{web.url}/faults/429,retry_after={seconds}/{POSTS}")
-    assert 0 < sum(sleeps) <= 20
+    assert 0 < sum(sleeps) <= 75
 
 
 def test_retry_after_may_be_a_date_by_the_servers_clock(client, sleeps):
@@ -395,6 +397,62 @@ def test_a_wait_beyond_the_deadline_is_not_begun(web, sleeps):
     with pytest.raises(SourceUnavailable, match="within 5 s, last: 429"):
         client.get(f"{web.url}/faults/429,retry_after=10/{POSTS}")
     assert sleeps == []
+
+
+@pytest.mark.parametrize(
+    ("words", "slept"), [("try again in one minute", [60.0]), ("who knows", None), ("tomorrow", None)]
+)
+def test_a_429_may_say_in_words_how_long_to_wait(web, sleeps, words, slept):
+    def wait(reason):
+        return {"try again in one minute": 60.0, "tomorrow": 40_000.0}.get(reason)
+
+    answers = iter([Response(json.dumps({"error": True, "reason": words}), 429), Response("[1]")])
+    web.answer("/busy", lambda r: next(answers))
+    client = Client(["127.0.0.1"], Settings(), sleep=sleeps.append, asked_wait=wait)
+    if slept:
+        assert client.get(f"{web.url}/busy").read() == b"[1]"
+    else:
+        with pytest.raises(SourceError if words == "tomorrow" else SourceUnavailable, match=f"429.*{words}"):
+            client.get(f"{web.url}/busy")
+    assert sleeps == (slept or [])
+
+
+# --- a limit per host ------------------------------------------------------------------------
+
+
+def test_requests_to_a_host_keep_their_distance_from_the_first_one_on(web):
+    pauses = []
+    client = Client(["127.0.0.1"], Settings(), sleep=pauses.append, seconds_between={"127.0.0.1": 30.0})
+    for _ in range(3):
+        client.get(f"{web.url}/{POSTS}").read()
+    # the clock of the test does not sleep, so that each waits for what is left of all of it
+    assert pauses[0] == 30.0 and len(pauses) == 3
+    assert all(20 < pause <= 30 for pause in pauses[1:])
+
+
+def test_retries_and_redirects_are_requests_too_and_other_hosts_are_not_waited_for(web):
+    pauses = []
+    client = Client(["127.0.0.1"], Settings(), sleep=pauses.append, seconds_between={"127.0.0.1": 100.0, "other": 9})
+    client.get(f"{web.url}/faults/500,times=1/{POSTS}").read()
+    assert sum(pause > 50 for pause in pauses) == 2
+    web.answer("/old", Response(status=301, headers={"Location": f"/{POSTS}"}))
+    client.get(f"{web.url}/old").read()
+    assert sum(pause > 50 for pause in pauses) == 4
+
+
+# --- POST ------------------------------------------------------------------------------------
+
+
+def test_a_form_is_posted_and_answered_with_json(client, web):
+    web.answer("/token", lambda r: Response(json.dumps({"was": r.method, **r.form})))
+    answer = client.post(f"{web.url}/token", {"grant_type": "client_credentials", "scope": "a b&c"})
+    assert json.loads(answer.read()) == {"was": "POST", "grant_type": "client_credentials", "scope": "a b&c"}
+
+
+def test_a_post_is_not_redirected(client, web):
+    web.answer("/token", Response(status=307, headers={"Location": "/elsewhere"}))
+    with pytest.raises(SourceError, match=r"redirects a POST \(307\)"):
+        client.post(f"{web.url}/token", {"a": "b"})
 
 
 # --- redirects and hosts ---------------------------------------------------------------------
@@ -514,8 +572,8 @@ def test_a_certificate_of_a_trusted_authority_is_accepted(tmp_path, monkeypatch)
         assert Client(["127.0.0.1"], Settings()).get(url).read() == b"[1]"
 
 
-def self_signed(folder):
-    """Files with a certificate for 127.0.0.1 and its key."""
+def self_signed(folder, *names):
+    """Files with a certificate for 127.0.0.1 and `names`, and its key."""
     import ipaddress
 
     from cryptography import x509
@@ -533,7 +591,10 @@ def self_signed(folder):
         .serial_number(1)
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *map(x509.DNSName, names)]),
+            False,
+        )
         # what the stricter verification of Python 3.13 asks of an authority
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
