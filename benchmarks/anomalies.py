@@ -35,12 +35,12 @@ from chalicelib.anomalies import Anomaly, outliers
 from chalicelib.columns import Column
 from chalicelib.contracts import Window
 from chalicelib.sources.base import Source
-from chalicelib.warehouse import connection, ledger, migrations, tables
+from chalicelib.sources.sensors import Sensors
+from chalicelib.warehouse import connection, ledger, migrations, publishing, tables
 from local.postgres import Postgres
 
 THRESHOLDS = (3.0, 4.0, 5.0, 6.0, 8.0, 12.0)
 HISTORY_DAYS = 30
-STUCK = 15
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 # planted in real weather: degrees, and km/h for the wind
@@ -48,17 +48,10 @@ SIZES = (5.0, 10.0, 15.0, 20.0, 30.0)
 PLANTED_SHARE = 0.02
 
 
-class Readings(Source):
+class Readings(Sensors):
+    """The source's table, with other anomalies."""
+
     name = "sensors"
-    key = ("sensor", "measured_at")
-    columns = (
-        Column("sensor", "text"),
-        Column("measured_at", "timestamptz"),
-        Column("temperature", "double precision"),
-        Column("humidity", "double precision"),
-        Column("pressure", "double precision"),
-        Column("battery", "double precision"),
-    )
 
 
 class Days(Source):
@@ -94,52 +87,83 @@ def main(days: int, times: int) -> None:
 
 
 def _sensors(url: str, days: int) -> None:
+    """The three ways of judging, at all thresholds, then what the source `sensors` declares."""
     minutes = days * simulation.DAY_MINUTES
     rows = [tuple(reading.values()) for reading in simulation.readings(START, minutes)]
     judged_from = f"{START + dt.timedelta(days=HISTORY_DAYS):%Y-%m-%dT%H:%M:%SZ}"
-    truth: dict[tuple, str] = {}
-    for planted in simulation.planted(START, minutes):
-        if planted.column and planted.measured_at >= judged_from:
-            truth[planted.sensor, planted.measured_at, planted.column] = planted.kind
     arrived = {(row[0], row[1]) for row in rows}
-    truth = {place: kind for place, kind in truth.items() if place[:2] in arrived}
-    stuck: list[tuple] = []
+    truth = {
+        (planted.sensor, planted.measured_at, planted.column): planted.kind
+        for planted in simulation.planted(START, minutes)
+        if planted.column and planted.measured_at >= judged_from and (planted.sensor, planted.measured_at) in arrived
+    }
     judged = sum(row[1] >= judged_from for row in rows)
-    click.echo(
-        f"\nsensors: {len(rows):,} simulated readings, {judged:,} of them judged by the {HISTORY_DAYS} days before"
-    )
-    for of, season in (("value", None), ("value", "hour"), ("change", None)):
+    click.echo(f"\nsensors: {len(rows):,} simulated readings, {judged:,} of them judged")
+    for of, season, history in (("value", None, HISTORY_DAYS), ("value", "hour", HISTORY_DAYS), ("change", None, 3)):
         source = Readings()
         source.anomalies = tuple(
             Anomaly(
                 column,
                 by=("sensor",),
                 time="measured_at",
-                history_days=HISTORY_DAYS,
                 of=of,
+                history_days=history,
                 season=season,
                 threshold=THRESHOLDS[0],
-                stuck=STUCK if column == "humidity" and of == "value" and season else None,
             )
             for column in ("temperature", "humidity", "pressure")
         )
-        marks = [m for m in _marks(url, source, rows) if m[1] >= judged_from]
-        click.echo(f"\n{of}, season {season or 'none'}")
-        stuck += [(key, when, name) for key, when, name, mark in marks if "stuck" in mark]
-        _heading("column, kind")
+        marks = [mark for mark in _marks(url, source, rows) if mark[1] >= judged_from]
+        click.echo(f"\n{of}, season {season or 'none'}, {history} days of history")
+        _heading("column, kind (readings)")
         for column in ("temperature", "humidity", "pressure"):
-            found = {(key, when, name): mark for key, when, name, mark in marks if name == column}
-            kinds = sorted({kind for place, kind in truth.items() if place[2] == column})
-            for kind in kinds:
+            found = {(series, when, name): mark for series, when, name, mark in marks if name == column}
+            for kind in sorted({kind for place, kind in truth.items() if place[2] == column}):
                 places = [place for place, one in truth.items() if place[2] == column and one == kind]
                 _line(f"{column}, {kind} ({len(places):,})", [_recall(places, found, t) for t in THRESHOLDS])
             _line(f"{column}, precision", [_precision(truth, found, t) for t in THRESHOLDS])
-    places = {place for place, kind in truth.items() if kind == simulation.STUCK}
-    right = len(places & set(stuck))
+    marks = [mark for mark in _marks(url, Sensors(), rows) if mark[1] >= judged_from]
+    found = {mark[:3] for mark in marks}
+    click.echo("\nas the source sensors declares it")
+    click.echo(f"{'kind':34}{'readings found':>24}{'faults found':>24}")
+    for kind in (simulation.SPIKE, simulation.DRIFT, simulation.STUCK):
+        places = [place for place, one in truth.items() if one == kind]
+        faults = _faults(places)
+        seen, whole = len(found.intersection(places)), sum(not found.isdisjoint(fault) for fault in faults)
+        cells = (
+            f"{_share(seen, len(places))} of {len(places):,}",
+            f"{_share(whole, len(faults))} of {len(faults):,}",
+        )
+        click.echo(f"{kind:34}{cells[0]:>24}{cells[1]:>24}")
+    right = len(found & set(truth))
+    after = len((found - set(truth)) & _ends_of_drifts(truth))
     click.echo(
-        f"\nhumidity, stuck={STUCK}: {right:,} of {len(places):,} stuck readings marked,"
-        f" {_share(right, len(places))}; {_share(right, len(stuck))} of these marks are right"
+        f"{'precision':34}{f'{_share(right, len(found))} of {len(found):,}':>24}; of the wrong ones {after} end a drift"
     )
+
+
+def _faults(places: list[tuple]) -> list[set[tuple]]:
+    """The readings of each fault: those of a series that follow each other by the minute, a few missing at most."""
+    faults: list[set[tuple]] = []
+    last: tuple[str, str, dt.datetime] | None = None
+    for sensor, when, column in sorted(places, key=lambda place: (place[0], place[2], place[1])):
+        moment = dt.datetime.fromisoformat(when)
+        if last is None or last[:2] != (sensor, column) or moment - last[2] > dt.timedelta(minutes=10):
+            faults.append(set())
+        faults[-1].add((sensor, when, column))
+        last = (sensor, column, moment)
+    return faults
+
+
+def _ends_of_drifts(truth: dict[tuple, str]) -> set[tuple]:
+    """The readings within five minutes after a drift: the value falls back by all of it."""
+    found = set()
+    for fault in _faults([place for place, kind in truth.items() if kind == simulation.DRIFT]):
+        sensor, when, column = max(fault, key=lambda place: place[1])
+        for minute in range(1, 6):
+            moment = dt.datetime.fromisoformat(when) + dt.timedelta(minutes=minute)
+            found.add((sensor, f"{moment:%Y-%m-%dT%H:%M:%SZ}", column))
+    return found
 
 
 def _recall(places: Iterable[tuple], found: dict, threshold: float) -> str:
@@ -239,12 +263,17 @@ def _speed(url: str, times: int) -> None:
         for n in range(1000)
     ]
     plain = Readings()
+    plain.anomalies = ()
     _stage(url, plain, "history", rows)
     _publish(url, plain, "history")
     for number, (of, season) in enumerate((("", ""), ("value", None), ("value", "hour"), ("change", None))):
         source = Readings()
+        source.anomalies = ()
         if of:
-            source.anomalies = (Anomaly("temperature", by=("sensor",), time="measured_at", of=of, season=season),)
+            days = 3 if of == "change" else HISTORY_DAYS
+            source.anomalies = (
+                Anomaly("temperature", by=("sensor",), time="measured_at", of=of, season=season, history_days=days),
+            )
         judged, published = [], []
         for attempt in range(times):
             run_id = f"speed-{number}-{attempt}"
@@ -258,7 +287,7 @@ def _speed(url: str, times: int) -> None:
             published.append(time.perf_counter() - started)
             with connection.transaction(url) as conn, conn.cursor() as cursor:
                 cursor.execute("DELETE FROM curated.sensors WHERE _run_id = %s", (run_id,))
-        label = f"{of}, season {season or 'none'}" if of else "no anomalies declared"
+        label = f"{of}, season {season or 'none'}, {days} days" if of else "no anomalies declared"
         click.echo(f"{label:34}{median(judged):>10.2f}{median(published):>10.2f}")
 
 
@@ -304,8 +333,6 @@ def _stage(url: str, source: Source, run_id: str, rows: list[tuple], anew: bool 
 
 def _publish(url: str, source: Source, run_id: str) -> None:
     with connection.transaction(url) as conn, conn.cursor() as cursor:
-        from chalicelib.warehouse import publishing
-
         staged = tables.count_staged(cursor, source.table, run_id)
         publishing.merge(cursor, source, run_id, staged, 0)
 

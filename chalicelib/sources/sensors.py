@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chalicelib.anomalies import Anomaly
 from chalicelib.columns import Column
 from chalicelib.contracts import Window
 from chalicelib.lake import formats, keys
@@ -21,6 +22,13 @@ class Sensors(FileSource):
         Column("battery", "double precision"),  # % left
     )
     format = formats.NDJSON
+    # what each finds of the faults that the simulator plants is measured, see docs/quality.md
+    anomalies = (
+        Anomaly("temperature", by=("sensor",), time="measured_at", season="hour", threshold=4.0),
+        Anomaly("temperature", by=("sensor",), time="measured_at", of="change", history_days=3, threshold=8.0),
+        Anomaly("humidity", by=("sensor",), time="measured_at", of="change", history_days=3, threshold=8.0, stuck=15),
+        Anomaly("pressure", by=("sensor",), time="measured_at", of="change", history_days=3, threshold=8.0),
+    )
 
     def partitions(self, window: Window, given: str | None, settings: Settings) -> list[dict]:
         """One per object; without an input all that lie in the source's inbox."""

@@ -359,6 +359,14 @@ def test_a_value_that_repeats_too_often_is_marked_from_then_on_across_runs(wareh
     assert "celsius is 20.3, 5 times in a row" in observed.findings[0].examples[0].value
 
 
+@pytest.mark.parametrize("of", ["value", "change"])
+def test_stuck_values_are_counted_by_the_readings_themselves(warehouse, of):
+    source = probes(stuck=3, minimum=3, floor=100.0, of=of)
+    warehouse.publish(source, [row(0, float(n), hour=n) for n in range(6)])  # the same change each time
+    warehouse.publish(source, [row(0, 5.0, hour=6), row(0, 5.0, hour=7), row(0, 6.0, hour=8)])
+    assert {time: mark["stuck"] for (_, time), [mark] in warehouse.marks().items()} == {at(0, 7): 3}
+
+
 def test_another_series_does_not_interrupt_or_prolong_a_stuck_one(warehouse):
     source = probes(stuck=3, minimum=3)
     warehouse.publish(source, [row(0, 1.0, sensor, hour=h) for h in (1, 2) for sensor in "ab"] + [row(0, 1.0, hour=3)])

@@ -15,7 +15,7 @@ SELECT EXISTS (SELECT FROM anomaly_winners WHERE known);
 
 -- name: find_rows -- staged readings; a reading without value, time or series is none
 CREATE TEMPORARY TABLE anomaly_rows ON COMMIT DROP AS
-SELECT s._seq, w.fresh, {by}, s.{time} AS time, {day} AS day, {slot} AS slot, {value} AS value, 0::double precision AS base
+SELECT s._seq, w.fresh, {by}, s.{time} AS time, {day} AS day, {slot} AS slot, {value} AS raw, {value} AS value
 FROM {staging} AS s JOIN anomaly_winners AS w USING (_seq)
 WHERE {value} IS NOT NULL AND {is_reading};
 
@@ -31,7 +31,7 @@ SELECT min(day), max(day) FROM anomaly_rows WHERE fresh;
 
 -- name: find_changes -- every value of the series less the median of the three before it, which one odd value does not move
 CREATE TEMPORARY TABLE anomaly_changes ON COMMIT DROP AS
-SELECT series, slot, day, _seq, base, value - base AS value
+SELECT series, slot, day, _seq, value - base AS value
 FROM (
     SELECT series, slot, day, _seq, value,
            CASE WHEN third IS NOT NULL THEN greatest(least(first, second), least(greatest(first, second), third)) END AS base
@@ -51,7 +51,7 @@ FROM (
 ) AS based;
 
 -- name: take_changes -- a reading without three before it keeps no value: it is not judged
-UPDATE anomaly_rows AS r SET value = c.value, base = c.base FROM anomaly_changes AS c WHERE c._seq = r._seq;
+UPDATE anomaly_rows AS r SET value = c.value FROM anomaly_changes AS c WHERE c._seq = r._seq;
 
 -- name: find_history -- what of the series may be history, by day; a day of many readings is as many quantiles of them
 CREATE TEMPORARY TABLE anomaly_days ON COMMIT DROP AS
@@ -70,9 +70,11 @@ UNION ALL
 SELECT n.series, {slot}, {day}, {value}
 FROM {curated} AS s JOIN anomaly_series AS n ON ({by_values}) = ({series_names})
 WHERE s.{time} >= {start} AND s.{time} < {end} AND {value} IS NOT NULL AND {is_kept}
+  AND {slot} IN (SELECT slot FROM anomaly_rows WHERE fresh)
 
 -- name: changes -- what find_history takes
-SELECT series, slot, day, value FROM anomaly_changes WHERE value IS NOT NULL
+SELECT series, slot, day, value FROM anomaly_changes
+WHERE value IS NOT NULL AND slot IN (SELECT slot FROM anomaly_rows WHERE fresh)
 
 -- name: index_days
 CREATE INDEX ON anomaly_days (series, slot, day);
@@ -109,20 +111,20 @@ spread AS (
     FROM measured
 ),
 judged AS (
-    SELECT r._seq, r.value, r.base, s.median,
-           greatest(s.spread, %(floor)s, 1e-9 * greatest(abs(s.median), abs(r.value), abs(r.base))) AS spread
+    SELECT r._seq, r.raw, r.value, s.median,
+           greatest(s.spread, %(floor)s, 1e-9 * greatest(abs(s.median), abs(r.value), abs(r.raw))) AS spread
     FROM anomaly_rows AS r
     JOIN anomaly_series AS n USING ({names})
     LEFT JOIN spread AS s ON s.series = n.series AND s.slot = r.slot AND s.day = r.day AND r.value IS NOT NULL
     WHERE r.fresh
 )
-SELECT _seq, base + value AS value, base + median AS median, spread, (value - median) / nullif(spread, 0) AS score, 0 AS stuck
+SELECT _seq, raw AS value, raw - value + median AS median, spread, (value - median) / nullif(spread, 0) AS score, 0 AS stuck
 FROM judged;
 
 -- name: find_stuck -- how many equal values of its series in a row each fresh row ends, its own included
 WITH bounds AS (SELECT {names}, min(time) AS first, max(time) AS last FROM anomaly_rows WHERE fresh GROUP BY {names}),
 readings AS (
-    SELECT {names}, time, value, _seq, fresh FROM anomaly_rows
+    SELECT {names}, time, raw AS value, _seq, fresh FROM anomaly_rows
     UNION ALL
     SELECT {bound_names}, before.time, before.value, NULL, false
     FROM bounds AS b
