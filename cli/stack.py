@@ -27,6 +27,9 @@ def up(schedules) -> None:
     click.echo("The stack was running already." if known else "The stack is up.")
     click.echo(f"  AWS       {info.endpoint}")
     click.echo(f"  Postgres  {info.database_url}")
+    if info.schedules and (coming := {name: due for name, due in stack.clock()["next"].items() if due}):
+        name = min(coming, key=coming.get)
+        click.echo(f"  Schedules fire while it is up; the next is {name}, {coming[name][:16].replace('T', ' ')} UTC")
     if known and known.schedules != schedules:
         click.echo(f"Its schedules {'fire' if known.schedules else 'do not fire'}; sluice down first to change that.")
     click.echo('Next: sluice run weather   (psql and others: eval "$(sluice env)")')

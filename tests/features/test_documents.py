@@ -132,7 +132,8 @@ def shell(tmp_path_factory):
 
 @pytest.mark.parametrize("document", TO_RUN, ids=lambda document: document.stem)
 def test_the_commands_of_a_document_do_what_it_says(document, shell):
-    shell("sluice down" if _starts_a_stack(document) else "sluice up")
+    # what is due meanwhile would be one of the runs that a document lists
+    shell("sluice down" if _starts_a_stack(document) else "sluice up --no-schedules")
     commands = commands_of(document)
     outputs = shell(_script(commands)).split(_DONE)
     for command, output, after in zip(commands, outputs, outputs[1:], strict=False):

@@ -1,6 +1,7 @@
 """The stack as a whole: up, twice, down, killed, and up again; nothing is left running, nothing is lost."""
 
 import contextlib
+import datetime as dt
 import os
 import signal
 import time
@@ -121,6 +122,29 @@ def test_a_killed_server_takes_everything_with_it_and_starts_again(stack):
     stack.up()
     assert not processes.wait(family, 10)
     assert query(stack, "SELECT n FROM committed") == [(2,)]
+
+
+def test_a_stack_that_is_started_with_schedules_fires_what_is_due_by_itself(tmp_path):
+    stack = Stack(tmp_path / "home")
+    try:
+        assert stack.up(schedules=True).schedules
+        queue = client(stack, "sqs").create_queue(QueueName="due")["QueueUrl"]
+        client(stack, "scheduler").create_schedule(
+            Name="once",
+            GroupName="sluice-local",
+            ScheduleExpression="at(2027-01-05T11:02:31)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={
+                "Arn": "arn:aws:sqs:us-east-1:123456789012:due",
+                "RoleArn": "arn:aws:iam::123456789012:role/any",
+                "Input": "<aws.scheduler.scheduled-time>",
+            },
+        )
+        assert stack.move_clock(dt.datetime(2027, 1, 5, 11, 2, 30, tzinfo=dt.UTC))["fired"] == []
+        [message] = client(stack, "sqs").receive_message(QueueUrl=queue, WaitTimeSeconds=20)["Messages"]
+        assert message["Body"] == "2027-01-05T11:02:31Z"
+    finally:
+        stack.down()
 
 
 def test_a_stack_that_cannot_start_says_why(tmp_path):
