@@ -85,8 +85,9 @@ class QueueReader:
     def _deliver_next(self) -> None:
         self._slots.acquire()
         messages = [] if self._closed else self._receive()
-        if not messages:
+        if not messages:  # all went to the dead letters, or those before them of their groups are not done
             self._slots.release()
+            self._woken.wait(_FIRST_RETRY)
             return
         threading.Thread(target=self._deliver, args=(messages,), daemon=True).start()
 
@@ -107,8 +108,6 @@ class QueueReader:
         try:
             for batch in self._batches(messages):
                 self._give(batch)
-        except Exception:
-            LOG.exception("giving messages of %s to %s failed", self.mapping.source, self.mapping.function)
         finally:
             self._slots.release()
             self._woken.set()
@@ -137,6 +136,8 @@ class QueueReader:
                 failed = failed_items(result.payload, list(batch)) if self.mapping.partial else set()
         except (UnknownFunction, RequestTooLarge, Throttled) as error:
             LOG.warning("%d messages of %s: %s", len(batch), self.mapping.source_name, error)
+        except Exception:  # whatever it is, the messages must come again
+            LOG.exception("giving messages of %s to %s failed", self.mapping.source, self.mapping.function)
         queue = self._queue()
         if queue is None:  # deleted meanwhile
             return

@@ -122,11 +122,7 @@ class ShardReader:
             if len(self._waiting) < self.mapping.batch_size and pause > 0:
                 self._woken.wait(min(pause, self.mapping.window))
                 continue
-            batch = self._next_batch()
-            try:
-                self._deliver(batch)
-            except Exception:
-                LOG.exception("giving records of %s to %s failed", self.mapping.source, self.mapping.function)
+            self._deliver(self._next_batch())
 
     def _fetch(self) -> None:
         new: list[Record] = []
@@ -183,6 +179,9 @@ class ShardReader:
             result = self._invoke(self.mapping.function, json.dumps(event).encode())
         except (UnknownFunction, RequestTooLarge, Throttled) as error:
             LOG.warning("%d records of %s: %s", len(records), self.mapping.source_name, error)
+            return Attempt(0, "Unhandled")
+        except Exception:  # whatever it is, the records must come again
+            LOG.exception("giving records of %s to %s failed", self.mapping.source, self.mapping.function)
             return Attempt(0, "Unhandled")
         if result.error:
             return Attempt(0, result.error, result.request_id)

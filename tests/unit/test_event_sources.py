@@ -359,3 +359,41 @@ def test_records_put_at_once_by_many_all_arrive_each_under_a_number_of_its_own(c
     assert sorted(map(int, texts(records))) == list(range(200))
     numbers = [int(record["kinesis"]["sequenceNumber"]) for record in records]
     assert numbers == sorted(set(numbers))
+
+
+def test_messages_come_again_when_the_runtime_itself_breaks(client, queue, notes):
+    from local.event_sources import EventSources
+    from local.runtime import Result
+
+    url, arn = queue()
+    broken = []
+
+    def invoke(function, payload):
+        broken.append(payload)
+        if len(broken) == 1:
+            raise OSError("no more processes")
+        return Result(b"null", None, "")
+
+    sources = EventSources(invoke, concurrency=1)
+    try:
+        sources.start([mapping(arn, "accept")])
+        client("sqs").send_message(QueueUrl=url, MessageBody="kept")
+        eventually(lambda: in_queue(client, url) == 0)
+    finally:
+        sources.close()
+    assert [json.loads(payload)["Records"][0]["body"] for payload in broken] == ["kept", "kept"]
+
+
+def test_messages_of_a_fifo_group_come_in_order_one_batch_at_a_time(client, sources, notes):
+    name = f"q-{uuid.uuid4().hex[:8]}.fifo"
+    sqs = client("sqs")
+    url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"})[
+        "QueueUrl"
+    ]
+    for n in range(12):
+        sqs.send_message(QueueUrl=url, MessageBody=str(n), MessageGroupId="g")
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+    sources.start([mapping(arn, "accept", BatchSize=5)])
+    eventually(lambda: in_queue(client, url) == 0)
+    assert bodies(invocations(notes, arn)) == list(map(str, range(12)))
+    assert invocations(notes, arn)[0][0]["attributes"]["MessageGroupId"] == "g"
