@@ -14,8 +14,10 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+import logging
 import re
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -29,6 +31,11 @@ from local.runtime import RequestTooLarge, Result, UnknownFunction
 
 if TYPE_CHECKING:  # it provisions
     from local.schedules import Schedules
+
+LOG = logging.getLogger("local.server")
+
+# seconds before a function that was invoked asynchronously is tried again; AWS waits one minute, then two
+_AGAIN_AFTER = (1, 2)
 
 _INVOKE = re.compile(r"/2015-03-31/functions/(?P<function>[^/]+)/invocations")
 _PAGE = re.compile(r"/runs/(?P<run>[^/]+)/(?P<page>report\.html|graph\.svg)")
@@ -72,8 +79,8 @@ class Gateway:
         kind = request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
         if kind == "DryRun":
             return Response(status=204)
-        if kind == "Event":  # unlike AWS, not tried again when it fails
-            threading.Thread(target=self._lambdas.invoke, args=(function, payload), daemon=True).start()
+        if kind == "Event":
+            threading.Thread(target=self._invoke_later, args=(function, payload), daemon=True).start()
             return Response(status=202)
         try:
             result: Result = self._lambdas.invoke(function, payload)
@@ -89,6 +96,21 @@ class Gateway:
         if result.error:
             response.headers["X-Amz-Function-Error"] = result.error
         return response
+
+    def _invoke_later(self, function: str, payload: bytes) -> None:
+        """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html: two more tries."""
+        for pause in (*_AGAIN_AFTER, None):
+            try:
+                if not self._lambdas.invoke(function, payload).error:
+                    return
+            except (UnknownFunction, RequestTooLarge) as error:
+                LOG.warning("%s was not invoked: %s", function, error)
+                return
+            except Throttled:
+                pass
+            if pause is not None:
+                time.sleep(pause)
+        LOG.warning("%s failed %d times on an event, which is given up", function, len(_AGAIN_AFTER) + 1)
 
     def _about(self, request: Request, what: str) -> Response:
         if what == "health":
