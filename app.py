@@ -61,6 +61,13 @@ def record_chunk_failure(event, context):
     return run_stage(stage, contracts.RecordChunkFailureRequest, event)
 
 
+@app.lambda_function(name="review_schema")
+def review_schema(event, context):
+    from chalicelib.stages.review_schema import review_schema as stage
+
+    return run_stage(stage, contracts.ReviewSchemaRequest, event)
+
+
 @app.lambda_function(name="quality_gate")
 def quality_gate(event, context):
     from chalicelib.stages.quality_gate import quality_gate as stage

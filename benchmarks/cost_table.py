@@ -54,7 +54,7 @@ LOG_BYTES = 630
 STATE_LOG_BYTES = 910
 METRICS = 14  # that a run reports which embeds nothing
 # until the run with these choices is over
-CHOSEN = {"Verdict": "Publish", "EmbedNeeded": "Complete"}
+CHOSEN = {"ReviewNeeded": "QualityGate", "Verdict": "Publish", "EmbedNeeded": "Complete"}
 
 ALARMS = 36  # 6 of the pipeline, errors and throttles of 15 functions
 SECRETS = 2

@@ -28,6 +28,9 @@ TYPES = (
     "jsonb",
 )
 
+# every table has these already: https://www.postgresql.org/docs/current/ddl-system-columns.html
+SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+
 _NUMERIC = re.compile(r"numeric\((\d+),\s*(\d+)\)")
 # Postgres cuts identifiers at 63 bytes; a leading underscore is kept for the lineage columns
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -52,22 +55,33 @@ class Column:
                 f"column name {self.name!r} is not a lower-case SQL name",
                 next_step="use letters, digits and _, starting with a letter; rename the field in transform()",
             )
+        if self.name in SYSTEM_COLUMNS:
+            raise DeclarationError(
+                f"column name {self.name!r} is that of a column which Postgres gives every table",
+                next_step="rename the field",
+            )
         if self.type not in TYPES and not _NUMERIC.fullmatch(self.type):
             raise DeclarationError(
                 f"column {self.name} has type {self.type!r}",
                 next_step=f"use one of {', '.join(TYPES)}, or numeric(p,s)",
             )
+        if " " in self.type and self.precision:  # as Postgres says it
+            object.__setattr__(self, "type", self.type.replace(" ", ""))
 
     @property
     def base(self) -> str:
         """The type without its arguments."""
-        return "numeric" if self.type.startswith("numeric") else self.type
+        return base_of(self.type)
 
     @property
     def precision(self) -> tuple[int, int] | None:
         """(precision, scale) of a `numeric(p,s)`, else None."""
         found = _NUMERIC.fullmatch(self.type)
         return (int(found[1]), int(found[2])) if found else None
+
+
+def base_of(type: str) -> str:
+    return "numeric" if type.startswith("numeric") else type
 
 
 def with_key(columns: tuple[Column, ...], key: tuple[str, ...]) -> tuple[Column, ...]:

@@ -138,6 +138,7 @@ class PlanResult:
     fetch_concurrency: int
     process_concurrency: int
     embed: bool
+    schema_contract: str  # discard | freeze | evolve
 
 
 # --- Fetch -----------------------------------------------------------------------------------
@@ -191,8 +192,8 @@ class TransformRequest:
 class TransformResult:
     """`rows_key`: typed rows in Postgres' COPY text format. `rejected_key`: NDJSON, or None.
 
-    records = rows + rejected. `extra` names the fields that the source does not declare; they stay
-    in the raw layer only.
+    records = rows + rejected. `observed_key`: JSON, a `schema.model.Observation` of what differs
+    from the columns, or None. `schema_revision` is that of the columns that the rows have.
     """
 
     chunk: int
@@ -201,7 +202,8 @@ class TransformResult:
     rejected: int
     rows_key: str
     rejected_key: str | None
-    extra: tuple[str, ...]
+    observed_key: str | None
+    schema_revision: int
 
 
 @dataclass(frozen=True)
@@ -252,6 +254,25 @@ class RecordChunkFailureRequest:
 class RecordChunkFailureResult:
     chunk: int
     failure_key: str
+
+
+# --- ReviewSchema ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReviewSchemaRequest:
+    run_id: str
+    source: str
+    chunks: int  # in the manifest
+
+
+@dataclass(frozen=True)
+class ReviewSchemaResult:
+    """`again`: the chunks are to be processed again, with the columns of `revision`."""
+
+    again: bool
+    revision: int
+    changes: int
 
 
 # --- QualityGate and what follows ------------------------------------------------------------

@@ -122,6 +122,10 @@ class SchemaMismatch(TerminalError):
     """The curated table and the source's declaration do not agree."""
 
 
+class SchemaRefused(TerminalError):
+    """The records have another schema than the source's contract takes."""
+
+
 class ChunksFailed(TerminalError):
     """Some chunks of the run were not processed."""
 

@@ -156,7 +156,7 @@ def _addresses(stage_name: str) -> int:
 def _characters(session: Session, run_id: str, row: dict) -> int:
     """Of the embedded texts; 0 where the source is no longer what it was."""
     try:
-        source = sources.for_run(row["source"], run_id, Lake(session.settings.bucket))
+        source = sources.as_declared(row["source"], run_id, Lake(session.settings.bucket))
         with connection.transaction(session.database_url) as opened, opened.cursor() as cursor:
             return store.characters_of_run(cursor, source, run_id)
     except SluiceError:

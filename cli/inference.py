@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections import Counter
 from collections.abc import Iterable
+
+from chalicelib.schema import kinds
 
 # How files write null. The first ones mean nothing else; the others are also words (NA is Namibia),
 # so they count as null only where a column of numbers, dates or the like uses them.
@@ -18,11 +19,6 @@ DISTINCT = 1000  # more different values than that are not kept
 # a sample's integers are given room to grow
 _INTEGER_ROOM = 1_000_000_000
 _BIGINT = 2**63
-
-_INTEGER = re.compile(r"-?(0|[1-9]\d*)", re.ASCII)  # with leading zeros it is a code, such as a zip code
-_FLOAT = re.compile(r"-?(0|[1-9]\d*)?\.?\d+([eE][+-]?\d+)?|-?(0|[1-9]\d*)\.", re.ASCII)
-_LEADING_ZERO = re.compile(r"-?0\d")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?", re.ASCII)
 
 
 class Profile:
@@ -120,28 +116,5 @@ def adopted_nulls(profiles: Iterable[Profile]) -> tuple[str, ...]:
 
 
 def _kind(value, is_csv: bool) -> tuple[str | None, object]:
-    """(what the value looks like, the number or day that it is); None for a possible null."""
-    if isinstance(value, bool):
-        return "boolean", None
-    if isinstance(value, int):
-        return "integer", value
-    if isinstance(value, float):
-        return "float", value
-    if is_csv:
-        if value in _TOKENS:
-            return None, None
-        if _INTEGER.fullmatch(value) and len(value) < 40:
-            return "integer", int(value)
-        if _FLOAT.fullmatch(value) and not _LEADING_ZERO.match(value) and len(value) < 40:
-            return "float", float(value)
-        if value.lower() in ("true", "false"):
-            return "boolean", None
-    if _MOMENT.fullmatch(value):
-        try:
-            moment = dt.datetime.fromisoformat(value)
-        except ValueError:
-            return "text", None
-        if len(value) == 10:
-            return "date", moment.date()
-        return ("timestamptz" if moment.tzinfo else "timestamp"), moment.date()
-    return "text", None
+    """What `kinds.kind` says, and None for a possible null."""
+    return (None, None) if is_csv and value in _TOKENS else kinds.kind(value, is_csv)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from chalicelib.schema import CONTRACTS, DISCARD
 from cli.new_source import create
 
 
@@ -18,9 +19,17 @@ def new() -> None:
 @click.argument("name")
 @click.option("--sample", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--key", required=True, metavar="COLUMN[,COLUMN]", help="The columns that identify a row.")
+@click.option(
+    "--schema-contract",
+    "contract",
+    type=click.Choice(CONTRACTS),
+    default=DISCARD,
+    show_default=True,
+    help="What becomes of fields that the sample does not have.",
+)
 @click.option("--force", is_flag=True, help="Overwrite a source of that name.")
-def source(name, sample, key, force) -> None:
+def source(name, sample, key, contract, force) -> None:
     """Write a source module and an expectation suite, inferred from a sample and meant to be edited."""
-    created = create(name, sample, tuple(part.strip() for part in key.split(",")), force=force)
+    created = create(name, sample, tuple(part.strip() for part in key.split(",")), force=force, contract=contract)
     click.echo(created.summary())
     click.echo(f"Next: look at the two files, then: sluice run {name}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import keyword
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 from chalicelib import sources
 from chalicelib.columns import Column
 from chalicelib.errors import DeclarationError
+from chalicelib.schema import DISCARD
+from chalicelib.schema.names import sql_name
 from chalicelib.sources import files
 from cli import suite_from_sample
 from cli.inference import Profile, adopted_nulls
@@ -60,11 +61,18 @@ class Created:
 
 
 def create(
-    name: str, sample: Path, key: Sequence[str], folder: Path = ROOT, force: bool = False, limit: int = RECORDS
+    name: str,
+    sample: Path,
+    key: Sequence[str],
+    folder: Path = ROOT,
+    force: bool = False,
+    limit: int = RECORDS,
+    contract: str = DISCARD,
 ) -> Created:
     """Write `chalicelib/sources/<name>.py` and `expectations/<name>.json` below `folder`.
 
-    `key` names fields of the sample, or the columns they become. At most `limit` records are looked
+    `key` names fields of the sample, or the columns they become; `contract` is the source's
+    `schema_contract`. At most `limit` records are looked
     at. Raises DeclarationError for a name or a key that cannot be used, RawError or SourceError for
     a sample that cannot.
     """
@@ -100,7 +108,7 @@ def create(
     suite_path.parent.mkdir(parents=True, exist_ok=True)
     module_path.parent.mkdir(parents=True, exist_ok=True)
     suite_path.write_text(json.dumps(suite, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    module_path.write_text(_module(created, look), encoding="utf-8")
+    module_path.write_text(_module(created, look, contract), encoding="utf-8")
     return created
 
 
@@ -140,11 +148,7 @@ def _column_names(fields: Sequence[str]) -> dict[str, str]:
     """field -> a lower-case SQL name of its own: `Order ID` and `orderId` become order_id."""
     names: dict[str, str] = {}
     for number, field in enumerate(fields, 1):
-        text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", field).casefold()
-        text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-        text = re.sub(r"[^a-z0-9]+", "_", text).strip("_")[:60].rstrip("_")
-        if not text[:1].isalpha():
-            text = f"column_{text or number}"
+        text = sql_name(field, str(number))
         name, again = text, 2
         while name in names.values():
             name, again = f"{text}_{again}", again + 1
@@ -171,7 +175,9 @@ class {cls}(FileSource):
     columns = (
 {columns}
     )
-{options}    # what `sluice run {name}` reads without --input
+{options}    # fields that are not declared: discard keeps them in raw only, freeze fails the run, evolve adds columns
+    schema_contract = {contract}
+    # what `sluice run {name}` reads without --input
     default_input = {default}
 
     # One row in, one row out, index kept. Values become the column types afterwards; what does not
@@ -183,7 +189,7 @@ class {cls}(FileSource):
 '''
 
 
-def _module(created: Created, look: Sample) -> str:
+def _module(created: Created, look: Sample, contract: str) -> str:
     options = [f"    format = {_quoted(look.format)}\n"]
     if look.delimiter:
         options.append(f"    delimiter = {_quoted(look.delimiter)}\n")
@@ -206,6 +212,7 @@ def _module(created: Created, look: Sample) -> str:
             for c in created.columns
         ),
         options="".join(options),
+        contract=_quoted(contract),
         default=_quoted(str(created.sample)),
         example=(texts or [created.columns[0].name])[0],
     )

@@ -13,8 +13,9 @@ from chalicelib import personal, sources
 from chalicelib.errors import DeclarationError, NotFound, UnknownSource
 from chalicelib.lake import Lake
 from chalicelib.sources import Source
-from chalicelib.warehouse import connection, ledger
+from chalicelib.warehouse import connection, ledger, table_columns
 from chalicelib.warehouse.publishing import COUNTS
+from cli import schema
 from cli.session import Session, connect
 
 
@@ -67,12 +68,13 @@ def list_(source, status, limit, as_json) -> None:
 def _source(session: Session, name: str, run_id: str) -> Source | None:
     """The run's source; None where it, or what declared it, is gone."""
     try:
-        return sources.for_run(name, run_id, Lake(session.settings.bucket))
+        return sources.as_declared(name, run_id, Lake(session.settings.bucket))
     except (UnknownSource, DeclarationError, NotFound):
         return None
 
 
 _WIDE = 240
+_FIELDS = 20
 _NUMBERS = ("fetched", "inserted", "updated", "unchanged", "dupl.", "quar.")
 
 
@@ -91,14 +93,27 @@ def show(run_id, as_json) -> None:
         with open_connection.cursor() as cursor:
             failed = ledger.rows(cursor, "failed_expectations", run_id=run_id)
             reasons = ledger.rows(cursor, "quarantine_reasons", run_id=run_id)
+            changes = table_columns.changes(cursor, run_id=run_id)
+            raw_only = ledger.rows(cursor, "raw_only", run_id=run_id)
     source = _source(session, run["source"], run_id) if reasons else None
     reasons = [{**reason, "record": personal.record(source, reason["record"])} for reason in reasons]
+    found = {"failed": failed, "reasons": reasons, "schema_changes": changes, "raw_only": raw_only}
     if as_json:
-        sys.stdout.write(json.dumps({**run, "failed": failed, "reasons": reasons}, default=str) + "\n")
+        sys.stdout.write(json.dumps({**run, **found}, default=str) + "\n")
         return
     for name, value in run.items():
         if value is not None:
             click.echo(f"{name:13} {json.dumps(value) if isinstance(value, dict) else value}")
+    if changes:
+        click.echo("\ncolumns that changed")
+        for row in changes:
+            click.echo(f"  {schema.change_line(row)}")
+    if raw_only:
+        click.echo("\nfields kept in raw only, and the records that have them")
+        for row in raw_only[:_FIELDS]:
+            click.echo(f"  {row['records']:>9,}  {row['field']}")
+        if len(raw_only) > _FIELDS:
+            click.echo(f"             and {len(raw_only) - _FIELDS} more; --json lists them")
     if failed:
         click.echo("\nexpectations that failed")
         for row in failed:

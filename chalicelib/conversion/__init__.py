@@ -45,7 +45,7 @@ def _with_nulls(values: Sequence, kinds: set[type], column: Column) -> tuple[lis
     if kinds <= {str, int, bool, dict, list, type(None)}:
         present = [i for i, value in enumerate(values) if value is not None]
     else:
-        present = [i for i, value in enumerate(values) if not _is_null(value)]
+        present = [i for i, value in enumerate(values) if not is_null(value)]
     problems: Problems = {}
     if len(present) < len(values) and not column.nullable:
         missing = set(range(len(values))).difference(present)
@@ -77,8 +77,18 @@ def shorten(value, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _is_null(value) -> bool:
+def is_null(value) -> bool:
+    """None, NaN, NaT and pandas' NA."""
     # NaN and NaT are the only values that differ from themselves; pandas.NA refuses to say
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float) and value != value
+
+
+def fits(value, column: Column) -> bool:
+    """Whether `column` can hold `value`."""
+    try:
+        CONVERTERS[column.base](value, column)
+    except Unfit:
+        return False
+    return True

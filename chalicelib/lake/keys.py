@@ -21,12 +21,17 @@ def declaration(run_id: str) -> str:
     return f"runs/{run_id}/declaration.json"
 
 
+def schema(run_id: str) -> str:
+    """The columns that the run works with, where its contract lets them be others than the declared ones."""
+    return f"runs/{run_id}/schema.json"
+
+
 def manifest(run_id: str) -> str:
     return f"runs/{run_id}/manifest.json"
 
 
 def chunk(run_id: str, number: int, name: str) -> str:
-    """`name` is one of rows.copy, malformed.ndjson, failing.ndjson, results.json, failure.json."""
+    """`name` is one of rows.copy, observed.json, malformed.ndjson, failing.ndjson, results.json, failure.json."""
     return f"runs/{run_id}/chunks/{number:05d}/{name}"
 
 

@@ -152,7 +152,8 @@ def _parsed(piece: Slice, chunk: Chunk, source: Source, lake: Lake, settings: Se
 def _exact_fields(source: Source) -> frozenset[str]:
     """The fields that become numeric columns; none where the source has not been given its columns."""
     numeric = {column.name for column in getattr(source, "columns", ()) if column.base == "numeric"}
-    return frozenset(numeric.union(field for field, column in source.rename.items() if column in numeric))
+    named_otherwise = (field for field, column in source.rename.items() if column in numeric)
+    return frozenset(numeric.union(named_otherwise, (source.late[name] for name in numeric & set(source.late))))
 
 
 def _raw_records(

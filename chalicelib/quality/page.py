@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
 
-from chalicelib.quality import catalogue
+from chalicelib.quality import catalogue, columns_report
 from chalicelib.quality.suite import CRITICAL, WARNING
 from chalicelib.quality.verdict import ANOMALY, DRIFT, FAIL, NOTE, PASS, TOLERANCE, WARN, percent
 
@@ -79,6 +79,7 @@ def render(report: Report) -> str:
         _head(report),
         _account(report),
         _findings(report),
+        columns_report.section(report.schema),
         _expectations(report.results),
         _next(report),
         _references(report),

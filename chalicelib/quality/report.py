@@ -13,6 +13,8 @@ from chalicelib.quality import page
 from chalicelib.quality.results import ItemResult
 from chalicelib.quality.suite import Tolerance
 from chalicelib.quality.verdict import TOLERANCE, Finding
+from chalicelib.schema import DISCARD
+from chalicelib.schema.model import SchemaReport
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Report:
     suite: str = ""
     references: dict[str, str] = field(default_factory=dict)
     command: str = ""
+    schema: SchemaReport = field(default_factory=lambda: SchemaReport(DISCARD))
 
     @property
     def key(self) -> str:

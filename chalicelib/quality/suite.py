@@ -152,12 +152,33 @@ class Suite:
 
 def load(source: Source, folder: Path = FOLDER) -> Suite:
     """The suite of a source; raises SuiteError naming the file and every fault in it."""
-    columns, key = tuple(source.columns), tuple(source.key)
+    text, file = _text(source, folder)
+    return parse(text, file, tuple(source.columns), tuple(source.key))
+
+
+def judges(source: Source, columns: tuple[Column, ...], folder: Path = FOLDER) -> bool:
+    """Whether the source's suite could judge a table of these columns, by their types.
+
+    True as well for a suite with faults of its own, which the gate tells. Nothing is tried out, so
+    Great Expectations is not imported.
+    """
+    try:
+        listed = json.loads(_text(source, folder)[0]).get("expectations")
+    except (SuiteError, ValueError, AttributeError):
+        return True
+    faults: dict[str, list[str]] = {"before": [], "after": []}
+    _items(listed, tuple(source.columns), faults["before"])
+    _items(listed, columns, faults["after"])
+    return len(faults["after"]) <= len(faults["before"])
+
+
+def _text(source: Source, folder: Path) -> tuple[str, str]:
+    """The suite of a source as JSON, and what to call it."""
     if source.suite_document is not None:
-        return parse(json.dumps(source.suite_document), f"the suite of {source.table}.toml", columns, key)
+        return json.dumps(source.suite_document), f"the suite of {source.table}.toml"
     path = Path(folder) / source.suite
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8"), f"expectations/{source.suite}"
     except FileNotFoundError:
         raise SuiteError(
             f"expectations/{source.suite} does not exist",
@@ -166,7 +187,6 @@ def load(source: Source, folder: Path = FOLDER) -> Suite:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"expectations/{source.suite} cannot be read: {error}", source=source.name) from error
-    return parse(text, f"expectations/{source.suite}", columns, key)
 
 
 def _example(folder: Path) -> str:

@@ -90,11 +90,12 @@ def judge(
     quarantined: int,
     rejections: Sequence[RejectionCount] = (),
     observations: Sequence[Observation] = (),
+    others: Sequence[Finding] = (),
 ) -> Verdict:
     """The verdict on a run of `fetched` rows, of which `quarantined` were set aside, rejected ones included.
 
-    `chunk_counts` are the `RowCheck.counts` of every chunk. Raises GateError where they or the
-    dataset-wide results do not belong to this suite.
+    `chunk_counts` are the `RowCheck.counts` of every chunk; `others` are findings that no expectation made.
+    Raises GateError where the counts or the dataset-wide results do not belong to this suite.
     """
     summed = _sum(suite, chunk_counts)
     by_id = {result.id: result for result in dataset_results}
@@ -106,7 +107,7 @@ def judge(
 
     limit = _tolerance_finding(suite, fetched, quarantined)
     over = limit.level if limit else NOTE
-    findings = [limit] if limit else []
+    findings = [*([limit] if limit else []), *others]
     for item, result in zip(suite.items, outcomes, strict=True):
         found = _row_finding(item, result, over) if item.id in summed else _dataset_finding(item, result)
         if found:

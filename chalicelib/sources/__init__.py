@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import pkgutil
 
+from chalicelib.contract_reading import read_contract
 from chalicelib.errors import DeclarationError, UnknownSource
 from chalicelib.lake import keys
 from chalicelib.lake.store import Lake
+from chalicelib.schema import DISCARD
+from chalicelib.schema.model import Schema
 from chalicelib.sources.base import Page, Source
 
-__all__ = ["Page", "Source", "for_run", "get", "names", "of_process"]
+__all__ = ["Page", "Source", "as_declared", "for_run", "from_values", "get", "names", "of_process"]
 
 SHARED = {"base", "change_stream", "declaration", "location"}  # modules here that hold no source
 
@@ -56,7 +60,23 @@ def get(name: str) -> Source:
 
 
 def for_run(name: str, run_id: str, lake: Lake) -> Source:
-    """The source of a run: the registered one, or the one that the run's declaration describes.
+    """The source of a run with the columns that the run works with: declared ones and those that evolved.
+
+    Raises NotFound where the run is not planned yet.
+    """
+    source = as_declared(name, run_id, lake)
+    if source.schema_contract == DISCARD:
+        return source
+    # read each time (3 ms): ReviewSchema writes a second revision while workers are warm
+    key = keys.schema(run_id)
+    source = copy.copy(source)
+    source.schema = read_contract(Schema, lake.get_json(key), key)
+    source.columns = source.schema.columns
+    return source
+
+
+def as_declared(name: str, run_id: str, lake: Lake) -> Source:
+    """The source of a run as it is declared: the registered one, or the one that the run's declaration describes.
 
     Raises NotFound where the source needs a declaration and the run has none.
     """
@@ -65,15 +85,18 @@ def for_run(name: str, run_id: str, lake: Lake) -> Source:
         return source
     if run_id not in _declared:
         _declared.clear()  # a warm Lambda serves many runs, one at a time
-        _declared[run_id] = importlib.import_module(f"{__name__}.{name}").declared(
-            lake.get_json(keys.declaration(run_id))
-        )
+        _declared[run_id] = from_values(name, lake.get_json(keys.declaration(run_id)))
     return _declared[run_id]
 
 
 def of_process(name: str, run_id: str) -> Source:
     """The source of a run as far as this process knows it: without its declaration where that was not read yet."""
     return _declared.get(run_id) or get(name)
+
+
+def from_values(name: str, values: dict) -> Source:
+    """The source that a declaration describes, as the source's `declare` returned it."""
+    return importlib.import_module(f"{__name__}.{name}").declared(values)
 
 
 _declared: dict[str, Source] = {}

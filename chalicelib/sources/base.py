@@ -13,12 +13,14 @@ from chalicelib.changes import mapping
 from chalicelib.columns import Column, with_key
 from chalicelib.contracts import Window
 from chalicelib.errors import DeclarationError
+from chalicelib.schema import CONTRACTS, DISCARD
 from chalicelib.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from chalicelib.http import Client
+    from chalicelib.schema.model import Schema
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Source:
     window_days: int = 366  # the longest window one run takes by itself
     # the table whose change stream is applied to the curated table: ("schema", "table"), or `mapping.Changes`
     changes: mapping.Changes | tuple[str, str] | None = None
+    schema_contract: str = DISCARD  # or "freeze", "evolve": what becomes of fields that are not declared
+    schema: Schema | None = None  # of a run: its columns, where they may be others than the declared ones
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -100,6 +104,12 @@ class Source:
                     source=self.name,
                     next_step="give a number above 0 for one of the source's `hosts`",
                 )
+        if self.schema_contract not in CONTRACTS:
+            raise DeclarationError(
+                f"schema_contract is {self.schema_contract!r}",
+                source=self.name,
+                next_step=f"use one of {', '.join(CONTRACTS)}",
+            )
         if self.first_day is not None and not 0 <= self.overlap_days < self.window_days:
             raise DeclarationError(
                 f"overlap_days is {self.overlap_days}, window_days is {self.window_days}: the cursor cannot move on",
@@ -149,11 +159,16 @@ class Source:
         `frame` has a column per field of the records, with the types that pandas finds in the values
         and one exception: integers stay exact, so beside nulls they are Int64, and large ones
         beside fractions, or beyond 64 bits, objects. Where a field is null or absent, the frame has
-        None, NaN or pandas.NA. Columns that are not declared are dropped afterwards and named in
-        the report; values are converted to the declared types afterwards.
+        None, NaN or pandas.NA. Columns that are not declared are unknown fields, see
+        `schema_contract`; values are converted to the declared types afterwards.
         """
         return frame
 
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.columns)
+
+    @property
+    def late(self) -> Mapping[str, str]:
+        """The columns that the table got after it was made, each with its field in the records."""
+        return self.schema.late if self.schema else {}

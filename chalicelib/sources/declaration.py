@@ -8,6 +8,7 @@ personal = ["email"]           # optional; columns whose values no log, report o
 delimiter = ";"                # optional; found out by itself
 format   = "csv"               # optional: auto, csv, ndjson or json
 suite    = "orders.suite.json" # optional; default: expectations/files.json
+schema_contract = "evolve"     # optional: discard (default), freeze, evolve
 
 [columns]
 order_id  = "bigint not null"
@@ -34,6 +35,7 @@ from chalicelib.anomalies.declaration import read as read_anomalies
 from chalicelib.columns import Column
 from chalicelib.errors import DeclarationError
 from chalicelib.lake import formats
+from chalicelib.schema import CONTRACTS, DISCARD
 
 AUTO = "auto"
 FORMATS = (AUTO, formats.CSV, formats.NDJSON, formats.JSON)
@@ -51,6 +53,7 @@ _KINDS = {
     "rename": dict,
     "suite": (str, dict),
     "anomalies": list,
+    "schema_contract": str,
 }
 _REQUIRED = ("location", "table", "key", "columns")
 
@@ -69,6 +72,7 @@ class Declaration:
     rename: dict[str, str] = field(default_factory=dict)
     suite: dict | None = None
     anomalies: tuple[Anomaly, ...] = ()
+    schema_contract: str = DISCARD
 
 
 def load(text: str, file: str) -> dict[str, Any]:
@@ -131,6 +135,8 @@ def parse(values: dict[str, Any], file: str | None = None) -> Declaration:
     if "delimiter" in usable and usable["delimiter"] not in tuple(formats.DELIMITERS):
         problems.append(f"delimiter {usable['delimiter']!r} is none of {' '.join(map(repr, formats.DELIMITERS))}")
     anomalies = () if problems else read_anomalies(usable.get("anomalies", ()), columns, problems)
+    if (contract := usable.get("schema_contract", DISCARD)) not in CONTRACTS:
+        problems.append(f"schema_contract {contract!r} is none of {', '.join(CONTRACTS)}")
     if problems:
         raise DeclarationError(
             "the declaration cannot be used:\n  - " + "\n  - ".join(problems) + "\n",
@@ -148,6 +154,7 @@ def parse(values: dict[str, Any], file: str | None = None) -> Declaration:
         rename=usable.get("rename", {}),
         suite=usable.get("suite") if isinstance(usable.get("suite"), dict) else None,
         anomalies=anomalies,
+        schema_contract=usable.get("schema_contract", DISCARD),
     )
 
 

@@ -107,7 +107,7 @@ def declared(values: dict) -> Files:
     source.table, source.key, source.columns = parsed.table, parsed.key, with_key(parsed.columns, parsed.key)
     source.format, source.delimiter, source.nulls = parsed.format, parsed.delimiter, parsed.nulls
     source.rename, source.suite_document = parsed.rename, parsed.suite
-    source.default_input = parsed.location
+    source.default_input, source.schema_contract = parsed.location, parsed.schema_contract
     source.anomalies = parsed.anomalies
     source.check()
     return source

@@ -13,7 +13,7 @@ from chalicelib.warehouse import connection, ledger
 def complete(request: CompleteRequest) -> CompleteResult:
     settings = settings_module.current()
     settings.require("bucket", "database_url")
-    source = sources.for_run(request.source, request.run_id, Lake(settings.bucket))
+    source = sources.as_declared(request.source, request.run_id, Lake(settings.bucket))
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         embedded = store.count_of_run(cursor, request.run_id)
         # also where this run embedded nothing: an earlier one may have ended before its index was made

@@ -18,7 +18,7 @@ def embed_shard(
     """Commits batch by batch, so that a retry goes on where the last attempt stopped."""
     settings = settings_module.current()
     settings.require("bucket", "database_url")
-    source = sources.for_run(request.source, request.run_id, Lake(settings.bucket))
+    source = sources.as_declared(request.source, request.run_id, Lake(settings.bucket))
     with connection.transaction() as open_connection:
         embedded = store.embed_pending(
             open_connection,

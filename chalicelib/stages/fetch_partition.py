@@ -21,7 +21,7 @@ def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
     if request.partition.live:
         settings = settings.live
     lake = Lake(settings.bucket)
-    source = sources.for_run(request.source, request.run_id, lake)
+    source = sources.as_declared(request.source, request.run_id, lake)
     client = Client.of(source, settings)
     pages = source.pages(request.partition.request, client, settings)
     day = dt.datetime.now(dt.UTC).date().isoformat()

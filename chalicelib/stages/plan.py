@@ -7,11 +7,13 @@ import datetime as dt
 from chalicelib import limits, redaction, sources, windows
 from chalicelib import settings as settings_module
 from chalicelib.anomalies import outliers
+from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput
 from chalicelib.errors import ContractError
 from chalicelib.lake import Lake, keys
+from chalicelib.schema import DISCARD
 from chalicelib.telemetry import logger
-from chalicelib.warehouse import connection, cursors, ledger, migrations, tables
+from chalicelib.warehouse import connection, cursors, evolution, ledger, migrations, tables
 
 
 def plan(request: PlanRequest) -> PlanResult:
@@ -25,7 +27,7 @@ def plan(request: PlanRequest) -> PlanResult:
     if (declaration := source.declare(given.input, settings)) is not None:
         wanted = None  # the declaration says what to read
         Lake(settings.bucket).put_json(keys.declaration(request.run_id), declaration)
-        source = sources.for_run(given.source, request.run_id, Lake(settings.bucket))
+        source = sources.as_declared(given.source, request.run_id, Lake(settings.bucket))
     embed = bool(source.text) if given.embed is None else given.embed
     if embed and not source.text:
         raise ContractError(
@@ -37,9 +39,12 @@ def plan(request: PlanRequest) -> PlanResult:
         # first: it makes runs of one table wait for each other, so that they are entered in the order of their clocks
         tables.ensure_curated(cursor, source)
         outliers.ensure_index(cursor, source)
+        schema = evolution.planned(cursor, source) if source.schema_contract != DISCARD else None
         window = windows.derive(source, given, cursors.position(cursor, source.name), today)
         shown = redaction.strings(request.input)
         ledger.open_run(cursor, source, request.run_id, request.execution, shown, window, request.started_at)
+    if schema is not None:
+        Lake(settings.bucket).put_json(keys.schema(request.run_id), write_contract(schema))
     if source.first_day is not None and window.start is None:
         logger.warning("nothing to fetch: the source's first day is not over yet", first_day=str(source.first_day))
         requests = []
@@ -53,6 +58,7 @@ def plan(request: PlanRequest) -> PlanResult:
         fetch_concurrency=source.concurrency(settings),
         process_concurrency=settings.process_concurrency,
         embed=embed,
+        schema_contract=source.schema_contract,
     )
     limits.check(result, request.input)
     return result

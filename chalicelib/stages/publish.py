@@ -8,7 +8,7 @@ from chalicelib.contracts import PublishRequest, PublishResult
 from chalicelib.embeddings import provider as embedding_provider
 from chalicelib.embeddings import store
 from chalicelib.lake import Lake
-from chalicelib.warehouse import connection, ledger, publishing
+from chalicelib.warehouse import connection, evolution, ledger, publishing
 
 
 def publish(request: PublishRequest) -> PublishResult:
@@ -23,6 +23,7 @@ def publish(request: PublishRequest) -> PublishResult:
         if run["published_at"] is None:
             fetched = sum(chunk.records for chunk in ledger.chunks(cursor, request.run_id))
             quarantined = ledger.count_quarantined(cursor, request.run_id)
+            source = evolution.apply(cursor, source, request.run_id)
             account = publishing.merge(cursor, source, request.run_id, fetched, quarantined)
             ledger.publish(cursor, request.run_id, request.verdict, account)
         else:

@@ -16,7 +16,7 @@ from chalicelib.errors import AccountError, ChunksFailed
 from chalicelib.failure import read_cause
 from chalicelib.lake import Lake, keys
 from chalicelib.links import Links
-from chalicelib.quality import dataset, verdict
+from chalicelib.quality import columns_report, dataset, verdict
 from chalicelib.quality import suite as suites
 from chalicelib.quality.alert import quality_alert
 from chalicelib.quality.report import Report, RowAccount
@@ -47,6 +47,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         run = ledger.get_run(open_connection, request.run_id)
         observations = outliers.mark(cursor, source, request.run_id) + _drift(cursor, source, suite, run, lake.bucket)
     fetched = sum(chunk.records for chunk in chunks)
+    schema = columns_report.made(source, [chunk.results for chunk in chunks])
     judged = verdict.judge(
         suite,
         [[read_contract(ItemCount, count) for count in chunk.results["expectations"]] for chunk in chunks],
@@ -55,6 +56,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         quarantined,
         rejections,
         observations,
+        columns_report.findings(schema),
     )
     report = Report(
         run_id=request.run_id,
@@ -70,8 +72,9 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         window=Window(*(day and day.isoformat() for day in (run["window_start"], run["window_end"])), run["by_cursor"]),
         execution=request.execution,
         suite=suite.file,
-        references=_references(lake.bucket, request, chunks),
+        references=_references(lake.bucket, request),
         command=RunInput.from_json(run["input"]).command(),
+        schema=schema,
     )
     lake.put(keys.report(request.run_id, "json"), report.to_json(), "application/json")
     lake.put(report.key, report.to_html(), "text/html; charset=utf-8")
@@ -148,13 +151,10 @@ def _rejections(cursor, source: Source, run_id: str) -> list[RejectionCount]:
     ]
 
 
-def _references(bucket: str, request: QualityGateRequest, chunks: list[ChunkCounts]) -> dict[str, str]:
-    """Where to look further, and which fields the source does not declare."""
-    references = {
+def _references(bucket: str, request: QualityGateRequest) -> dict[str, str]:
+    """Where to look further."""
+    return {
         "raw objects and lines": f"SELECT * FROM pipeline.raw_objects WHERE run_id = '{request.run_id}'",
         "quarantined rows": f"SELECT * FROM pipeline.quarantine WHERE run_id = '{request.run_id}'",
         "manifest": f"s3://{bucket}/{request.manifest_key}",
     }
-    if extra := sorted({name for chunk in chunks for name in chunk.results["extra"]}):
-        references["fields kept in raw only"] = ", ".join(extra)
-    return references

@@ -12,7 +12,7 @@ from chalicelib.warehouse import connection, ledger, tables
 def reject(request: RejectRequest) -> RejectResult:
     settings = settings_module.current()
     settings.require("bucket", "database_url")
-    source = sources.for_run(request.source, request.run_id, Lake(settings.bucket))
+    source = sources.as_declared(request.source, request.run_id, Lake(settings.bucket))
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         tables.drop_staging(cursor, source.table, request.run_id)
         ledger.reject(cursor, request.run_id)

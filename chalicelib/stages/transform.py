@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chalicelib import settings as settings_module
 from chalicelib import sources
+from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Chunk, TransformRequest, TransformResult
 from chalicelib.conversion import encode, quoted, shorten
 from chalicelib.errors import RawError, TransformError
@@ -15,6 +16,9 @@ from chalicelib.lake.position import part_and_line
 from chalicelib.lake.records import Batch
 from chalicelib.rejection import RECORD, TYPE, Reason, Rejected
 from chalicelib.rejection import store as store_rejected
+from chalicelib.schema import FREEZE
+from chalicelib.schema.model import Observation
+from chalicelib.schema.observing import Observer
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import copy_text
 
@@ -23,9 +27,6 @@ if TYPE_CHECKING:
 
 _INT64 = 2**63
 _FLOAT64 = 2**53  # beyond, it does not hold every integer
-
-# of the undeclared fields that are named; a document may have any number
-_EXTRA_NAMED = 20
 
 
 def transform(request: TransformRequest) -> TransformResult:
@@ -37,7 +38,12 @@ def transform(request: TransformRequest) -> TransformResult:
     fields = _transformed(batch, source, request.chunk.chunk)
     if request.chunk.format == formats.CSV and len(batch.seqs):
         _check_header(fields, source, request.chunk)
-    rows, reasons, kept = _typed(fields, batch, source)
+    observer = Observer(source, request.chunk, batch.seqs)
+    rows, reasons, kept = _typed(fields, batch, source, observer)
+    observed_key = None
+    if (observation := observer.observation(fields)) != Observation():
+        observed_key = keys.chunk(request.run_id, request.chunk.chunk, "observed.json")
+        lake.put_json(observed_key, write_contract(observation))
 
     raw = records.raw_texts(request.chunk, source, lake, settings, reasons) if reasons else {}
     rejected = len(batch.malformed) + len(reasons)
@@ -54,7 +60,8 @@ def transform(request: TransformRequest) -> TransformResult:
             keys.chunk(request.run_id, request.chunk.chunk, "rows.copy"), rows, "text/tab-separated-values"
         ),
         rejected_key=rejected_key,
-        extra=tuple(sorted(set(fields) - set(source.column_names)))[:_EXTRA_NAMED],
+        observed_key=observed_key,
+        schema_revision=source.schema.revision if source.schema else 0,
     )
 
 
@@ -68,9 +75,12 @@ def _rejected(batch: Batch, reasons: dict[int, list[Reason]], raw: dict[int, str
 def _check_header(fields: dict[str, list], source: Source, chunk: Chunk) -> None:
     """Raise RawError where a CSV lacks a declared column: its rows would overwrite good values with null.
 
-    In JSON a field that is absent is the usual way to say null.
+    In JSON a field that is absent is the usual way to say null. A frozen schema is told of it
+    with all else that changed, and what the table got later older files do not have.
     """
-    if missing := [name for name in source.column_names if name not in fields]:
+    if source.schema_contract == FREEZE:
+        return
+    if missing := [name for name in source.column_names if name not in fields and name not in source.late]:
         header = chunk.header or tuple(fields)
         raise RawError(
             f"the file has no column for {', '.join(missing)}; its header has {len(header)}",
@@ -133,16 +143,21 @@ def _within(values: list, limit: int) -> bool:
     return all(-limit < value < limit for value in values if type(value) is int)
 
 
-def _typed(fields: dict[str, list], batch: Batch, source: Source) -> tuple[bytes, dict[int, list[Reason]], int]:
+def _typed(
+    fields: dict[str, list], batch: Batch, source: Source, observer: Observer
+) -> tuple[bytes, dict[int, list[Reason]], int]:
     """(COPY text of the rows that fit, the reasons of the others by seq, how many fit)."""
     seqs = batch.seqs.tolist()
     columns: list[list[str]] = []
     reasons: dict[int, list[Reason]] = {}
     absent = [None] * len(seqs)
+    late = {place: name for place, name in enumerate(source.column_names) if name in source.late}
     for column in source.columns:
-        values = fields.get(column.name, absent)
+        values = fields.get(source.late.get(column.name, column.name), absent)
         texts, problems = encode(values, column)
         columns.append(texts)
+        if problems:
+            observer.values_that_do_not_fit(column, values, problems)
         for position, message in problems.items():
             reason = Reason(TYPE, message, column.name, quoted(values[position], column))
             reasons.setdefault(position, []).append(reason)
@@ -150,5 +165,5 @@ def _typed(fields: dict[str, list], batch: Batch, source: Source) -> tuple[bytes
         fit = [position for position in range(len(seqs)) if position not in reasons]
         columns = [[texts[position] for position in fit] for texts in columns]
         by_seq = {seqs[position]: why for position, why in sorted(reasons.items())}
-        return copy_text.write(columns, [seqs[position] for position in fit]), by_seq, len(fit)
-    return copy_text.write(columns, seqs), {}, len(seqs)
+        return copy_text.write(columns, [seqs[position] for position in fit], late), by_seq, len(fit)
+    return copy_text.write(columns, seqs, late), {}, len(seqs)

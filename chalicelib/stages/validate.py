@@ -41,7 +41,10 @@ def validate(request: ValidateRequest) -> ValidateResult:
     located = row_quality.located(check.counts, _origins(rows, request.chunk))
     results = {
         "expectations": [write_contract(count) for count in located],
-        "extra": list(transformed.extra),
+        "schema": {
+            "revision": transformed.schema_revision,
+            "observed": lake.get_json(transformed.observed_key) if transformed.observed_key else None,
+        },
         "set_aside": positions,
     }
     return ValidateResult(

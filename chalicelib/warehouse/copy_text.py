@@ -11,13 +11,14 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
 
 from chalicelib.columns import FINGERPRINT, SEQ, Column
+from chalicelib.conversion import NULL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,20 +30,34 @@ _UNESCAPED = {"\\\\": "\\", "\\t": "\t", "\\n": "\n", "\\r": "\r", "\\b": "\b", 
 _ESCAPE = re.compile(r"\\[\\tnrbfv]")
 
 
-def write(columns: Sequence[Sequence[str]], seqs: Sequence[int]) -> bytes:
+def write(columns: Sequence[Sequence[str]], seqs: Sequence[int], late: Mapping[int, str] | None = None) -> bytes:
     """Encoded columns (see `conversion.encode`) and each row's `seq` as lines.
 
     The fingerprint is the first 8 bytes of blake2b over the row's text, as a signed bigint. It is
     only ever compared with the fingerprint of the same key, so 64 bits are plenty.
+
+    `late` are the positions and names of columns that the table got after it was made. They count
+    by name, and only where they are not null: a row without them keeps the fingerprint that it had.
     """
     if not seqs:
         return b""
     rows = [line.encode() for line in map("\t".join, zip(*columns, strict=True))]
     blake2b = hashlib.blake2b
-    digests = b"".join([blake2b(row, digest_size=8).digest() for row in rows])
+    hashed = _without_late(columns, late) if late else rows
+    digests = b"".join([blake2b(row, digest_size=8).digest() for row in hashed])
     fingerprints = _numbers(np.frombuffer(digests, "<i8").tolist())
     lines = map(b"\t".join, zip(rows, fingerprints, _numbers(list(seqs)), strict=True))
     return b"\n".join(lines) + b"\n"
+
+
+def _without_late(columns: Sequence[Sequence[str]], late: Mapping[int, str]) -> list[bytes]:
+    """What rows are known by: their texts but for late columns, of which those follow that have a value."""
+    rows = list(map("\t".join, zip(*(texts for at, texts in enumerate(columns) if at not in late), strict=True)))
+    for place, name in sorted(late.items(), key=lambda pair: pair[1]):
+        texts = columns[place]
+        if texts.count(NULL) < len(texts):
+            rows = [row if text == NULL else f"{row}\t{name}={text}" for row, text in zip(rows, texts, strict=True)]
+    return [row.encode() for row in rows]
 
 
 def _numbers(values: list[int]) -> list[bytes]:

@@ -19,7 +19,7 @@ from chalicelib.warehouse.queries import statement
 
 @dataclass(frozen=True)
 class ChunkCounts:
-    """What one chunk counted; `results` is what Validate wrote: `expectations` (see `quality.rows`) and `extra`."""
+    """What one chunk counted; `results` is what Validate wrote: `expectations` (see `quality.rows`) and `schema`."""
 
     chunk: int
     records: int

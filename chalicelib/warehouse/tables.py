@@ -9,14 +9,12 @@ from psycopg2 import sql
 from chalicelib.columns import ANOMALIES, FINGERPRINT, SEQ
 from chalicelib.errors import SchemaMismatch
 from chalicelib.sources.base import Source
+from chalicelib.warehouse import table_columns
 
 CURATED = "curated"
 STAGING = "staging"
 
-LINEAGE = (("_run_id", "text"), ("_raw", "text"), (FINGERPRINT, "bigint"), ("_loaded_at", "timestamp with time zone"))
-
-# what information_schema calls our types
-_REPORTED = {"timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone"}
+LINEAGE = (("_run_id", "text"), ("_raw", "text"), (FINGERPRINT, "bigint"), ("_loaded_at", "timestamptz"))
 
 
 def curated(source: Source) -> sql.Identifier:
@@ -46,9 +44,10 @@ def ensure_curated(cursor, source: Source) -> None:
     definitions += [sql.SQL("{} jsonb").format(sql.Identifier(ANOMALIES))] if source.anomalies else []
     definitions.append(sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(map(sql.Identifier, source.key))))
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"create {CURATED}.{source.table}",))
-    cursor.execute(
-        sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(curated(source), sql.SQL(", ").join(definitions))
-    )
+    cursor.execute("SELECT to_regclass(%s)", (f'{CURATED}."{source.table}"',))
+    if cursor.fetchone()[0] is None:
+        cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(curated(source), sql.SQL(", ").join(definitions)))
+        table_columns.forget(cursor, source.table)
     if source.anomalies:
         _ensure_marks(cursor, source)
     _compare(cursor, source)
@@ -64,29 +63,28 @@ def _ensure_marks(cursor, source: Source) -> None:
 
 
 def _compare(cursor, source: Source) -> None:
-    cursor.execute(
-        "SELECT column_name, data_type, numeric_precision, numeric_scale FROM information_schema.columns"
-        " WHERE table_schema = %s AND table_name = %s",
-        (CURATED, source.table),
-    )
-    found = {}
-    for name, kind, precision, scale in cursor.fetchall():
-        found[name] = f"numeric({precision},{scale})" if kind == "numeric" and precision else kind
-    declared = {
-        c.name: _REPORTED.get(c.type, c.type.replace(" ", "") if c.precision else c.type) for c in source.columns
-    }
+    found, known = table_columns.types(cursor, CURATED, source.table), table_columns.known(cursor, source.table)
+    declared = {c.name: c.type for c in source.columns}
+    accepted = {c.name for c in source.columns if table_columns.is_accepted(source, c, found.get(c.name), known)}
+    accepted.update(name for name, column in known.items() if column.added and name not in declared)
     declared.update(LINEAGE)
     found.pop(ANOMALIES, None)  # marks stay where they are when a source declares no anomalies any more
     table = f"{CURATED}.{source.table}"
     remedies = [
-        f"ALTER TABLE {table} ADD COLUMN {name} {kind};" for name, kind in declared.items() if name not in found
+        f"ALTER TABLE {table} ADD COLUMN {name} {kind};"
+        for name, kind in declared.items()
+        if name not in found and name not in accepted
     ]
     remedies += [
         f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind} USING {name}::{kind};"
         for name, kind in declared.items()
-        if name in found and found[name] != kind
+        if name in found and found[name] != kind and name not in accepted
     ]
-    remedies += [f"ALTER TABLE {table} DROP COLUMN {name}; -- and its data" for name in found if name not in declared]
+    remedies += [
+        f"ALTER TABLE {table} DROP COLUMN {name}; -- and its data"
+        for name in found
+        if name not in declared and name not in accepted
+    ]
     cursor.execute(
         "SELECT array_agg(a.attname::text ORDER BY array_position(i.indkey::int2[], a.attnum)) FROM pg_index i"
         " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)"

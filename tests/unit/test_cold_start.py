@@ -26,6 +26,7 @@ EXPECTED = {
     "validate": {"numpy", "pandas"},
     "load": {"numpy", "psycopg2"},
     "record_chunk_failure": set(),
+    "review_schema": {"numpy", "psycopg2"},
     "quality_gate": {"numpy", "psycopg2"},
     "publish": {"psycopg2"},
     "reject": {"psycopg2"},

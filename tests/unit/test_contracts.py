@@ -41,7 +41,9 @@ def test_an_event_that_is_no_object_is_refused():
 
 
 def test_a_plan_survives_the_round_trip():
-    plan = PlanResult("r", "weather", Window("2024-01-01", None), (contracts.Partition(0, {"a": [1]}),), 1, 2, False)
+    plan = PlanResult(
+        "r", "weather", Window("2024-01-01", None), (contracts.Partition(0, {"a": [1]}),), 1, 2, False, "discard"
+    )
     assert read_contract(PlanResult, write_contract(plan)) == plan
 
 

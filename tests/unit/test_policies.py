@@ -280,6 +280,7 @@ def test_an_objects_pattern_is_of_keys_that_the_lake_has(function):
         keys.listing("run", 1),
         keys.working_copy("run", 1, 2, "ndjson"),
         keys.declaration("run"),
+        keys.schema("run"),
         keys.manifest("run"),
         *(keys.chunk("run", 1, name) for name in CHUNK_OBJECTS),
         *(keys.report("run", suffix) for suffix in ("html", "json")),
@@ -304,7 +305,7 @@ def test_who_builds_its_source_from_the_runs_declaration_may_read_that(project, 
     assert reads == ("chalicelib.lake.keys.declaration" in project.reachable(f"app.{function}"))
 
 
-CHUNK_OBJECTS = ("rows.copy", "malformed.ndjson", "failing.ndjson", "results.json", "failure.json")
+CHUNK_OBJECTS = ("rows.copy", "observed.json", "malformed.ndjson", "failing.ndjson", "results.json", "failure.json")
 
 
 def test_the_objects_of_a_chunk_are_those_that_the_lake_names():

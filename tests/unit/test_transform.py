@@ -48,6 +48,7 @@ def transformed(monkeypatch):
         rows = [line.split("\t")[:-2] for line in lake.get(result.rows_key).decode().splitlines()]
         return result, rows, _rejected(lake, result)
 
+    of.observed = lambda result: json.loads(lake.get(result.observed_key)) if result.observed_key else None
     return of
 
 
@@ -73,7 +74,8 @@ def test_records_become_typed_rows_and_fields_that_are_not_declared_are_named(tr
     result, rows, rejected = transformed([{"id": 1, "total": "2.50", "colour": "red"}, {"id": 2, "size": None}])
     assert rows == [["1", "2.50", "\\N", "\\N"], ["2", "\\N", "\\N", "\\N"]]
     assert (result.records, result.rows, result.rejected, rejected) == (2, 2, 0, [])
-    assert result.extra == ("colour", "size")
+    seen = transformed.observed(result)["unknown"]
+    assert [(field["name"], field["records"]) for field in seen] == [("colour", 1), ("size", 0)]
 
 
 def test_a_row_that_does_not_fit_is_set_aside_with_every_reason_and_its_raw_record(transformed):
@@ -147,5 +149,7 @@ def test_a_transform_that_loses_or_mixes_rows_fails_the_chunk_and_says_how(trans
 
 
 def test_of_many_undeclared_fields_some_are_named(transformed):
-    result, _, _ = transformed([{"id": 1, **{f"field{i:02d}": i for i in range(50)}}])
-    assert result.extra == tuple(f"field{i:02d}" for i in range(20))
+    result, _, _ = transformed([{"id": 1, **{f"field{i:03d}": i for i in range(150)}}])
+    seen = transformed.observed(result)
+    assert [field["name"] for field in seen["unknown"]] == [f"field{i:03d}" for i in range(100)]
+    assert seen["more"] == 50

@@ -95,3 +95,8 @@ JOIN examples AS e USING (why)
 JOIN pipeline.quarantine AS q USING (id)
 JOIN pipeline.raw_objects AS o ON o.run_id = q.run_id AND o.part = q.part
 ORDER BY c.rows DESC, e.part, e.line;
+
+-- name: raw_only -- fields that no column takes, and in how many records they have a value, most first
+SELECT seen ->> 'name' AS field, sum((seen ->> 'records')::bigint)::bigint AS records
+FROM pipeline.chunks, jsonb_array_elements(results -> 'schema' -> 'observed' -> 'unknown') AS seen
+WHERE run_id = %(run_id)s GROUP BY 1 ORDER BY 2 DESC, 1;
