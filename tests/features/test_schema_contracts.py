@@ -216,8 +216,8 @@ def test_two_runs_that_evolve_a_table_at_once_lose_no_column(pipeline, declare, 
     assert found["shared"] in ("double precision", "numeric")
     assert (values("east")[1], values("west")[100], values("shared")[1], values("shared")[100]) == (1, "r", 5, 2.5)
     assert sorted(c[1] for run in runs for c in changes(pipeline, run) if c[0] == "add column") == [
-        "shared",
         "east",
+        "shared",
         "west",
     ]
 

@@ -51,6 +51,7 @@ PASSED = {
     "Transform": 2,
     "Validate": 2,
     "Load": 2,
+    "ReviewNeeded": 1,
     "QualityGate": 1,
     "Verdict": 1,
     "Publish": 1,
@@ -86,16 +87,16 @@ def amounts(quantities):
 
 def test_transitions_are_states_entered_and_one_for_each_child_of_the_distributed_map():
     own, children = usage.transitions(execution(**PASSED), None)
-    # Plan, Fetch, 3 FetchPartition, 3 PartitionFetched, WriteManifest, Process, QualityGate, Verdict, Publish,
-    # EmbedNeeded, Complete: 15; 2 children of 3 states: 2 + 6
-    assert (own.amount, own.how) == (15, COUNTED)
+    # Plan, Fetch, 3 FetchPartition, 3 PartitionFetched, WriteManifest, Process, ReviewNeeded, QualityGate, Verdict,
+    # Publish, EmbedNeeded, Complete: 16; 2 children of 3 states: 2 + 6
+    assert (own.amount, own.how) == (16, COUNTED)
     assert (children.amount, children.how) == (8, DERIVED)
     assert "no log" in children.note
 
 
 def test_every_retry_is_a_transition():
     tried = {**PASSED, "Publish": {"entered": 1, "retries": 2}, "FetchPartition": {"entered": 3, "retries": 1}}
-    assert usage.transitions(execution(**tried), None)[0].amount == 18
+    assert usage.transitions(execution(**tried), None)[0].amount == 19
 
 
 def test_the_log_knows_of_retries_and_failures_in_the_children():
