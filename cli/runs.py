@@ -101,6 +101,8 @@ def show(run_id, as_json) -> None:
     if as_json:
         sys.stdout.write(json.dumps({**run, **found}, default=str) + "\n")
         return
+    if trigger := run["input"].get("trigger"):
+        click.echo(f"{'trigger':13} {trigger}")
     for name, value in run.items():
         if value is not None:
             click.echo(f"{name:13} {json.dumps(value) if isinstance(value, dict) else value}")

@@ -12,6 +12,7 @@ from chalicelib import boto_errors, sources
 from chalicelib.contracts import RunInput
 from chalicelib.errors import NotFound, SourceError, TerminalError
 from chalicelib.lake import Lake
+from chalicelib.sources.base import Source
 from chalicelib.sources.files import FileSource
 from chalicelib.triggers.trigger import INBOX, Trigger, slug
 
@@ -73,6 +74,7 @@ def trigger(arrival: Arrival) -> Trigger | None:
 
 # what a run fails with where its file is none that its source can read; of its chunks, each with the error of its own
 _UNREADABLE = {"RawError", "SourceError"}
+_NO_DECLARATION = {"DeclarationError"}  # of a source whose objects only say what to read
 _CHUNKS_FAILED = "ChunksFailed"
 _OF_CHUNK = re.compile(r"chunk \d+: (\w+): ")
 
@@ -87,7 +89,7 @@ def unreadable(given: RunInput, error: str, reason: str, lake: Lake) -> Arrival 
     if not (given.trigger or "").startswith(f"{INBOX} ") or not address.startswith(f"{start}{PREFIX}"):
         return None
     causes = set(_OF_CHUNK.findall(reason)) if error == _CHUNKS_FAILED else {error}
-    if not causes or not causes <= _UNREADABLE:
+    if not causes or not causes <= (_NO_DECLARATION if _declares(given.source) else _UNREADABLE):
         return None
     key = address.removeprefix(start)
     try:
@@ -102,3 +104,8 @@ def unreadable(given: RunInput, error: str, reason: str, lake: Lake) -> Arrival 
     version = about.get("VersionId")
     known = version if version and version != "null" else about["ETag"].strip('"')
     return Arrival(lake.bucket, key, known, about["ContentLength"])
+
+
+def _declares(source: str) -> bool:
+    """Whether the source's objects are declarations: what cannot be read may then be another object."""
+    return type(sources.get(source)).declare is not Source.declare

@@ -19,8 +19,12 @@ def add(cursor, arrival: Arrival, reason: str, run_id: str | None = None) -> boo
 
 
 def was_told(cursor, arrival: Arrival) -> bool:
-    """Whether an object of the same folder, for which no run was started, was recorded in the last hour."""
+    """Whether an object of the same folder, for which no run was started, was recorded in the last hour.
+
+    Until the transaction ends, nobody else gets an answer about that folder.
+    """
     values = {"bucket": arrival.bucket, "key": arrival.key, "version": arrival.version, "source": arrival.source or ""}
+    cursor.execute(statement(FILE, "take_turns"), values)
     cursor.execute(statement(FILE, "was_told"), values)
     return cursor.fetchone()[0]
 

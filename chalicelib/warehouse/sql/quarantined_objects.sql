@@ -4,6 +4,9 @@ VALUES (%(bucket)s, %(key)s, %(version)s, %(source)s, %(bytes)s, %(reason)s, %(r
 ON CONFLICT (bucket, key, version) DO UPDATE SET reason = excluded.reason, run_id = excluded.run_id
 RETURNING xmax = 0;
 
+-- name: take_turns -- with whoever records an object of the same folder at this moment, until the end of the transaction
+SELECT pg_advisory_xact_lock(hashtextextended(%(source)s, 0));
+
 -- name: was_told -- whether an email told of an object of the same folder in the last hour, for which no run was started
 SELECT EXISTS (
     SELECT FROM pipeline.quarantined_objects
