@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from chalicelib.columns import Column
-from chalicelib.quality.catalogue import JSON, NUMBER, TEMPORAL, family
+from chalicelib.quality.catalogue import DATE, JSON, NUMBER, TEMPORAL, family
 from chalicelib.quality.suite import INFO, WARNING
 
 HOUR, WEEKDAY, YEARLY = "hour", "weekday", "yearly"
@@ -87,6 +87,8 @@ class Anomaly:
             found.append(f"threshold is {self.threshold!r}, expected a number above 0")
         if not _number(self.floor) or not 0 <= self.floor < 1e150:
             found.append(f"floor is {self.floor!r}, expected 0 or a number above it")
+        if self.season == HOUR and families.get(self.time) == DATE:
+            found.append(f"season is hour and time {self.time} is a date, which has none")
         if self.season == YEARLY and isinstance(self.history_days, int) and self.history_days < 380:
             found.append(f"season is yearly and history_days {self.history_days}: there is no earlier year in it")
         return found

@@ -258,19 +258,20 @@ def _observation(anomaly: Anomaly, counts: Counts, examples: tuple[Example, ...]
         column, name = f"change of {column}", f"{name} {CHANGE}"
     level = NOTE if anomaly.severity == INFO else WARN
     usual = f"within {anomaly.threshold:g} spreads of its {_history(anomaly)}"
-    findings = []
+    findings, told = [], []
     if counts.outlying:
-        text = f"{counts.outlying:,} of {counts.judged:,} rows judged stand out: {column}, expected {usual}"
-        share = counts.outlying / counts.judged
+        told.append(f"{counts.outlying:,} of {counts.judged:,} rows judged stand out")
+        text, share = f"{told[-1]}: {column}, expected {usual}", counts.outlying / counts.judged
         findings.append(Finding(level, ANOMALY, text, counts.outlying, share, False, name, examples))
     if counts.stuck:
-        text = f"{counts.stuck:,} of {counts.rows:,} rows repeat a stuck value: {column}, {anomaly.stuck} times or more"
+        told.append(f"{counts.stuck:,} of {counts.rows:,} rows repeat a stuck value")
+        text = f"{told[-1]}: {anomaly.column}, {anomaly.stuck} times in a row or more"
         shown = () if counts.outlying else examples
         findings.append(Finding(level, ANOMALY, text, counts.stuck, counts.stuck / counts.rows, False, name, shown))
     unjudged = counts.rows - counts.judged
     if unjudged:
-        text = f"{unjudged:,} of {counts.rows:,} rows not judged: "
-        text += f"fewer than {anomaly.minimum} values of {column} in their history"
+        told.append(f"{unjudged:,} of {counts.rows:,} rows not judged")
+        text = f"{told[-1]}: {column}, fewer than {anomaly.minimum} values in their history"
         findings.append(Finding(NOTE, ANOMALY, text, unjudged, unjudged / counts.rows, False, name))
     result = ItemResult(
         id=name,
@@ -279,8 +280,7 @@ def _observation(anomaly: Anomaly, counts: Counts, examples: tuple[Example, ...]
         scope=catalogue.ROW,
         title=f"{column}: {usual}",
         success=not (counts.outlying or counts.stuck),
-        text="; ".join(finding.text for finding in findings)
-        or f"{column} {usual} in all {counts.judged:,} rows judged",
+        text="; ".join(told) or f"none of {counts.judged:,} rows judged stands out",
         evaluated=counts.judged,
         unexpected=counts.outlying,
         examples=examples,

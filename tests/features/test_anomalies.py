@@ -82,7 +82,7 @@ def test_the_first_rows_of_a_series_are_not_judged_and_the_report_says_so(pipeli
     run = load(readings(0, 5) + reading(5, 900.0), [CELSIUS])
     assert run.row["verdict"] == "pass"
     [note] = report(pipeline, run)["findings"]
-    assert note["text"] == "6 of 6 rows not judged: fewer than 10 values of celsius in their history"
+    assert note["text"] == "6 of 6 rows not judged: celsius, fewer than 10 values in their history"
 
 
 def test_marks_for_information_send_no_email(pipeline, load, table):

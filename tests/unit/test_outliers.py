@@ -259,7 +259,7 @@ def test_rows_with_too_little_history_are_not_judged_and_that_is_said(warehouse)
     # ten days of history are there from the eleventh reading on
     assert observed.result.evaluated == 3
     assert levels(observed) == [("warn", 1), ("note", 10)]
-    assert "10 of 13 rows not judged: fewer than 10 values of celsius" in observed.findings[1].text
+    assert "10 of 13 rows not judged: celsius, fewer than 10 values" in observed.findings[1].text
     assert list(warehouse.marks()) == [("a", at(12))]
 
 
@@ -568,6 +568,16 @@ def test_a_declaration_that_makes_no_sense_is_refused(wrong, said):
     with pytest.raises(DeclarationError) as refused:
         probes(**wrong)
     assert said in str(refused.value)
+
+
+def test_a_date_has_no_hour():
+    class Daily(Probes):
+        columns = (COLUMNS[0], Column("at", "date"), *COLUMNS[2:])
+
+    source = Daily()
+    source.anomalies = (Anomaly("celsius", time="at", season="hour"),)
+    with pytest.raises(DeclarationError, match="time at is a date, which has none"):
+        source.check()
 
 
 def test_a_declaration_in_toml_is_read_as_strictly():
