@@ -69,7 +69,7 @@ def _arrived(arrival: Arrival, settings: Settings) -> None:
     try:
         trigger = inbox.trigger(arrival)
     except (UnknownSource, SourceError) as error:
-        _quarantine(arrival, str(error), settings)
+        _quarantine(arrival, f"{type(error).__name__}: {error}", settings)
         return
     if trigger is None:
         logger.info("no run: the object asks for none", object=arrival.address)

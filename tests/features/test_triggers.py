@@ -389,8 +389,9 @@ def test_objects_that_are_none_are_quarantined_whole_and_the_good_one_after_them
     for kind, (file, body, words) in UNREADABLE.items():
         [(run_id, status)] = parcels.ended(f"inbox {addresses[kind]}")
         assert status == "FAILED", kind
-        [(key, size, reason)] = parcels.pipeline.query(
-            "SELECT key, bytes, reason FROM pipeline.quarantined_objects WHERE run_id = %s", run_id
+        recorded = "SELECT key, bytes, reason FROM pipeline.quarantined_objects WHERE run_id = %s"
+        [(key, size, reason)] = parcels.pipeline.query(recorded, run_id) or pytest.fail(
+            f"{kind}: {parcels.pipeline.query('SELECT error FROM pipeline.runs WHERE run_id = %s', run_id)}"
         )
         assert (key, size) == (f"inbox/parcels/{name}/{file}", len(body)), kind
         assert words in reason, kind
