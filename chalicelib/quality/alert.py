@@ -37,8 +37,8 @@ class Linker(Protocol):
     def execution(self, arn: str) -> str: ...
 
 
-def quality_alert(report: Report, links: Linker) -> Alert:
-    """The email about a run that the gate has judged."""
+def quality_alert(report: Report, links: Linker, quarantined: str | None = None) -> Alert:
+    """The email about a run that the gate has judged; `quarantined` is an object of which no record could be used."""
     words = {FAIL: "failed", PASS: "passed"}.get(report.verdict, "passed with warnings")
     account = report.account
     share = percent(account.quarantined_share)
@@ -57,6 +57,7 @@ def quality_alert(report: Report, links: Linker) -> Alert:
             lines += _reason(number, finding)
         if len(reasons) > _REASONS:
             lines.append(f"  ... and {len(reasons) - _REASONS} more in the report")
+    lines += _whole(quarantined)
     steps = [command for _, command in page.next_steps(report)]
     return Alert(
         _subject(f"[sluice] {report.source}: quality {words}, {_gist(report)}"),
@@ -101,18 +102,24 @@ def failure_alert(
         _short(error),
         *textwrap.indent(_cut(cause, _CAUSE), "  ").splitlines(),
     ]
-    if quarantined:
-        lines += [
-            "",
-            *_wrapped("The object is quarantined whole. It stays where it is:"),
-            f"  {_cut(quarantined, 1100)}",
-        ]
-        lines += _wrapped("Put a corrected object in its place: it is a new run by itself.")
+    lines += _whole(quarantined)
     steps = [f"sluice runs show {run_id}", f"sluice graph {run_id}", *([command] if command else [])]
     return Alert(
         _subject(f"[sluice] {source}: run failed in {state} ({error})"),
         _message(lines, _execution(links, execution), steps),
     )
+
+
+def _whole(quarantined: str | None) -> list[str]:
+    """That an object is quarantined, where it is, and how to go on."""
+    if not quarantined:
+        return []
+    return [
+        "",
+        *_wrapped("The object is quarantined whole. It stays where it is:"),
+        f"  {_cut(quarantined, 1100)}",
+        *_wrapped("Put a corrected object in its place: it is a new run by itself."),
+    ]
 
 
 def _outcome(published: bool) -> str:

@@ -24,6 +24,7 @@ from chalicelib.quality.rows import Example, ItemCount
 from chalicelib.quality.verdict import Observation, RejectionCount
 from chalicelib.rejection import EXPECTATION
 from chalicelib.sources import Source
+from chalicelib.triggers import inbox
 from chalicelib.warehouse import connection, ledger, tables
 from chalicelib.warehouse.ledger import ChunkCounts
 
@@ -58,6 +59,8 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         observations,
         columns_report.findings(schema),
     )
+    given = RunInput.from_json(run["input"])
+    whole = None if staged or judged.verdict != verdict.FAIL else inbox.address(given, lake.bucket)
     report = Report(
         run_id=request.run_id,
         source=source.name,
@@ -73,7 +76,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         execution=request.execution,
         suite=suite.file,
         references=_references(lake.bucket, request),
-        command=RunInput.from_json(run["input"]).command(),
+        command=given.command(),
         schema=schema,
     )
     lake.put(keys.report(request.run_id, "json"), report.to_json(), "application/json")
@@ -88,7 +91,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         staged=staged,
         quarantined=quarantined,
         report_key=report.key,
-        alert=quality_alert(report, Links(settings)),
+        alert=quality_alert(report, Links(settings), quarantined=whole),
     )
 
 

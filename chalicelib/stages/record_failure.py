@@ -32,7 +32,7 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
             with open_connection.cursor() as cursor:
                 tables.drop_staging(cursor, run["table_name"], request.run_id)
     given = _given(request.input)
-    arrival = inbox.unreadable(given, error, reason, Lake(settings.bucket)) if given else None
+    arrival = inbox.unreadable(given, error, reason, Lake(settings.bucket))
     if arrival is not None:
         with connection.transaction() as open_connection, open_connection.cursor() as cursor:
             quarantined_objects.add(cursor, arrival, f"{error}: {reason}", request.run_id)

@@ -79,19 +79,37 @@ _CHUNKS_FAILED = "ChunksFailed"
 _OF_CHUNK = re.compile(r"chunk \d+: (\w+): ")
 
 
-def unreadable(given: RunInput, error: str, reason: str, lake: Lake) -> Arrival | None:
+def address(given: RunInput | None, bucket: str) -> str | None:
+    """The object that a run of the inbox reads; None where the run has another origin."""
+    start = f"s3://{bucket}/{PREFIX}"
+    if given is None or not (given.trigger or "").startswith(f"{INBOX} ") or not (given.input or "").startswith(start):
+        return None
+    return given.input
+
+
+def unreadable(given: RunInput | None, error: str, reason: str, lake: Lake) -> Arrival | None:
     """The object that a run of the inbox failed on; None where the run has another origin, or the error another cause.
 
     `error` and `reason` are those of the failed run. An object that is gone is not there to be quarantined.
     """
-    start = f"s3://{lake.bucket}/"
-    address = given.input or ""
-    if not (given.trigger or "").startswith(f"{INBOX} ") or not address.startswith(f"{start}{PREFIX}"):
+    if address(given, lake.bucket) is None:
         return None
     causes = set(_OF_CHUNK.findall(reason)) if error == _CHUNKS_FAILED else {error}
     if not causes or not causes <= (_NO_DECLARATION if _declares(given.source) else _UNREADABLE):
         return None
-    key = address.removeprefix(start)
+    return _present(given.input, lake)
+
+
+def unusable(given: RunInput, usable: int, lake: Lake) -> Arrival | None:
+    """The object of which a rejected run of the inbox could use no record; None where it could use some."""
+    if address(given, lake.bucket) is None or usable or _declares(given.source):
+        return None
+    return _present(given.input, lake)
+
+
+def _present(where: str, lake: Lake) -> Arrival | None:
+    """What S3 says of an object that is there; None where it is gone."""
+    key = where.removeprefix(f"s3://{lake.bucket}/")
     try:
         about = lake.about(key)
     except NotFound:
