@@ -19,6 +19,7 @@ SETTINGS = {
     "RunsDays": "deployment.runs_days",
     "Schedules": "deployment.schedules",
     "SecurityGroupIds": "security_group_ids",
+    "Simulation": "deployment.simulate_sensors",
     "SubnetIds": "subnet_ids",
 }
 

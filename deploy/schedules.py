@@ -8,6 +8,7 @@ import zoneinfo
 from chalicelib import sources
 from chalicelib.errors import DeclarationError
 from chalicelib.sources import Source
+from statemachine import render
 
 # what the scheduler writes in: by this time a run is known, also where it is delivered twice
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
@@ -35,20 +36,26 @@ def _schedule(source: Source) -> dict:
             source=source.name,
             next_step="take a name such as UTC or Europe/Lisbon from the IANA time zone database",
         )
+    target, given = {"Fn::GetAtt": ["Triggers", "Arn"]}, {"source": source.name, "scheduled": DUE}
+    condition, about = "RunsAreScheduled", f"Runs of {source.name}"
+    if source.simulator:  # nobody wants made-up data where nobody asked for it
+        logical_id = render.placeholder(source.simulator).removesuffix("Arn")
+        target, given = {"Fn::GetAtt": [logical_id, "Arn"]}, {"scheduled": DUE}
+        condition, about = "SensorsAreSimulated", f"Made-up data for {source.name}"
     return {
         "Type": "AWS::Scheduler::Schedule",
         "Properties": {
             "Name": {"Fn::Sub": f"${{App}}-${{Stage}}-{source.name}"},
             "GroupName": {"Ref": "ScheduleGroup"},
-            "Description": f"Runs of {source.name}",
+            "Description": about,
             "ScheduleExpression": source.schedule,
             "ScheduleExpressionTimezone": source.timezone,
             "FlexibleTimeWindow": {"Mode": "OFF"},
-            "State": {"Fn::If": ["RunsAreScheduled", "ENABLED", "DISABLED"]},
+            "State": {"Fn::If": [condition, "ENABLED", "DISABLED"]},
             "Target": {
-                "Arn": {"Fn::GetAtt": ["Triggers", "Arn"]},
+                "Arn": target,
                 "RoleArn": {"Fn::GetAtt": ["SchedulerRole", "Arn"]},
-                "Input": json.dumps({"source": source.name, "scheduled": DUE}),
+                "Input": json.dumps(given),
                 "RetryPolicy": {"MaximumEventAgeInSeconds": _SECONDS, "MaximumRetryAttempts": _RETRIES},
                 "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["Undelivered", "Arn"]}},
             },

@@ -54,6 +54,7 @@ class Deployment:
     runs_days: int = 90  # how long `runs/` is kept
     raw_days: int = 0  # how long `raw/` is kept; 0: for good
     schedules: bool = True  # whether the sources' schedules start runs
+    simulate_sensors: bool = False  # whether made-up readings of sensors arrive every five minutes
     read_buckets: tuple[str, ...] = ()  # buckets besides our own that the source `files` may read
 
 

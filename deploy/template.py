@@ -127,6 +127,7 @@ def _set_defaults(parameters: dict, stage: Stage) -> None:
         "RawDays": str(settings.raw_days),
         "LogDays": config.log_retention_in_days,
         "Schedules": "true" if settings.schedules else "false",
+        "Simulation": "true" if settings.simulate_sensors else "false",
         "DatabaseSecretArn": settings.database_secret_arn,
         "DatabaseHost": settings.database_host,
         "SubnetIds": ",".join(config.subnet_ids or ()),

@@ -32,6 +32,7 @@ _NAMES = {
     ("SchedulerRole", "Arn"): "SchedulerRoleArn",
     ("StateMachine", None): "StateMachineArn",
     ("Triggers", "Arn"): "TriggersArn",
+    ("SimulateSensors", "Arn"): "SimulateSensorsArn",
     ("Undelivered", "Arn"): "UndeliveredArn",
     ("Undelivered", "QueueName"): "UndeliveredName",
 }

@@ -60,6 +60,9 @@ class Source:
     anomalies: tuple[anomaly_declarations.Anomaly, ...] = ()  # values judged by their history
     nulls: tuple[str, ...] = ()  # tokens that mean null in a CSV, besides the empty field
     schedule: str | None = None  # EventBridge Scheduler expression, e.g. cron(0 8 * * ? *)
+    # the function that the schedule invokes, instead of starting a run: one that makes what the source reads. For
+    # stages whose `deployment.simulate_sensors` asks for it, and for the laptop
+    simulator: str | None = None
     timezone: str = "UTC"  # in which the schedule is read, an IANA name
     first_day: dt.date | None = None  # where the cursor starts; None: the source has no windows
     overlap_days: int = 0  # days before the cursor that are asked for again, for late data

@@ -22,6 +22,8 @@ class Sensors(FileSource):
         Column("battery", "double precision"),  # % left
     )
     format = formats.NDJSON
+    schedule = "rate(5 minutes)"
+    simulator = "simulate_sensors"  # the object that it writes then starts the run
     # what each finds of the faults that the simulator plants is measured, see docs/quality.md
     anomalies = (
         Anomaly("temperature", by=("sensor",), time="measured_at", season="hour", threshold=4.0),

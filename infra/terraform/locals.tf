@@ -24,7 +24,7 @@ locals {
   }
 
   deployment = merge(
-    { alert_emails = [], database_secret_arn = "", database_host = "", bucket = "", runs_days = 90, raw_days = 0, schedules = true, read_buckets = [] },
+    { alert_emails = [], database_secret_arn = "", database_host = "", bucket = "", runs_days = 90, raw_days = 0, schedules = true, simulate_sensors = false, read_buckets = [] },
     try(local.config.deployment, {}),
     try(local.stage.deployment, {}),
   )
@@ -72,21 +72,22 @@ locals {
   # What terraform.json leaves open: `${Name}`. All of it is known before anything is made, for alarms and schedules are
   # counted by what is in that file.
   known_names = {
-    Partition        = local.partition
-    Region           = local.region
-    Account          = local.account
-    Prefix           = local.prefix
-    Stage            = var.stage
-    AlertsTopicArn   = "arn:${local.partition}:sns:${local.region}:${local.account}:${local.prefix}-alerts"
-    DeadLetterArn    = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-dead-letters"
-    DeadLetterName   = "${local.prefix}-dead-letters"
-    TriggersArn      = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-triggers"
-    UndeliveredArn   = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-undelivered"
-    UndeliveredName  = "${local.prefix}-undelivered"
-    StateMachineArn  = local.state_machine_arn
-    SchedulerRoleArn = "arn:${local.partition}:iam::${local.account}:role/${local.prefix}-scheduler"
-    DatabaseName     = local.prefix
-    MaximumAgeHours  = var.maximum_age_hours
+    Partition          = local.partition
+    Region             = local.region
+    Account            = local.account
+    Prefix             = local.prefix
+    Stage              = var.stage
+    AlertsTopicArn     = "arn:${local.partition}:sns:${local.region}:${local.account}:${local.prefix}-alerts"
+    DeadLetterArn      = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-dead-letters"
+    DeadLetterName     = "${local.prefix}-dead-letters"
+    TriggersArn        = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-triggers"
+    UndeliveredArn     = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-undelivered"
+    UndeliveredName    = "${local.prefix}-undelivered"
+    StateMachineArn    = local.state_machine_arn
+    SchedulerRoleArn   = "arn:${local.partition}:iam::${local.account}:role/${local.prefix}-scheduler"
+    SimulateSensorsArn = local.function_arns["simulate_sensors"]
+    DatabaseName       = local.prefix
+    MaximumAgeHours    = var.maximum_age_hours
   }
 
   # what the policies and the state machine leave open
@@ -114,8 +115,9 @@ locals {
 
   # the template's conditions that alarms and schedules have
   conditions = {
-    RunsAreScheduled = local.deployment.schedules
-    MakesDatabase    = var.database != null
+    RunsAreScheduled    = local.deployment.schedules
+    SensorsAreSimulated = local.deployment.simulate_sensors
+    MakesDatabase       = var.database != null
   }
 
   # alarms, schedules and the dashboard, as `sluice build` wrote them from the CloudFormation template

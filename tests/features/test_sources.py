@@ -1,16 +1,12 @@
 """The sources that come along, over the sample API: weather as it was observed, posts that are found by meaning."""
 
-import datetime as dt
-import json
-
 import pytest
 from vega_datasets import data
 
-from chalicelib import simulation, sources
+from chalicelib import sources
 from chalicelib.embeddings import store
 from chalicelib.embeddings.minilm import MiniLM
 from chalicelib.warehouse import connection
-from local.functions import Function
 
 YEAR = {"start": "2013-01-01", "end": "2013-12-31"}
 
@@ -99,27 +95,3 @@ def test_a_symbol_that_nobody_knows_fails_the_run_with_the_providers_reason(pipe
     run = pipeline.run("market", input="NOPE", start="2009-06-01", end="2009-06-05")
     assert (run.status, run.error) == ("FAILED", "SourceError")
     assert "404: No data found, symbol may be delisted" in run.row["error"]["reason"]
-
-
-def test_readings_of_sensors_land_in_the_inbox_and_load_once(pipeline):
-    due = "2026-03-04T10:05:00Z"
-    name = Function("simulate_sensors").full_name
-    answers = [
-        json.load(
-            pipeline.client("lambda").invoke(FunctionName=name, Payload=json.dumps({"scheduled": due}))["Payload"]
-        )
-        for _ in range(2)
-    ]
-    assert [answer["written"] for answer in answers] == [True, False]
-    given = f"s3://{pipeline.env['SLUICE_BUCKET']}/{answers[0]['key']}"
-    run = pipeline.run("sensors", input=given)
-    assert (run.status, run.row["fetched"], run.row["quarantined"]) == ("SUCCEEDED", answers[0]["readings"], 0)
-    arrived = simulation.readings(dt.datetime(2026, 3, 4, 10, tzinfo=dt.UTC), 5)
-    expected = {(r["sensor"], r["measured_at"]): r["temperature"] for r in arrived}
-    found = pipeline.query(
-        'SELECT sensor, to_char(measured_at, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\'), temperature FROM curated.sensors'
-        " WHERE (sensor, measured_at) IN (SELECT * FROM unnest(%s, %s::timestamptz[]))",
-        [sensor for sensor, _ in expected],
-        [measured_at for _, measured_at in expected],
-    )
-    assert {(sensor, moment): value for sensor, moment, value in found} == expected

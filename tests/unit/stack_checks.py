@@ -34,6 +34,7 @@ EMITTED = {
 }
 OUR_DIMENSIONS = {"service", "stage", "state", "source"}
 
+_SCHEDULED, _SIMULATED = "RunsAreScheduled", "SensorsAreSimulated"
 _TRIGGERS = {"Fn::GetAtt": ["Triggers", "Arn"]}
 
 # logical id -> the end of its name
@@ -110,8 +111,13 @@ def schedules(template: dict) -> Iterator[str]:
             yield f"{name}: {own.get('ScheduleExpressionTimezone')} is no time zone"
         if not _SCHEDULE.fullmatch(own["ScheduleExpression"]):
             yield f"{name}: {own['ScheduleExpression']} is no schedule"
-        if (target["Arn"], target["RoleArn"]) != (_TRIGGERS, {"Fn::GetAtt": ["SchedulerRole", "Arn"]}):
-            yield f"{name}: does not send to the triggers as the scheduler"
+        source = own["Name"]["Fn::Sub"].removeprefix("${App}-${Stage}-")
+        simulated = source in wanted and sources.get(source).simulator
+        called = {"Fn::GetAtt": ["SimulateSensors", "Arn"]} if simulated else _TRIGGERS
+        if (target["Arn"], target["RoleArn"]) != (called, {"Fn::GetAtt": ["SchedulerRole", "Arn"]}):
+            yield f"{name}: does not send to the triggers, or invoke the simulator, as the scheduler"
+        if own["State"] != {"Fn::If": [_SIMULATED if simulated else _SCHEDULED, "ENABLED", "DISABLED"]}:
+            yield f"{name}: is on where nobody asked for it"
         if target.get("DeadLetterConfig") != {"Arn": {"Fn::GetAtt": ["Undelivered", "Arn"]}}:
             yield f"{name}: a trigger that cannot be sent is lost"
         if json.loads(target["Input"]).get("scheduled") != "<aws.scheduler.scheduled-time>":
@@ -120,7 +126,8 @@ def schedules(template: dict) -> Iterator[str]:
             yield f"{name}: is not tried again"
         if own.get("GroupName") != {"Ref": "ScheduleGroup"}:
             yield f"{name}: is outside of the group that the role trusts"
-        source = json.loads(target["Input"]).get("source")
+        if json.loads(target["Input"]).get("source") != (None if simulated else source):
+            yield f"{name}: asks for a run of another source"
         if source not in wanted:
             yield f"{name}: starts {source}, which has no schedule"
         elif (own["ScheduleExpression"], own.get("ScheduleExpressionTimezone")) != (
@@ -133,7 +140,7 @@ def schedules(template: dict) -> Iterator[str]:
 
 
 def scheduler_role(template: dict) -> Iterator[str]:
-    """It may send triggers and keep those that it cannot send, and nothing else."""
+    """It may send triggers, keep those that it cannot send, invoke the simulator, and nothing else."""
     may = {
         (action, resource)
         for statement in inline(template, "SchedulerRole")
@@ -141,6 +148,7 @@ def scheduler_role(template: dict) -> Iterator[str]:
         for resource in statement["Resource"]
     }
     wanted = {
+        ("lambda:InvokeFunction", "<SimulateSensors.Arn>"),
         ("sqs:SendMessage", "<Triggers.Arn>"),
         ("sqs:SendMessage", "<Undelivered.Arn>"),
         ("kms:Decrypt", "<Key.Arn>"),

@@ -362,6 +362,7 @@ def test_a_stage_that_is_configured_otherwise_makes_the_same_both_ways(module, b
         runs_days=7,
         raw_days=400,
         schedules=True,
+        simulate_sensors=True,
         read_buckets=("theirs",),
         database_host="proxy.example.com",
         database_secret_arn=SECRET,
