@@ -12,14 +12,18 @@ import json
 
 from werkzeug.wrappers import Request, Response
 
-from local import sample_faults, sample_market, sample_people, sample_posts, sample_weather
+from local import sample_faults, sample_market, sample_people, sample_posts, sample_shop, sample_weather
 
 HOSTS = {
     "archive-api.open-meteo.com": sample_weather.respond,
     "jsonplaceholder.typicode.com": sample_posts.respond,
     "randomuser.me": sample_people.respond,
+    sample_shop.HOST: sample_shop.respond,
     "query1.finance.yahoo.com": sample_market.respond,
 }
+
+
+POSTED_TO = {sample_shop.HOST}
 
 
 def app(environ, start_response):
@@ -33,7 +37,7 @@ def _hosts(request: Request) -> Response:
         return _json({"hosts": sorted(HOSTS), "faults": sorted(sample_faults.FAULTS)})
     if host not in HOSTS:
         return _json({"error": f"no host {host!r} here", "hosts": sorted(HOSTS)}, 404)
-    if request.method not in ("GET", "HEAD"):
+    if request.method not in ("GET", "HEAD") and host not in POSTED_TO:
         return _json({"error": f"{request.method} is not served"}, 405)
     return HOSTS[host](request, "/" + path)
 
