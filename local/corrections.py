@@ -49,6 +49,7 @@ def apply() -> None:
     default_user_config["stepfunctions"] = {"execute_state_machine": True}  # off by default
     for correct in (
         unnamed_executions,
+        simultaneous_starts,
         integer_tolerated_failure_percentage,
         faulty_definitions,
         nameless_errors,
@@ -71,6 +72,19 @@ def unnamed_executions() -> None:
     @functools.wraps(original)
     def start_execution(self, state_machine_arn, name=None, execution_input=None, trace_header=None):
         return original(self, state_machine_arn, name or str(uuid.uuid4()), execution_input, trace_header)
+
+    backend.start_execution = start_execution
+
+
+def simultaneous_starts() -> None:
+    """Two requests for one name at the same moment both find it free, and two executions of that name run."""
+    backend, lock = models.StepFunctionsParserBackend, threading.Lock()
+    original = backend.start_execution
+
+    @functools.wraps(original)
+    def start_execution(self, *args, **kwargs):
+        with lock:
+            return original(self, *args, **kwargs)
 
     backend.start_execution = start_execution
 

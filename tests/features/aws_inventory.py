@@ -43,6 +43,8 @@ def _lambda(client) -> Iterator[tuple[str, object]]:
         for function in page["Functions"]:
             tags = aws.list_tags(Resource=function["FunctionArn"])["Tags"]
             yield f"function {function['FunctionName']}", (function, tags)
+    for mapping in aws.list_event_source_mappings()["EventSourceMappings"]:
+        yield f"mapping {mapping['EventSourceArn']} to {mapping['FunctionArn']}", mapping
     for layer in aws.list_layers()["Layers"]:
         for version in aws.list_layer_versions(LayerName=layer["LayerName"])["LayerVersions"]:
             yield f"layer {version['LayerVersionArn']}", version["CreatedDate"]

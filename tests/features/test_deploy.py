@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -320,6 +321,32 @@ def test_runs_execute_the_uploaded_zips_from_fetch_to_publish(deployed):
     assert MARK in deployed.log()
     assert "AccessDenied" not in deployed.log()
     assert "working tree" not in deployed.log()
+
+
+def test_what_comes_into_a_deployed_stages_inbox_and_queue_starts_runs_of_it_once(deployed):
+    """By the bucket's notification, the queue, its mapping and the function's own role."""
+    pipeline, name = deployed.pipeline, f"sensor-{uuid.uuid4().hex[:8]}"
+    reading = {"sensor": name, "temperature": 20.5, "humidity": 45.0, "pressure": 1013.0, "battery": 90.0}
+    lines = [json.dumps({**reading, "measured_at": f"2026-01-01T00:{minute:02}:00Z"}) for minute in range(10)]
+    key = f"inbox/sensors/{name}.ndjson"
+    pipeline.client("s3").put_object(Bucket=BUCKET, Key=key, Body="\n".join(lines).encode())
+    queue = f"{pipeline.env['AWS_ENDPOINT_URL']}/{ACCOUNT}/{PREFIX}-triggers"
+    message = {"source": "sensors", "input": f"s3://{BUCKET}/{key}", "id": name}
+    for body in (message, message, {"source": "nobody", "id": name}):
+        pipeline.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(body))
+    done = "SELECT input ->> 'trigger' FROM pipeline.runs WHERE input ->> 'input' = %s AND status = 'succeeded'"
+    wanted = {(f"inbox s3://{BUCKET}/{key}",), (f"queue {name}",)}
+    end = time.monotonic() + 240
+    while not wanted <= set(pipeline.query(done, f"s3://{BUCKET}/{key}")):
+        assert time.monotonic() < end, deployed.log()[-3000:]
+        time.sleep(0.5)
+    assert pipeline.query(
+        "SELECT count(*) FROM pipeline.runs WHERE input ->> 'input' = %s", f"s3://{BUCKET}/{key}"
+    ) == [(2,)]
+    assert pipeline.query("SELECT count(*) FROM curated.sensors WHERE sensor = %s", name) == [(10,)]
+    undelivered = pipeline.client("sqs").receive_message(QueueUrl=f"{queue.removesuffix('triggers')}undelivered")
+    assert [json.loads(kept["Body"]) for kept in undelivered["Messages"]] == [{"source": "nobody", "id": name}]
+    assert "AccessDenied" not in deployed.log()
 
 
 def test_a_deployed_stage_is_used_with_the_same_commands(deployed):

@@ -128,6 +128,32 @@ def run(states, definition, given=None):
     return ended(states, start(states, definition, given))
 
 
+def test_a_name_that_is_taken_by_two_at_the_same_moment_runs_once(states, monkeypatch):
+    from moto.stepfunctions.parser import models
+
+    copied = models.copy.deepcopy
+
+    def slowly(*args):
+        time.sleep(0.2)  # between finding the name free and taking it
+        return copied(*args)
+
+    arn = states.create_state_machine(
+        name=f"m-{uuid.uuid4().hex[:8]}",
+        definition=json.dumps({"StartAt": "A", "States": {"A": {"Type": "Wait", "Seconds": 5, "End": True}}}),
+        roleArn="arn:aws:iam::123456789012:role/any",
+    )["stateMachineArn"]
+    monkeypatch.setattr(models.copy, "deepcopy", slowly)
+    threads = [
+        threading.Thread(target=lambda: states.start_execution(stateMachineArn=arn, name="one", input="{}"))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found["name"] for found in states.list_executions(stateMachineArn=arn)["executions"]] == ["one"]
+
+
 def test_executions_without_a_name_do_not_collide(states):
     arn = create(states, machine(Only={"Type": "Pass", "End": True}))
     names = {states.start_execution(stateMachineArn=arn)["executionArn"] for _ in range(2)}
