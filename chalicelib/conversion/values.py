@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 import math
 import re
 from collections.abc import Callable
@@ -175,7 +176,10 @@ def _json(value, column: Column) -> str:
     try:
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     except (TypeError, ValueError) as error:
-        raise Unfit(f"which is no JSON: {error}") from None
+        if "64-bit" not in str(error):
+            raise Unfit(f"which is no JSON: {error}") from None
+        # an integer that orjson does not write; jsonb holds it
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     if "\\u0000" in text.replace("\\\\", ""):
         raise Unfit("and Postgres cannot store a NUL character")
     return text.translate(ESCAPED)
