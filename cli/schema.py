@@ -52,7 +52,7 @@ def change_line(row: dict) -> str:
         told += f", field {row['field']!r}"
     if row["records"] is None:
         return f"{told}, by the declaration"
-    return f"{told}, {row['records']:,} records (first {row['raw_key']} line {row['raw_line']})"
+    return f"{told}, {row['records']:,} record{'' if row['records'] == 1 else 's'} (first {row['raw_key']} line {row['raw_line']})"
 
 
 def _source(name: str, given: str | None) -> Source:
