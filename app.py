@@ -136,4 +136,11 @@ def simulate_sensors(event, context):
     return receive(event)
 
 
+@app.lambda_function(name="apply_changes")
+def apply_changes(event, context):
+    from chalicelib.events.apply_changes import apply_changes as receive
+
+    return receive(event)
+
+
 cold_start.prepare(settings.runtime())

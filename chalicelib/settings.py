@@ -64,6 +64,8 @@ class Settings:
     fetch_concurrency: int = 4
     process_concurrency: int = 40
     texts_per_shard: int = 2000
+    # of the change stream's files in the lake: parquet | json
+    changes_format: str = "parquet"
 
     @property
     def is_local(self) -> bool:

@@ -10,6 +10,7 @@ from chalicelib.errors import SluiceError
 from cli import (
     backfill,
     build,
+    changes,
     cost,
     cursor,
     demo,
@@ -77,6 +78,7 @@ for command in (
     schema.schema,
     graph.graph,
     cost.cost,
+    changes.changes,
     emails.emails,
     new.new,
     demo.demo,

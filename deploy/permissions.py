@@ -99,6 +99,7 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
             "GetKeyRotationStatus ListResourceTags PutKeyPolicy ScheduleKeyDeletion TagResource UntagResource "
             "UpdateAlias UpdateKeyDescription",
         ),
+        **(_streams(aws, prefix) if stage.deployment.changes else {}),
         # no narrower resource: what is to be made has no name yet, or the service knows none
         "*": [
             "kms:CreateKey",
@@ -110,6 +111,15 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
             *(network if any(f.subnet_ids for f in functions) else []),
         ],
     }
+
+
+def _streams(aws: Aws, prefix: str) -> dict[str, list[str]]:
+    actions = (
+        "AddTagsToStream CreateStream DecreaseStreamRetentionPeriod DeleteStream DescribeStreamSummary "
+        "IncreaseStreamRetentionPeriod ListTagsForStream RemoveTagsFromStream StartStreamEncryption "
+        "StopStreamEncryption"
+    )
+    return {aws.arn("kinesis", f"stream/{prefix}-changes"): _of("kinesis", actions)}
 
 
 def missing(aws: Aws, stage: Stage) -> tuple[dict[str, list[str]], str | None]:

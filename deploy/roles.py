@@ -23,6 +23,10 @@ VALUES = {
     "Account": {"Ref": "AWS::AccountId"},
     "AlertsTopicArn": {"Ref": "AlertsTopic"},
     "BucketArn": {"Fn::GetAtt": ["Bucket", "Arn"]},
+    # by name: there is a stream only where a stage takes changes
+    "ChangeStreamArn": {
+        "Fn::Sub": "arn:${AWS::Partition}:kinesis:${AWS::Region}:${AWS::AccountId}:stream/${App}-${Stage}-changes"
+    },
     "DatabaseSecretArn": {"Fn::If": ["MakesDatabaseSecret", {"Ref": "DatabaseSecret"}, {"Ref": "DatabaseSecretArn"}]},
     "DeadLetterArn": {"Fn::GetAtt": ["DeadLetters", "Arn"]},
     "EmbeddingModelArn": {

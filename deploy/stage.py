@@ -55,6 +55,7 @@ class Deployment:
     raw_days: int = 0  # how long `raw/` is kept; 0: for good
     schedules: bool = True  # whether the sources' schedules start runs
     simulate_sensors: bool = False  # whether made-up readings of sensors arrive every five minutes
+    changes: bool = False  # whether there is a stream for the changes of databases
     read_buckets: tuple[str, ...] = ()  # buckets besides our own that the source `files` may read
 
 

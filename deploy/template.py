@@ -128,6 +128,7 @@ def _set_defaults(parameters: dict, stage: Stage) -> None:
         "LogDays": config.log_retention_in_days,
         "Schedules": "true" if settings.schedules else "false",
         "Simulation": "true" if settings.simulate_sensors else "false",
+        "Changes": "true" if settings.changes else "false",
         "DatabaseSecretArn": settings.database_secret_arn,
         "DatabaseHost": settings.database_host,
         "SubnetIds": ",".join(config.subnet_ids or ()),

@@ -111,4 +111,6 @@ _ATTRIBUTES = {
 
 def _stage(folder: Path) -> Stage:
     document = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    return Stage(folder, LOCAL, Config(LOCAL, config_from_disk=document), Deployment(simulate_sensors=True))
+    return Stage(
+        folder, LOCAL, Config(LOCAL, config_from_disk=document), Deployment(simulate_sensors=True, changes=True)
+    )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # it takes the names from here
     from local.declared import Declared
 
 STAGE_NAME = f"{APP}-local"
+CHANGE_STREAM = f"{STAGE_NAME}-changes"
+SHARDS = 2  # the fewest with which an order may go wrong
 EMAIL = "data-team@example.com"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/{STAGE_NAME}"  # moto checks no policies
 
@@ -61,6 +63,9 @@ def provision(resources: Resources, declared: Declared) -> None:
     sqs = client("sqs", resources.endpoint)
     for properties in _in_order(declared.of("AWS::SQS::Queue")):
         sqs.create_queue(QueueName=properties["QueueName"], Attributes=_attributes(properties))
+    kinesis = client("kinesis", resources.endpoint)
+    for properties in declared.of("AWS::Kinesis::Stream").values():
+        kinesis.create_stream(StreamName=properties["Name"], ShardCount=SHARDS)
     [bucket] = declared.of("AWS::S3::Bucket").values()
     notices = bucket.get("NotificationConfiguration", {})
     storage.notify(s3, {"Bucket": resources.bucket}, notices)

@@ -1,15 +1,23 @@
 """A table's changes, one after the other, over the rows that they meet: what becomes of each change and of each key.
 
 Nothing here talks to a database: `apply` reads the rows of a batch's keys before, and writes what differs after.
+
+The shards of a stream are read side by side: changes of one key come in order, those of two keys do not, and a change
+of a key is on the shard of the new one. What is older than what a key has is skipped, but for one thing: an update does
+not name large texts that it leaves as they were, so their value may be in an older change that comes later, of a key
+that the row had before. Hence a key remembers which of its row's columns are older than the row (`stale`), and its
+earlier rows: where they went, or, where the change that took them away has not come yet, what they were (`past`).
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from chalicelib.changes.mapping import KEEP, Changes
-from chalicelib.changes.record import DELETE, LOAD, Data
+from chalicelib.changes.record import DELETE, INSERT, LOAD, Data
+from chalicelib.conversion import NULL
 
 Key = tuple[str, ...]
 
@@ -21,20 +29,39 @@ INSERTED, UPDATED, DELETED, UNCHANGED, SKIPPED, QUARANTINED = OUTCOMES = (
     "skipped",
     "quarantined",
 )
+_PAST = 20  # earlier rows of a key that are remembered
+
+
+@dataclass
+class Past:
+    """A row that a key had. It left by the change `left` to the key `to`; both are None where that has not come yet."""
+
+    since: str  # of the change by which it came, "" where that is not known
+    left: str | None = None
+    to: Key | None = None
+    order: str = ""
+    values: dict[str, str] | None = None
+    stale: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass
 class State:
-    """What is known of a key. `values` is its row as COPY text by column, None where there is none."""
+    """What is known of a key. `values` is its row as COPY text by column, None where there is none.
+
+    Orders are those of `record.Data.order`.
+    """
 
     values: dict[str, str] | None = None
-    order: str = ""  # of the last change that counted, see `record.Data.order`
+    order: str = ""  # of the last change that counted
     committed: dt.datetime | None = None
+    since: str = ""  # of the change by which the row came to this key, "" where that is not known
+    stale: dict[str, str | None] = field(default_factory=dict)  # by column, of its value; None: not known yet
+    past: list[Past] = field(default_factory=list)
     seq: int = 0  # the lake's file and row that made it what it is, see `lake.position`
     before: dict[str, str] | None = None  # as the table has it
     fingerprint: int | None = None  # of `before`
     removed: bool = False  # by a delete, not by a change of its key
-    moved: bool = False  # `order` is newer than what the table of positions has
+    changed: bool = False  # other than what the table of keys has
 
 
 @dataclass
@@ -54,45 +81,142 @@ class Step:
     problems: list[tuple[str | None, str]] = field(default_factory=list)  # (column, what is wrong)
 
 
-def take(step: Step, states: dict[Key, State], changes: Changes) -> str:
-    """Take one change; returns its outcome. Only a step without problems changes a state."""
+def take(step: Step, states: dict[Key, State], changes: Changes, required: Collection[str] = ()) -> str:
+    """Take one change; returns its outcome. `required` are the columns that cannot be NULL.
+
+    `states` has the keys of all steps, and those that their rows went to. A step with problems changes nothing.
+    """
     if step.problems:
         return QUARANTINED
     change, state = step.change, states[step.key]
     old = states[step.old_key] if step.old_key else None
-    late, old_late = _is_late(change, state), old is None or _is_late(change, old)
-    if late and old_late:
-        return SKIPPED
+    late = _is_late(change, state)
     if change.operation == DELETE:
-        return _delete(step, state, changes)
-    # the row that the update was made to
-    base = state.values if old is None or old_late else old.values
-    values = dict(step.values)
-    if step.unknown and not late:
-        if base is None:
-            names = ", ".join(step.unknown)
-            step.problems.append((step.unknown[0], f"the update leaves {names} as it was, of a row that is not there"))
-            return QUARANTINED
-        values |= {name: base[name] for name in step.unknown}
-    if old is not None and not old_late:
-        _move(old, step)
-        old.values = None
+        return SKIPPED if late else _delete(step, state, changes)
+    base = _base(step, state, old)
+    if not late and step.unknown and (base is None or base.values is None) and not _may_come(step, required):
+        names = ", ".join(step.unknown)
+        step.problems.append((step.unknown[0], f"the update leaves {names} as it was, of a row that is not there"))
+        return QUARANTINED
+    values, stale = _values(step, base)
+    left = old is not None and _leave(step, old)
     if late:
-        return UPDATED  # the row left its old key; what has its new key is newer
+        # the row went on, or is another one by now
+        filled = _fill(
+            states, step.key, change.order, step.seq, {n: (values[n], stale.get(n, change.order)) for n in values}
+        )
+        return UPDATED if left or filled else SKIPPED
     was = state.values
-    _move(state, step)
-    if was == values and old is None:
+    if was is not None and change.order and (change.operation == INSERT or old is not None):
+        # it left by a change that has not come yet
+        _remember(state, Past(state.since, order=state.order, values=was, stale=state.stale))
+        was = None
+    if was is None:
+        state.since = change.order if change.operation == INSERT or old is not None else state.order
+    _count(step, state)
+    state.stale = stale
+    if was == values:
         return UNCHANGED
+    known = state.values is not None
     state.values, state.seq, state.removed = values, step.seq, False
-    return INSERTED if was is None and old is None else UPDATED
+    return UPDATED if known or old is not None else INSERTED
+
+
+def targets(state: State) -> list[Key]:
+    """The keys that rows went to from this one."""
+    return [past.to for past in state.past if past.to is not None]
 
 
 def _delete(step: Step, state: State, changes: Changes) -> str:
-    _move(state, step)
+    _count(step, state)
     if state.values is None or changes.deletes == KEEP:
         return UNCHANGED
-    state.values, state.removed = None, True
+    state.values, state.removed, state.stale = None, True, {}
     return DELETED
+
+
+def _base(step: Step, state: State, old: State | None) -> State | Past | None:
+    """The row that the change was made to; None where it is not known."""
+    if old is None:
+        return state
+    if not _is_late(step.change, old):
+        return old
+    return next((past for past in reversed(old.past) if past.left is None and past.order < step.change.order), None)
+
+
+def _values(step: Step, base: State | Past | None) -> tuple[dict[str, str], dict[str, str | None]]:
+    """The row after the change, and the order of those values that the change does not name."""
+    values, stale = dict(step.values), {}
+    for name in step.unknown:
+        known = base is not None and base.values is not None
+        values[name] = base.values[name] if known else NULL
+        stale[name] = base.stale.get(name, base.order) if known else None
+    return values, stale
+
+
+def _leave(step: Step, old: State) -> bool:
+    """The row goes from its old key; whether it was still there. Another may have taken the key before this came."""
+    order = step.change.order
+    late = _is_late(step.change, old)
+    if order and not any(past.left == order for past in old.past):
+        if late:
+            past = _base(step, old, old) or Past("")
+            old.past = [other for other in old.past if other is not past]
+            _remember(old, Past(past.since, order, step.key))
+        else:
+            _remember(old, Past(old.since, order, step.key))
+    if late:
+        return False
+    _count(step, old)
+    old.values, old.stale = None, {}
+    return True
+
+
+def _remember(state: State, past: Past) -> None:
+    state.past = [*state.past, past][-_PAST:]
+    state.changed = True
+
+
+def _may_come(step: Step, required: Collection[str]) -> bool:
+    """Whether what an update does not name may be in an older change that comes later."""
+    return bool(step.change.order) and not set(step.unknown) & set(required)
+
+
+def _fill(states: dict[Key, State], key: Key, at: str, seq: int, offered: dict[str, tuple[str, str | None]]) -> bool:
+    """Give the row that had the key `at` that time what newer changes left unknown; whether it took anything.
+
+    `offered` are values by column, with their orders. The row may be anywhere by now.
+    """
+    row = _row_of(states, key, at)
+    if row is None or row.values is None:
+        return False
+    taken = {
+        name: offered[name]
+        for name, order in row.stale.items()
+        if name in offered and offered[name][1] is not None and (order is None or order < offered[name][1])
+    }
+    if not taken:
+        return False
+    row.values = row.values | {name: text for name, (text, _) in taken.items()}
+    row.stale = row.stale | {name: order for name, (_, order) in taken.items()}
+    if isinstance(row, State):
+        row.seq, row.changed = seq, True
+    return True
+
+
+def _row_of(states: dict[Key, State], key: Key, at: str) -> State | Past | None:
+    """What is known now of the row that had the key `at` that time."""
+    while True:
+        state = states[key]
+        rows: list[State | Past] = [row for row in (*state.past, state) if row.since <= at]
+        if not rows:
+            return None
+        row = max(rows, key=lambda found: found.since)  # of the same since the earlier one: it left, or was pushed out
+        if isinstance(row, State) or row.left is None:
+            return row
+        if row.left <= at:
+            return None
+        key, at = row.to, row.left
 
 
 def _is_late(change: Data, state: State) -> bool:
@@ -107,6 +231,6 @@ def _is_late(change: Data, state: State) -> bool:
     return bool(change.order) and change.order <= state.order
 
 
-def _move(state: State, step: Step) -> None:
+def _count(step: Step, state: State) -> None:
     if step.change.order:
-        state.order, state.committed, state.moved = step.change.order, step.change.timestamp, True
+        state.order, state.committed, state.changed = step.change.order, step.change.timestamp, True

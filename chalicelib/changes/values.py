@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import orjson
+
 from chalicelib.columns import Column
 from chalicelib.conversion import NULL, Problems, encode, shorten
 from chalicelib.conversion.values import BOUNDS, ESCAPED
@@ -66,9 +68,23 @@ def plain(text: str) -> str | None:
 
 def json_text(value: Any, sort: bool = False) -> str:
     """JSON with every digit of its numbers, which Python's own encoder takes for floats."""
+    try:
+        # a tenth of the time of what follows
+        return orjson.dumps(value, default=_fragment, option=orjson.OPT_SORT_KEYS if sort else None).decode()
+    except TypeError:  # integers beyond 64 bits
+        return _json_text(value, sort)
+
+
+def _fragment(value: Any) -> orjson.Fragment:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(f"{value:f}")
+    raise TypeError(f"{type(value).__name__} is none of JSON's types")
+
+
+def _json_text(value: Any, sort: bool) -> str:
     if isinstance(value, dict):
         items = sorted(value.items()) if sort else value.items()
-        return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{json_text(v, sort)}" for k, v in items) + "}"
+        return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{_json_text(v, sort)}" for k, v in items) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(json_text(item, sort) for item in value) + "]"
+        return "[" + ",".join(_json_text(item, sort) for item in value) + "]"
     return f"{value:f}" if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -115,6 +115,11 @@ class Lake:
         with named(bucket, key):
             return self.client.head_object(Bucket=bucket, Key=key)
 
+    def delete(self, key: str) -> None:
+        """Delete an object; no error where there is none."""
+        with named(self.bucket, key):
+            self.client.delete_object(Bucket=self.bucket, Key=key)
+
     def keys(self, prefix: str, bucket: str | None = None) -> list[str]:
         """Every key under `prefix`, in order."""
         found = []

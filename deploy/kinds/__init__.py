@@ -16,12 +16,26 @@ from deploy.kinds import (
     schedules,
     secrets,
     storage,
+    streams,
 )
 from deploy.kinds.base import Aws, Kind
 
 KINDS: dict[str, Kind] = {
     kind.type: kind()
-    for module in (storage, keys, messages, identity, logs, lambdas, machines, mappings, alarms, schedules, secrets)
+    for module in (
+        storage,
+        keys,
+        messages,
+        streams,
+        identity,
+        logs,
+        lambdas,
+        machines,
+        mappings,
+        alarms,
+        schedules,
+        secrets,
+    )
     for kind in module.KINDS
 }
 

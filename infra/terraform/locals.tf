@@ -24,7 +24,7 @@ locals {
   }
 
   deployment = merge(
-    { alert_emails = [], database_secret_arn = "", database_host = "", bucket = "", runs_days = 90, raw_days = 0, schedules = true, simulate_sensors = false, read_buckets = [] },
+    { alert_emails = [], database_secret_arn = "", database_host = "", bucket = "", runs_days = 90, raw_days = 0, schedules = true, simulate_sensors = false, changes = false, read_buckets = [] },
     try(local.config.deployment, {}),
     try(local.stage.deployment, {}),
   )
@@ -96,6 +96,7 @@ locals {
     {
       Bucket            = local.bucket
       BucketArn         = aws_s3_bucket.lake.arn
+      ChangeStreamArn   = "arn:${local.partition}:kinesis:${local.region}:${local.account}:stream/${local.prefix}-changes"
       DatabaseSecretArn = local.database_secret_arn
       TokensSecretArn   = aws_secretsmanager_secret.tokens.arn
       AlertsTopicArn    = aws_sns_topic.alerts.arn
@@ -117,6 +118,7 @@ locals {
   conditions = {
     RunsAreScheduled    = local.deployment.schedules
     SensorsAreSimulated = local.deployment.simulate_sensors
+    TakesChanges        = local.deployment.changes
     MakesDatabase       = var.database != null
   }
 

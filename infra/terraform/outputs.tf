@@ -3,6 +3,11 @@ output "state_machine_arn" {
   value       = aws_sfn_state_machine.pipeline.arn
 }
 
+output "change_stream_arn" {
+  description = "Where DMS writes the changes of databases; null where the stage takes none."
+  value       = one(aws_kinesis_stream.changes[*].arn)
+}
+
 output "bucket" {
   description = "The lake: raw/, runs/ and inbox/."
   value       = aws_s3_bucket.lake.bucket

@@ -29,6 +29,16 @@ class MemoryS3:
             body = body[int(start) : int(end) + 1 if end else None]
         return {"Body": io.BytesIO(body), "Metadata": self.metadata.get(Key, {})}
 
+    def delete_object(self, Bucket, Key):
+        self.objects.pop(Key, None)
+
+    def get_paginator(self, operation):
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, Bucket, Prefix):
+        yield {"Contents": [{"Key": key} for key in sorted(self.objects) if key.startswith(Prefix)]}
+
     def create_multipart_upload(self, Bucket, Key):
         self.uploads[Key] = []
         return {"UploadId": Key}

@@ -236,6 +236,9 @@ def _mapping(given: Properties) -> Found:
     if "ScalingConfig" in given:
         concurrency = given.below("ScalingConfig").take("MaximumConcurrency")
         arguments["scaling_config"] = [{"maximum_concurrency": concurrency}]
+    if "DestinationConfig" in given:
+        failures = given.below("DestinationConfig").take("OnFailure")
+        arguments["destination_config"] = [{"on_failure": [{"destination_arn": failures["Destination"]}]}]
     yield "aws_lambda_event_source_mapping", arguments["event_source_arn"], arguments
 
 
@@ -244,7 +247,23 @@ MAPPING = {
     "EventSourceArn": "event_source_arn",
     "BatchSize": "batch_size",
     "FunctionResponseTypes": "function_response_types",
+    "StartingPosition": "starting_position",
+    "MaximumBatchingWindowInSeconds": "maximum_batching_window_in_seconds",
+    "BisectBatchOnFunctionError": "bisect_batch_on_function_error",
+    "MaximumRetryAttempts": "maximum_retry_attempts",
 }
+
+
+def _stream(given: Properties) -> Found:
+    encryption = given.below("StreamEncryption")
+    arguments = {
+        "name": given.take("Name"),
+        "retention_period": given.take("RetentionPeriodHours"),
+        "encryption_type": encryption.take("EncryptionType"),
+        "kms_key_id": encryption.take("KeyId"),
+        "stream_mode_details": [{"stream_mode": given.below("StreamModeDetails").take("StreamMode")}],
+    }
+    yield "aws_kinesis_stream", arguments["name"], arguments
 
 
 def _schedule(given: Properties) -> Found:
@@ -486,6 +505,7 @@ TRANSLATIONS: dict[str, Callable[[Properties], Found]] = {
         "aws_cloudwatch_log_group", "name", {"LogGroupName": "name", "RetentionInDays": "retention_in_days"}
     ),
     "AWS::StepFunctions::StateMachine": _state_machine,
+    "AWS::Kinesis::Stream": _stream,
     "AWS::Lambda::EventSourceMapping": _mapping,
     "AWS::IAM::Role": _role,
     "AWS::Scheduler::ScheduleGroup": _plain("aws_scheduler_schedule_group", "name", {"Name": "name"}),
@@ -512,6 +532,7 @@ TRANSLATIONS: dict[str, Callable[[Properties], Found]] = {
 
 # the argument that tells resources of one type apart, by Terraform's type; of roles' policies there are two
 IDENTITIES = {
+    "aws_kinesis_stream": ("name",),
     "aws_kms_alias": ("name",),
     "aws_sns_topic": ("name",),
     "aws_sns_topic_subscription": ("endpoint",),

@@ -173,6 +173,14 @@ CASES = {
             "Tags": MORE_TAGS,
         },
     ),
+    "AWS::Kinesis::Stream": (
+        {"Name": "sluice-dev-changes", "StreamModeDetails": {"StreamMode": "ON_DEMAND"}, "Tags": TAGS},
+        {
+            "RetentionPeriodHours": 168,
+            "StreamEncryption": {"EncryptionType": "KMS", "KeyId": KEY},
+            "Tags": MORE_TAGS,
+        },
+    ),
     "AWS::IAM::Role": (
         {"RoleName": "sluice-dev-plan", "AssumeRolePolicyDocument": trust("lambda.amazonaws.com"), "Tags": TAGS},
         {

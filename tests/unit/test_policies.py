@@ -30,6 +30,7 @@ NAMES = {
     "Prefix": "sluice-dev",
     "BucketArn": "arn:aws:s3:::lake",
     "ReadBucketArn": "arn:aws:s3:::theirs",
+    "ChangeStreamArn": "arn:aws:kinesis:eu-west-1:123456789012:stream/sluice-dev-changes",
     "DatabaseSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:sluice/dev/database-AbCdEf",
     "TokensSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:sluice/dev/tokens-AbCdEf",
     "AlertsTopicArn": "arn:aws:sns:eu-west-1:123456789012:sluice-dev-alerts",
@@ -71,8 +72,15 @@ ONLY_ANY_RESOURCE = {
 LAMBDAS_OWN = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
 # what Lambda's pollers do in the name of a function that a mapping feeds
-# (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions)
-POLLERS = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+# (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions,
+# https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html#events-kinesis-permissions)
+OF_QUEUES = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+OF_STREAMS = {
+    f"kinesis:{action}"
+    for action in ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
+}
+POLLERS = OF_QUEUES | OF_STREAMS
+OF_POLLERS = "kinesis.${Region}.amazonaws.com"  # through which they decrypt; a queue's key is a sender's too
 
 # a source may ask for its token while it fetches (docs/sources.md), though none of ours does
 MAY_BE_CALLED = {"fetch_partition": {"chalicelib.secrets.token"}}
@@ -207,7 +215,7 @@ def granted(document):
             if action == "secretsmanager:GetSecretValue":
                 found |= {f"{action} {name[2:].partition('Secret')[0]}" for name in statement["Resource"]}
             elif action.startswith("kms:"):
-                services = statement["Condition"]["StringEquals"]["kms:ViaService"]
+                services = set(statement["Condition"]["StringEquals"]["kms:ViaService"]) - {OF_POLLERS}
                 found |= {f"{action} {service.replace('${Region}', NAMES['Region'])}" for service in services}
             else:
                 found.add(action)
@@ -236,7 +244,7 @@ def test_any_permission_that_is_taken_away_or_added_is_found(project, function):
             # two statements may grant the same action on different resources: those are the feature test's
             if granted(less) != granted(document):
                 assert any("may call" in fault for fault in faults_of_actions(project, function, less)), action
-    for action in ("s3:DeleteObject", "s3:PutBucketPolicy", "sns:CreateTopic", "iam:PassRole"):
+    for action in ("s3:DeleteBucket", "s3:PutBucketPolicy", "sns:CreateTopic", "iam:PassRole"):
         more = copy.deepcopy(document)
         more["Statement"][0]["Action"].append(action)
         assert f"{function} never calls {action}" in faults_of_actions(project, function, more)
@@ -283,6 +291,7 @@ def test_an_objects_pattern_is_of_keys_that_the_lake_has(function):
         keys.schema("run"),
         keys.manifest("run"),
         *(keys.chunk("run", 1, name) for name in CHUNK_OBJECTS),
+        "cdc/schema=public/table=orders/date=2026-01-01/hour=00/shardId-000000000000-000000000001.parquet",
         *(keys.report("run", suffix) for suffix in ("html", "json")),
         keys.webhook("orders", "2026-01-01", "delivery"),
         # what users put there, webhooks, and sensors
@@ -452,17 +461,18 @@ def test_a_schedule_may_send_triggers_and_keep_what_could_not_be_sent():
     ]
 
 
+@pytest.mark.parametrize(("kind", "actions"), [("AWS::SQS::Queue", OF_QUEUES), ("AWS::Kinesis::Stream", OF_STREAMS)])
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_who_may_receive_messages_is_fed_by_a_mapping(function):
+def test_who_may_receive_messages_is_fed_by_a_mapping(function, kind, actions):
     resources = json.loads((ROOT / "statemachine" / "resources.json").read_text())["Resources"]
     fed = {
         resource["Properties"]["FunctionName"]["Fn::GetAtt"][0]
         for resource in resources.values()
         if resource["Type"] == "AWS::Lambda::EventSourceMapping"
-        and resources[resource["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]]["Type"] == "AWS::SQS::Queue"
+        and resources[resource["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]]["Type"] == kind
     }
-    given = {action for s in raw(function)["Statement"] for action in s["Action"]} & POLLERS
-    assert given == (POLLERS if render.placeholder(function).removesuffix("Arn") in fed else set())
+    given = {action for s in raw(function)["Statement"] for action in s["Action"]} & actions
+    assert given == (actions if render.placeholder(function).removesuffix("Arn") in fed else set())
 
 
 # --- where it is configured ------------------------------------------------------------------

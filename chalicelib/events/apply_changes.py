@@ -1,0 +1,76 @@
+"""ApplyChanges: records of the change stream go into the lake, and into the tables that are mapped to a source."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import psycopg2
+
+from chalicelib import settings as settings_module
+from chalicelib.changes import batch
+from chalicelib.changes.arrival import Arrival, read_event
+from chalicelib.errors import TransientError
+from chalicelib.settings import Settings
+from chalicelib.telemetry import logger
+from chalicelib.warehouse import migrations
+
+_ready = False
+
+
+def apply_changes(event: dict) -> dict:
+    """`event` is Kinesis's, with records of one shard. Returns {"batchItemFailures": [{"itemIdentifier": sequence}]}.
+
+    A record that cannot be used is quarantined and does not come again. What may pass by itself (the database or S3
+    is out of reach) is a failure from the first record on that was not taken; Lambda sends it again from there.
+    Raises what trying again would not help and no record is to blame for, such as SchemaMismatch: the shard waits.
+    """
+    settings = settings_module.current()
+    settings.require("bucket", "database_url", "undelivered_url")
+    arrivals = read_event(event)
+    started = time.perf_counter()
+    counts: dict[str, int] = {}
+    left = list(arrivals)
+    try:
+        _prepare()
+        while left:
+            taken = _take(left, settings, counts)
+            left = left[taken:]
+    except TransientError as error:
+        logger.warning(
+            "changes must come again", shard=arrivals[0].shard, error=type(error).__name__, reason=str(error)
+        )
+        return {"batchItemFailures": [{"itemIdentifier": str(left[0].sequence)}]}
+    seconds = round(time.perf_counter() - started, 4)
+    logger.info("changes applied", shard=arrivals[0].shard, seconds=seconds, **counts)
+    return {"batchItemFailures": []}
+
+
+def _prepare() -> None:
+    """The stream may begin before any run has made the ledger's tables."""
+    global _ready
+    if not _ready:
+        migrations.apply()
+        _ready = True
+
+
+def _take(arrivals: Sequence[Arrival], settings: Settings, counts: dict[str, int]) -> int:
+    """Take records from the beginning; returns how many. One that nobody foresaw is found by halving."""
+    number = len(arrivals)
+    while True:
+        try:
+            _add(counts, batch.take(arrivals[:number], settings))
+            return number
+        except (psycopg2.DataError, ArithmeticError, ValueError) as error:
+            if number > 1:
+                number //= 2
+                continue
+            reason = f"it cannot be taken: {type(error).__name__}: {error}"
+            logger.error("change record quarantined", shard=arrivals[0].shard, reason=reason)
+            _add(counts, batch.take(arrivals[:1], settings, refused=reason))
+            return 1
+
+
+def _add(counts: dict[str, int], more: dict[str, int]) -> None:
+    for name, count in more.items():
+        counts[name] = counts.get(name, 0) + count

@@ -1,0 +1,122 @@
+-- name: shard_position -- locked: one invocation at a time takes over or finishes
+SELECT sequence FROM pipeline.change_shards WHERE stream = %(stream)s AND shard = %(shard)s FOR UPDATE;
+
+-- name: begin_shard
+INSERT INTO pipeline.change_shards (stream, shard, sequence) VALUES (%(stream)s, %(shard)s, -1)
+ON CONFLICT (stream, shard) DO NOTHING;
+
+-- name: move_shard -- forwards only
+UPDATE pipeline.change_shards SET sequence = %(sequence)s, moved_at = now()
+WHERE stream = %(stream)s AND shard = %(shard)s AND sequence = %(from)s;
+
+-- name: abandon_files -- what an earlier invocation began and did not finish
+UPDATE pipeline.change_files SET state = 'abandoned'
+WHERE stream = %(stream)s AND shard = %(shard)s AND state = 'writing';
+
+-- name: abandoned_files
+SELECT key FROM pipeline.change_files WHERE stream = %(stream)s AND shard = %(shard)s AND state = 'abandoned';
+
+-- name: forget_abandoned_files -- after the longest life of a Lambda nothing can write them any more
+DELETE FROM pipeline.change_files
+WHERE stream = %(stream)s AND shard = %(shard)s AND state = 'abandoned' AND began_at < now() - interval '20 minutes';
+
+-- name: next_batch
+SELECT nextval('pipeline.change_batch_ids');
+
+-- name: begin_file
+INSERT INTO pipeline.change_files (batch_id, part, stream, shard, key, rows, state) VALUES %s;
+
+-- name: finish_files
+UPDATE pipeline.change_files SET state = 'written' WHERE batch_id = %(batch_id)s AND state = 'writing';
+
+-- name: add_columns
+INSERT INTO pipeline.change_columns (schema_name, table_name, column_name, type) VALUES %s
+ON CONFLICT (schema_name, table_name, column_name) DO NOTHING;
+
+-- name: columns -- in the order in which they were first seen
+SELECT column_name, type FROM pipeline.change_columns
+WHERE schema_name = %(schema)s AND table_name = %(table)s ORDER BY place;
+
+-- name: seen_records -- on any shard: a key moves to another when the stream is divided
+SELECT t.transaction, r.id
+FROM unnest(%(transactions)s::text[], %(ids)s::bigint[]) AS r (transaction, id)
+JOIN pipeline.change_transactions AS t ON t.stream = %(stream)s AND t.transaction = r.transaction AND t.records @> r.id;
+
+-- name: add_seen_records
+INSERT INTO pipeline.change_transactions AS t (stream, transaction, shard, records) VALUES %s
+ON CONFLICT (stream, transaction, shard) DO UPDATE SET records = t.records + excluded.records, seen_at = now();
+
+-- name: forget_seen_records -- a stream keeps its records for 7 days; DMS starts again where it was
+DELETE FROM pipeline.change_transactions WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM pipeline.change_transactions WHERE seen_at < now() - interval '14 days' LIMIT 2000));
+
+-- name: add_change_batch
+INSERT INTO pipeline.change_batches
+    (id, stream, shard, first_sequence, last_sequence, records, stored, duplicates, controls, malformed)
+VALUES (%(id)s, %(stream)s, %(shard)s, %(first_sequence)s, %(last_sequence)s, %(records)s, %(stored)s, %(duplicates)s,
+        %(controls)s, %(malformed)s);
+
+-- name: add_change_account
+INSERT INTO pipeline.change_accounts
+    (batch_id, source, read, inserted, updated, deleted, unchanged, skipped, quarantined)
+VALUES (%(batch_id)s, %(source)s, %(read)s, %(inserted)s, %(updated)s, %(deleted)s, %(unchanged)s, %(skipped)s,
+        %(quarantined)s);
+
+-- name: quarantine_change
+INSERT INTO pipeline.quarantined_changes
+    (stream, shard, sequence, batch_id, source, reasons, record, arrived_at) VALUES %s;
+
+-- name: add_control
+INSERT INTO pipeline.change_controls
+    (stream, shard, sequence, batch_id, operation, schema_name, table_name, control, source, happened_at)
+VALUES (%(stream)s, %(shard)s, %(sequence)s, %(batch_id)s, %(operation)s, %(schema)s, %(table)s, %(control)s,
+        %(source)s, %(happened_at)s);
+
+-- name: key_positions
+SELECT key, position, committed_at, since, stale, past FROM pipeline.change_keys WHERE table_name = %(table)s AND key = ANY (%(keys)s);
+
+-- name: set_key_positions
+INSERT INTO pipeline.change_keys (table_name, key, position, committed_at, deleted, since, stale, past) VALUES %s
+ON CONFLICT (table_name, key) DO UPDATE
+SET position = excluded.position, committed_at = excluded.committed_at, deleted = excluded.deleted,
+    since = excluded.since, stale = excluded.stale, past = excluded.past;
+
+-- name: current_rows -- the rows of these keys, their values as text
+SELECT {values} FROM {curated} AS t JOIN unnest({arrays}) AS k ({names}) ON {same_key};
+
+-- name: delete_rows
+DELETE FROM {curated} AS t USING unnest({arrays}) AS k ({names}) WHERE {same_key};
+
+-- name: keep_deleted_rows
+INSERT INTO pipeline.deleted_rows (batch_id, source, table_name, row)
+SELECT %(batch_id)s, %(source)s, %(table)s, to_jsonb(t) FROM {curated} AS t JOIN unnest({arrays}) AS k ({names}) ON {same_key};
+
+-- name: make_incoming -- for the length of a transaction
+CREATE TEMPORARY TABLE {incoming} ({columns}) ON COMMIT DROP;
+
+-- name: merge_incoming -- (action, rows); a row of the same values keeps its lineage
+WITH merged AS (
+    MERGE INTO {curated} AS t
+    USING (SELECT *, (_seq >> %(line_bits)s) || ':' || (_seq & ((1::bigint << %(line_bits)s) - 1)) AS raw FROM {incoming}) AS s
+    ON {same_key}
+    WHEN MATCHED AND t._fingerprint <> s._fingerprint THEN
+        UPDATE SET {assignments}_run_id = %(run_id)s, _raw = s.raw, _fingerprint = s._fingerprint, _loaded_at = now()
+    WHEN NOT MATCHED THEN
+        INSERT ({columns}, _run_id, _raw, _fingerprint, _loaded_at)
+        VALUES ({values}, %(run_id)s, s.raw, s._fingerprint, now())
+    RETURNING merge_action() AS action
+)
+SELECT action, count(*) FROM merged GROUP BY action;
+
+-- name: change_summary -- what each stream did, by shard
+SELECT s.stream, s.shard, s.moved_at, coalesce(sum(b.records), 0)::bigint AS records,
+       coalesce(sum(b.stored), 0)::bigint AS stored, coalesce(sum(b.duplicates), 0)::bigint AS duplicates,
+       coalesce(sum(b.controls), 0)::bigint AS controls, coalesce(sum(b.malformed), 0)::bigint AS malformed
+FROM pipeline.change_shards AS s LEFT JOIN pipeline.change_batches AS b USING (stream, shard)
+GROUP BY s.stream, s.shard, s.moved_at ORDER BY s.stream, s.shard;
+
+-- name: change_account_summary -- what became of the changes of each mapped table
+SELECT source, sum(read)::bigint AS read, sum(inserted)::bigint AS inserted, sum(updated)::bigint AS updated,
+       sum(deleted)::bigint AS deleted, sum(unchanged)::bigint AS unchanged, sum(skipped)::bigint AS skipped,
+       sum(quarantined)::bigint AS quarantined
+FROM pipeline.change_accounts GROUP BY source ORDER BY source;

@@ -1,0 +1,71 @@
+"""`python -m local.dms FOLDER`: a replication task as a process, started by `local.dms.processes`, ends with SIGTERM.
+
+It ends too when the stack goes down, and begins again where it was when it is started again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import boto3
+import psycopg2
+
+from chalicelib.errors import SluiceError
+from local.dms.processes import ALREADY_RUNNING, Folder, acquire
+from local.dms.task import Replication, Task
+
+LOG = logging.getLogger("local.dms")
+
+STATUS_SECONDS = 0.5
+RETRY_SECONDS = 2  # between two tries to reach a database that is out of reach
+
+
+def main(folder: Folder) -> int:
+    lock = acquire(folder)
+    if lock is None:
+        return ALREADY_RUNNING
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    stopping, stack = threading.Event(), folder.stack
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+
+    def stopped() -> bool:
+        return stopping.is_set() or not stack.exists()
+
+    document = json.loads(folder.task.read_text())
+    task = Task(**{**document, "tables": tuple(document["tables"])})
+    replication = Replication(task, boto3.client("kinesis"), folder.state, stopped)
+    threading.Thread(target=_report, args=(replication, folder.status), daemon=True).start()
+    LOG.info("replicating %s into %s", ", ".join(task.tables), task.stream)
+    try:
+        while not stopped():
+            try:
+                replication.run()
+            except psycopg2.OperationalError as error:
+                LOG.warning("the database broke off: %s", str(error).strip())
+                stopping.wait(RETRY_SECONDS)
+                replication = Replication(task, boto3.client("kinesis"), folder.state, stopped)
+    except SluiceError as error:
+        LOG.error("%s: %s", type(error).__name__, error)
+        folder.write_status(replication.put, replication.state, f"{type(error).__name__}: {error}")
+        return 0 if stopped() else 1
+    folder.write_status(replication.put, "stopped", None)
+    LOG.info("stopped; the stream has taken %d records", replication.put)
+    return 0
+
+
+def _report(replication: Replication, status: Path) -> None:
+    while True:
+        Folder(status.parent).write_status(replication.put, replication.state, None)
+        time.sleep(STATUS_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Folder(Path(sys.argv[1]))))

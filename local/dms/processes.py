@@ -1,0 +1,203 @@
+"""Replication tasks as processes of the local stack: a folder each under `replication/` of its home."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import psutil
+import psycopg2
+
+from chalicelib.errors import ConfigurationError, TerminalError
+from local import processes
+from local.dms import task as tasks
+from local.dms.task import Task
+from local.home import REPOSITORY, Home
+
+ALREADY_RUNNING = 3
+
+START_SECONDS = 20
+STOP_SECONDS = 15
+_POLL_SECONDS = 0.05
+_LOG_LINES = 5
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a task leaves behind. `task` holds the database's address, so only its owner may read it."""
+
+    path: Path
+
+    @property
+    def task(self) -> Path:
+        return self.path / "task.json"
+
+    @property
+    def state(self) -> Path:
+        """Whether the load is done, and what the tables looked like."""
+        return self.path / "state.json"
+
+    @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process for as long as it lives."""
+        return self.path / "lock"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log"
+
+    @property
+    def stack(self) -> Path:
+        """There while the stack is up."""
+        return Home(self.path.parents[1]).description
+
+    def write_status(self, put: int, state: str, error: str | None) -> None:
+        partial = self.status.with_name(f"{self.status.name}.{os.getpid()}")
+        partial.write_text(json.dumps({"put": put, "state": state, "error": error}))
+        partial.replace(self.status)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A task and what it does: `state` is loading, following or stopped; `put` counts this process's records."""
+
+    task: Task
+    pid: int | None
+    state: str
+    put: int
+    error: str | None
+
+
+def acquire(folder: Folder) -> TextIO | None:
+    """The lock, with our pid in it; None where another process has it."""
+    lock = folder.lock.open("a+")
+    for _ in range(20):  # who looks whether it is taken holds it for an instant
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_POLL_SECONDS)
+            continue
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        return lock
+    lock.close()
+    return None
+
+
+class Tasks:
+    """The tasks of a stack, by name."""
+
+    def __init__(self, home: Path):
+        self._home = home / "replication"
+
+    def list(self) -> list[Running]:
+        return [self.get(path.parent.name) for path in sorted(self._home.glob("*/task.json"))]
+
+    def get(self, name: str) -> Running:
+        """Raises ConfigurationError where there is no such task."""
+        folder = self._folder(name)
+        if not folder.task.exists():
+            raise ConfigurationError(f"there is no task {name!r}", next_step="see `sluice changes start --help`")
+        document = json.loads(folder.task.read_text())
+        task = Task(**{**document, "tables": tuple(document["tables"])})
+        status = json.loads(folder.status.read_text()) if folder.status.exists() else {}
+        pid = _pid(folder)
+        state = status.get("state", "loading") if pid else "stopped"
+        return Running(task, pid, state, status.get("put", 0), status.get("error"))
+
+    def start(self, task: Task, environment: dict[str, str], reload: bool = False) -> Running:
+        """Start a task, or go on with it; `reload` loads its tables anew. Returns when the first load is done.
+
+        Raises ConfigurationError where it runs already, TerminalError with the end of its log where it ends at once.
+        """
+        folder = self._folder(task.name)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if _pid(folder):
+            raise ConfigurationError(f"the task {task.name} is running", next_step="`sluice changes stop` ends it")
+        if folder.task.exists() and tuple(json.loads(folder.task.read_text())["tables"]) != task.tables:
+            reload = True  # other tables are another publication
+        with open(os.open(folder.task, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(dataclasses.asdict(task), file)
+        folder.status.unlink(missing_ok=True)
+        if reload:
+            folder.state.unlink(missing_ok=True)
+        with folder.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "local.dms", str(folder.path)],
+                cwd=REPOSITORY,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self._wait(folder, task, process)
+
+    def _wait(self, folder: Folder, task: Task, process: subprocess.Popen) -> Running:
+        """Until it follows the log, or loads for longer than one wants to wait."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            if process.poll() is not None:
+                raise TerminalError(f"the task {task.name} ended: {_last_words(folder)}", next_step=f"see {folder.log}")
+            found = self.get(task.name)
+            if found.state == tasks.FOLLOWING or time.monotonic() > deadline:
+                return found
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self, name: str, remove: bool = False) -> bool:
+        """End a task; False where it did not run. With `remove` its slot, its publication and its folder go too."""
+        found, folder = self.get(name), self._folder(name)
+        if found.pid:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(found.pid)
+                process.terminate()
+                for left in processes.wait([process], STOP_SECONDS):
+                    left.kill()
+        if remove:
+            try:
+                with contextlib.closing(psycopg2.connect(found.task.database_url)) as connection:
+                    connection.autocommit = True
+                    with connection.cursor() as cursor:
+                        tasks.remove(cursor, found.task)
+            except psycopg2.OperationalError as error:
+                raise ConfigurationError(
+                    f"the database cannot be reached: {str(error).strip()}",
+                    next_step=f"SELECT pg_drop_replication_slot('{found.task.slot}') there frees its log",
+                ) from None
+            shutil.rmtree(folder.path)
+        return found.pid is not None
+
+    def _folder(self, name: str) -> Folder:
+        return Folder(self._home / name)
+
+
+def _pid(folder: Folder) -> int | None:
+    """The pid of the task's process while it lives: it holds a lock, which no kill leaves behind."""
+    try:
+        with folder.lock.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(lock.read() or 0) or None
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _last_words(folder: Folder) -> str:
+    return " | ".join(folder.log.read_text(errors="replace").splitlines()[-_LOG_LINES:])

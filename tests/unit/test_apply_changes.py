@@ -1,0 +1,605 @@
+"""A shard's records go into the lake and the curated table, in order and once, whatever breaks in between."""
+
+import datetime as dt
+import itertools
+import json
+import uuid
+from types import SimpleNamespace
+
+import pytest
+from change_events import change, control, event, failures
+from memory_s3 import MemoryS3
+
+from chalicelib import settings, sources
+from chalicelib.changes import batch as batches
+from chalicelib.changes import notices
+from chalicelib.changes.mapping import Changes
+from chalicelib.changes.replay import records, replay
+from chalicelib.columns import Column
+from chalicelib.errors import ContractError, LakeUnavailable, SchemaMismatch
+from chalicelib.events.apply_changes import apply_changes
+from chalicelib.lake import Lake, store
+from chalicelib.settings import Settings
+from chalicelib.sources.change_stream import ChangeStream
+from chalicelib.warehouse import connection
+
+COLUMNS = (
+    Column("id", "bigint"),
+    Column("city", "text"),
+    Column("amount", "numeric(12,2)"),
+    Column("at", "timestamptz"),
+    Column("seen", "timestamp"),
+    Column("note", "text"),
+    Column("extra", "jsonb"),
+    Column("open", "boolean"),
+    Column("weight", "double precision"),
+)
+ROW = {
+    "city": "Lisbon",
+    "amount": 12.5,
+    "at": "2026-03-01T12:00:00.123456Z",
+    "seen": "2026-03-01T14:00:00Z",
+    "note": "a\tb\\c",
+    "extra": '{"b": 1.10, "a": [12345678901234567.891]}',
+    "open": True,
+    "weight": 0.25,
+}
+
+
+def row(number, **values):
+    return {"id": number, **ROW, **values}
+
+
+class Recorder:
+    """Stands in for the clients of SQS and SNS; `sent` has what they were given."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send_message(self, **given):
+        self.sent.append(json.loads(given["MessageBody"]))
+
+    def publish(self, **given):
+        self.sent.append(given)
+
+
+class Consumer:
+    """The function with a bucket of its own, a stream of its own, and a table `name` that is mapped."""
+
+    def __init__(self, monkeypatch, database_url, **declared):
+        self.s3, self.told, self.monkeypatch = MemoryS3(), Recorder(), monkeypatch
+        self.name = f"orders_{uuid.uuid4().hex[:8]}"
+        self.stream = f"arn:aws:kinesis:us-east-1:123456789012:stream/{self.name}"
+        attributes = {"changes": Changes("public", self.name), "columns": COLUMNS, "key": ("id",), **declared}
+        self.source = type("Orders", (ChangeStream,), {"name": self.name, **attributes})()
+        self.source.check()
+        self.settings = Settings(bucket="lake", database_url=database_url, undelivered_url="queue", topic_arn="topic")
+        self.numbers = itertools.count(1)
+        monkeypatch.setattr(settings, "current", lambda: self.settings)
+        monkeypatch.setattr(store, "_client", lambda: self.s3)
+        monkeypatch.setattr(notices, "_sqs", lambda: self.told)
+        monkeypatch.setattr(notices, "_sns", lambda: self.told)
+        monkeypatch.setattr(sources, "names", lambda: (self.name,))
+        monkeypatch.setattr(sources, "get", lambda name: self.source)
+        self.first = 1
+
+    @property
+    def lake(self):
+        return Lake("lake", self.s3)
+
+    def change(self, operation, data, at=None, **given):
+        return change(operation, data, next(self.numbers) if at is None else at, table=self.name, **given)
+
+    def event(self, *items, first=None, shard="shardId-000000000000"):
+        first = self.first if first is None else first
+        return event(items, shard=shard, first=first, stream=self.stream)
+
+    def __call__(self, *items, first=None, shard="shardId-000000000000"):
+        """Give records to the function; returns the sequence numbers that it reports as failed."""
+        given = self.event(*items, first=first, shard=shard)
+        if first is None:
+            self.first += len(items)
+        return failures(apply_changes(given))
+
+    def query(self, statement, *values):
+        with connection.transaction(self.settings.database_url) as conn, conn.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchall()
+
+    @property
+    def rows(self):
+        names = ", ".join(f"{name}::text" for name in self.source.column_names)
+        return {int(found[0]): found for found in self.query(f"SELECT {names} FROM curated.{self.name}")}
+
+    @property
+    def account(self):
+        names = "read, inserted, updated, deleted, unchanged, skipped, quarantined"
+        sums = ", ".join(f"sum({name})::int" for name in names.split(", "))
+        [found] = self.query(f"SELECT {sums} FROM pipeline.change_accounts WHERE source = %s", self.name)
+        return SimpleNamespace(**dict(zip(names.split(", "), found, strict=True)))
+
+    @property
+    def quarantine(self):
+        found = self.query(
+            "SELECT sequence, reasons FROM pipeline.quarantined_changes WHERE stream = %s ORDER BY 1", self.name
+        )
+        return [(int(sequence), [reason["message"] for reason in reasons]) for sequence, reasons in found]
+
+    @property
+    def stored(self):
+        """(operation, id) of every record in the lake, in the order of the stream."""
+        found = sorted(records(self.lake, "public", self.name), key=lambda record: int(record["_sequence"]))
+        return [(record["_operation"], int(record["id"])) for record in found]
+
+    def replayed(self):
+        return replay(self.lake, "public", self.name, self.source.key, self.source.changes.absent)
+
+
+@pytest.fixture
+def consumer(monkeypatch, database_url):
+    return Consumer(monkeypatch, database_url)
+
+
+@pytest.fixture
+def consumer_of(monkeypatch, database_url):
+    return lambda **declared: Consumer(monkeypatch, database_url, **declared)
+
+
+# --- the curated table -----------------------------------------------------------------------
+
+
+def test_loads_inserts_updates_and_deletes_end_in_the_table_with_every_type_as_it_was(consumer):
+    assert (
+        consumer(
+            consumer.change("load", row(1)),
+            consumer.change("insert", row(2)),
+            consumer.change("update", row(1, city="Porto", amount=0)),
+            consumer.change(
+                "insert", row(3, city=None, note=None, extra=None, open=None, weight=None, at=None, seen=None)
+            ),
+            consumer.change("delete", {"id": 2, **dict.fromkeys(ROW)}),
+        )
+        == []
+    )
+    assert set(consumer.rows) == {1, 3}
+    assert consumer.rows[1] == (
+        "1",
+        "Porto",
+        "0.00",
+        "2026-03-01 12:00:00.123456+00",
+        "2026-03-01 14:00:00",
+        "a\tb\\c",
+        '{"a": [12345678901234567.891], "b": 1.10}',
+        "true",
+        "0.25",
+    )
+    assert consumer.rows[3] == ("3", None, "12.50", *[None] * 6)
+    assert vars(consumer.account) == {
+        "read": 5, "inserted": 3, "updated": 1, "deleted": 1, "unchanged": 0, "skipped": 0, "quarantined": 0,
+    }  # fmt: skip
+
+
+def test_a_row_leads_to_the_record_that_made_it(consumer):
+    consumer(consumer.change("insert", row(1)), consumer.change("insert", row(2)))
+    [(key, line)] = consumer.query(
+        f"SELECT key, line FROM curated.{consumer.name} AS t, pipeline.raw_line(t._run_id, t._raw) WHERE id = 2"
+    )
+    assert line == 2 and key in consumer.s3.objects
+
+
+def test_an_update_may_change_the_key(consumer):
+    consumer(consumer.change("insert", row(1)), consumer.change("insert", row(2)))
+    consumer(consumer.change("update", row(9, city="Faro"), before={"id": 1}))
+    assert set(consumer.rows) == {2, 9} and consumer.rows[9][1] == "Faro"
+    # and what the row left may be taken again
+    consumer(consumer.change("update", row(1), before={"id": 2}), consumer.change("update", row(2), before={"id": 9}))
+    assert set(consumer.rows) == {1, 2}
+    assert consumer.account.updated == 3
+
+
+def test_a_deleted_row_is_kept_in_the_ledger_as_it_was(consumer):
+    consumer(consumer.change("insert", row(1)))
+    consumer(consumer.change("delete", {"id": 1}))
+    [(kept,)] = consumer.query("SELECT row FROM pipeline.deleted_rows WHERE table_name = %s", consumer.name)
+    assert kept["city"] == "Lisbon" and kept["amount"] == 12.5
+
+
+def test_a_source_may_keep_what_is_deleted(consumer_of):
+    consumer = consumer_of(changes=Changes("public", "kept", deletes="keep"))
+    consumer.name, name = "kept", consumer.name
+    items = [consumer.change("insert", row(1)), consumer.change("delete", {"id": 1})]
+    consumer.name = name
+    consumer(*items)
+    assert set(consumer.rows) == {1} and consumer.account.unchanged == 1
+
+
+def test_a_column_that_an_update_does_not_name_is_unchanged(consumer):
+    consumer(consumer.change("insert", row(1, note="long, and toasted")))
+    update = row(1, city=None)
+    del update["note"]
+    consumer(consumer.change("update", update))
+    assert consumer.rows[1][1] is None and consumer.rows[1][5] == "long, and toasted"
+
+
+def test_where_the_source_says_so_it_is_null(consumer_of):
+    consumer = consumer_of()
+    consumer.source.changes = Changes("public", consumer.name, absent="null")
+    consumer(consumer.change("insert", row(1)))
+    update = row(1)
+    del update["note"], update["city"]
+    consumer(consumer.change("update", update))
+    assert consumer.rows[1][1] is None and consumer.rows[1][5] is None
+    assert consumer.replayed()["1",].get("note") is None
+
+
+def test_a_column_that_an_update_does_not_name_moves_along_with_the_key(consumer):
+    consumer(consumer.change("insert", row(1, note="toasted")))
+    update = row(2)
+    del update["note"]
+    consumer(consumer.change("update", update, before={"id": 1}))
+    assert set(consumer.rows) == {2} and consumer.rows[2][5] == "toasted"
+
+
+def test_what_an_update_does_not_name_is_taken_from_the_older_change_that_comes_later(consumer):
+    update = row(1, city="new")
+    del update["note"]
+    consumer(consumer.change("update", update, at=20))
+    assert consumer.rows[1][1] == "new" and consumer.rows[1][5] is None
+    consumer(consumer.change("update", row(1, note="in between", city="old"), at=15), shard="shardId-000000000001")
+    consumer(consumer.change("insert", row(1, note="first"), at=10), shard="shardId-000000000001", first=9)
+    assert (consumer.rows[1][1], consumer.rows[1][5]) == ("new", "in between")
+    assert consumer.account.updated == 1 and consumer.account.skipped == 1
+
+
+def test_so_it_is_when_the_key_has_changed_meanwhile_and_for_no_other_row_that_had_the_key(consumer):
+    first, second = row(2, city="moved"), row(3, city="moved again")
+    del first["note"], second["note"]
+    consumer(consumer.change("update", first, at=30, before={"id": 1}), consumer.change("insert", row(1), at=50))
+    consumer(consumer.change("update", second, at=40, before={"id": 2}))
+    # older ones, of another shard: of the row that is 3 now, and of one that was 2 before
+    other = [
+        consumer.change("insert", row(2, note="another row"), at=21),
+        consumer.change("delete", {"id": 2}, at=22),
+        consumer.change("insert", row(1, note="mine"), at=10),
+        consumer.change("update", row(1, note="mine as well"), at=20),
+    ]
+    consumer(*other, shard="shardId-000000000001")
+    assert {key: found[5] for key, found in consumer.rows.items()} == {1: "a\tb\\c", 3: "mine as well"}
+    assert {key: found["note"] for (key,), found in consumer.replayed().items()} == {
+        "1": "a\tb\\c",
+        "3": "mine as well",
+    }
+
+
+def test_an_update_of_a_row_that_is_not_there_needs_its_required_columns_or_a_before_image(consumer_of):
+    columns = tuple(Column(c.name, c.type, nullable=c.name != "note") for c in COLUMNS)
+    consumer = consumer_of(columns=columns)
+    update = row(1)
+    del update["note"]
+    consumer(consumer.change("update", update))
+    assert consumer.rows == {}
+    assert consumer.quarantine[0][1] == ["the update leaves note as it was, of a row that is not there"]
+    others = {**update, "id": 2}
+    consumer(consumer.change("update", others, before={"note": "as it was"}), consumer.change("update", row(3)))
+    assert set(consumer.rows) == {2, 3} and consumer.rows[2][5] == "as it was"
+
+
+def test_a_change_that_is_older_than_what_the_key_has_is_skipped(consumer):
+    consumer(consumer.change("insert", row(1), at=10), consumer.change("update", row(1, city="new"), at=30))
+    consumer(consumer.change("update", row(1, city="late"), at=20), consumer.change("delete", {"id": 1}, at=15))
+    assert consumer.rows[1][1] == "new"
+    assert consumer.account.skipped == 2
+    # nor does it bring back what was deleted
+    consumer(consumer.change("delete", {"id": 1}, at=40), consumer.change("insert", row(1), at=35))
+    assert consumer.rows == {}
+
+
+def test_a_key_that_moved_on_another_shard_is_not_brought_back_by_what_was_older(consumer):
+    consumer(consumer.change("update", row(2), at=20, before={"id": 1}), shard="shardId-000000000001")
+    consumer(consumer.change("insert", row(1), at=10), shard="shardId-000000000000")
+    assert set(consumer.rows) == {2}
+
+
+def test_a_row_is_loaded_again_over_older_changes_and_not_over_newer_ones(consumer):
+    consumer(
+        consumer.change("update", row(1, city="old"), at=10), consumer.change("update", row(2, city="new"), at=500)
+    )
+    consumer(*(consumer.change("load", row(n, city="loaded"), at=100) for n in (1, 2)))
+    assert [consumer.rows[n][1] for n in (1, 2)] == ["loaded", "new"]
+
+
+def test_the_same_values_again_are_unchanged(consumer):
+    consumer(consumer.change("insert", row(1)))
+    consumer(consumer.change("update", row(1)))
+    assert consumer.account.unchanged == 1
+    [(run,)] = consumer.query(f"SELECT _run_id FROM curated.{consumer.name}")
+    assert consumer.query(f"SELECT count(*) FROM curated.{consumer.name} WHERE _run_id = %s", run) == [(1,)]
+
+
+def test_a_key_of_several_columns_of_several_types(consumer_of):
+    columns = (Column("shop", "text"), Column("day", "date"), Column("n", "smallint"), Column("total", "numeric"))
+    consumer = consumer_of(columns=columns, key=("shop", "day", "n"))
+    first = {"shop": 'a"\\\t', "day": "2026-01-31", "n": 7, "total": 1}
+    consumer(consumer.change("insert", first), consumer.change("insert", {**first, "n": 8}))
+    consumer(
+        consumer.change("update", {**first, "day": "2026-02-01"}, before={"day": "2026-01-31"}),
+        consumer.change("delete", {**first, "n": 8, "total": None}),
+    )
+    names = "shop, day::text, n, total"
+    assert consumer.query(f"SELECT {names} FROM curated.{consumer.name}") == [('a"\\\t', "2026-02-01", 7, 1)]
+
+
+def test_a_change_that_does_not_fit_its_columns_is_quarantined_with_every_reason_and_the_others_go_on(consumer):
+    consumer(
+        consumer.change("insert", row(1, amount="much", at="soon")),
+        consumer.change("insert", row("one")),
+        consumer.change("insert", row(2, extra="{", weight="1e400")),
+        consumer.change("delete", {"city": "nobody"}),
+        consumer.change("insert", row(3)),
+    )
+    assert set(consumer.rows) == {3}
+    assert [len(reasons) for _, reasons in consumer.quarantine] == [2, 1, 2, 1]
+    assert consumer.account.quarantined == 4 and consumer.account.inserted == 1
+    # they are in the lake all the same
+    assert len(consumer.s3.objects) == 1 and len(list(records(consumer.lake, "public", consumer.name))) == 5
+
+
+def test_a_table_that_differs_from_the_declaration_stops_the_shard_and_loses_nothing(consumer):
+    consumer(consumer.change("insert", row(1)))
+    consumer.query(f"ALTER TABLE curated.{consumer.name} DROP COLUMN city; SELECT 1")
+    with pytest.raises(SchemaMismatch):
+        consumer(consumer.change("insert", row(2)), first=2)
+    consumer.query(f"DROP TABLE curated.{consumer.name}; SELECT 1")
+    assert consumer(consumer.change("insert", row(2)), first=2) == []
+    assert set(consumer.rows) == {2} and len(consumer.stored) == 2
+
+
+# --- exactly once ----------------------------------------------------------------------------
+
+
+def test_a_batch_that_comes_again_changes_nothing(consumer):
+    items = [consumer.change("insert", row(n)) for n in range(5)]
+    for _ in range(2):
+        consumer(*items, first=1)
+    # with another range, as after a partial failure: what is new in it is taken
+    items += [consumer.change("insert", row(5))]
+    consumer(*items[3:], first=4)
+    assert consumer.stored == [("insert", n) for n in range(6)]
+    assert consumer.account.read == 6 and set(consumer.rows) == set(range(6))
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("retried", [6, 3, 1])
+def test_what_was_written_before_a_kill_is_not_in_the_lake_twice_however_much_comes_again(
+    consumer, monkeypatch, retried
+):
+    # of two hours, so of two files
+    items = [consumer.change("insert", row(n), at=n, seconds=n * 700) for n in range(6)]
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batches, "_finish", killed)
+        with pytest.raises(Killed):
+            consumer(*items, first=1)
+    assert len(consumer.s3.objects) == 2 and consumer.query(
+        "SELECT 1 WHERE to_regclass(%s) IS NULL", f"curated.{consumer.name}"
+    )
+    consumer(*items[:retried], first=1)
+    assert consumer.stored == [("insert", n) for n in range(retried)]
+    consumer(*items[retried:], first=1 + retried) if retried < 6 else None
+    assert consumer.stored == [("insert", n) for n in range(6)] and set(consumer.rows) == set(range(6))
+
+
+def test_an_invocation_that_was_given_up_and_goes_on_takes_nothing(consumer, monkeypatch):
+    items = [consumer.change("insert", row(n)) for n in range(3)]
+    finish = batches._finish
+
+    def overtaken(*given):
+        monkeypatch.setattr(batches, "_finish", finish)
+        consumer(*items, first=1)  # the next attempt, while this one still lives
+        return finish(*given)
+
+    monkeypatch.setattr(batches, "_finish", overtaken)
+    assert len(consumer(*items, first=1)) == 1
+    assert consumer.account.inserted == 3
+    assert consumer(*items, first=1) == []
+    assert consumer.stored == [("insert", n) for n in range(3)]
+
+
+def test_when_s3_is_out_of_reach_the_batch_comes_again_from_its_first_new_record(consumer, monkeypatch):
+    items = [consumer.change("insert", row(n)) for n in range(4)]
+    consumer(*items[:2], first=1)
+
+    def unavailable(*_):
+        raise LakeUnavailable("S3 asked to slow down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "put", unavailable)
+        [failed] = consumer(*items, first=1)
+        # at the latest from the first new one: an earlier one does no harm
+        assert int(failed) <= int(consumer.event(*items, first=1)["Records"][2]["kinesis"]["sequenceNumber"])
+    assert consumer(*items, first=1) == []
+    assert consumer.stored == [("insert", n) for n in range(4)]
+
+
+def test_what_dms_delivers_twice_is_in_the_lake_once_also_after_the_stream_was_divided(consumer):
+    items = [consumer.change("insert", row(1), transaction=7, record=n) for n in (1, 2, 3)]
+    consumer(*items, items[1])
+    consumer(*items, shard="shardId-000000000007")
+    assert len(consumer.stored) == 3
+    assert consumer.account.skipped >= 4 and set(consumer.rows) == {1}
+    [(duplicates,)] = consumer.query(
+        "SELECT sum(duplicates)::int FROM pipeline.change_batches WHERE stream = %s", consumer.name
+    )
+    assert duplicates == 4
+
+
+def test_two_changes_of_a_transaction_at_the_same_position_are_two(consumer):
+    consumer(
+        consumer.change("insert", row(1), at=5, transaction=5, record=1),
+        consumer.change("update", row(1, city="Faro"), at=5, transaction=5, record=2),
+    )
+    assert len(consumer.stored) == 2 and consumer.rows[1][1] == "Faro"
+
+
+# --- the lake --------------------------------------------------------------------------------
+
+
+def test_the_lake_is_partitioned_by_schema_table_and_the_hour_of_the_commit(consumer):
+    consumer(
+        consumer.change("insert", row(1), at=1, seconds=0),
+        consumer.change("insert", row(2), at=2, seconds=20),
+        consumer.change("insert", row(3), at=3, seconds=1),  # late: it lands in its own hour
+    )
+    prefix = f"cdc/schema=public/table={consumer.name}/date=2026-03-01"
+    assert sorted(key.rpartition("/")[0] for key in consumer.s3.objects) == [f"{prefix}/hour=12", f"{prefix}/hour=13"]
+
+
+def test_the_lake_keeps_what_the_record_said_beside_the_columns(consumer):
+    consumer(consumer.change("update", {"id": 1, "city": None, "amount": 1.5}, at=16, before={"id": 2}, transaction=77))
+    [found] = records(consumer.lake, "public", consumer.name)
+    assert (found["id"], found["city"], found["amount"]) == (1, None, "1.5")
+    assert found["_operation"] == "update" and found["_transaction_id"] == "77" and found["_record_id"] == 1
+    assert found["_before"] == {"id": 2} and found["_columns"] == ["id", "city", "amount"]
+    assert found["_position"] == "00000002/00000010.1.00000002/00000010"
+    assert found["_timestamp"] == dt.datetime(2026, 3, 1, 13, 0, 6, tzinfo=dt.UTC)
+    assert found["_shard"] == "shardId-000000000000" and found["_sequence"].isdigit()
+
+
+def test_all_files_of_a_table_have_the_same_types_whatever_comes_first_and_lose_nothing(consumer):
+    consumer(consumer.change("insert", {"id": 1, "open": None, "weight": None}))
+    consumer(consumer.change("insert", {"id": 2, "open": True, "weight": 1}))
+    consumer(consumer.change("insert", {"id": 2**70, "open": "perhaps", "weight": "heavy", "city": "Rome"}))
+    found = sorted(records(consumer.lake, "public", consumer.name), key=lambda record: int(record["_sequence"]))
+    assert [record["open"] for record in found] == [None, True, "perhaps"]
+    assert [record["weight"] for record in found] == [None, 1.0, "heavy"]
+    assert [int(record["id"]) for record in found] == [1, 2, 2**70]
+    import io
+
+    import fastparquet
+
+    kinds = [
+        {name: str(kind) for name, kind in fastparquet.ParquetFile(io.BytesIO(body)).dtypes.items()}
+        for _, body in sorted(consumer.s3.objects.items())
+    ]
+    for name in ("id", "open", "weight"):
+        assert len({kind[name] for kind in kinds}) == 1
+
+
+def test_a_table_that_no_source_is_mapped_to_is_in_the_lake_as_text(consumer):
+    name = f"other_{uuid.uuid4().hex[:8]}"
+    other = [
+        change(
+            "insert", {"id": 1, "Big Amount": 0.1, "_shard": "theirs", "flag": False, "list": [1]}, at=77, table=name
+        )
+    ]
+    consumer(*other, consumer.change("insert", row(1)))
+    [found] = records(consumer.lake, "public", name)
+    assert [found[column] for column in ("id", "Big Amount", "flag", "list")] == ["1", "0.1", "false", "[1]"]
+    assert consumer.account.read == 1
+
+
+def test_json_lines_on_request(consumer):
+    from dataclasses import replace
+
+    consumer.settings = replace(consumer.settings, changes_format="json")
+    consumer(consumer.change("insert", row(1)))
+    [(key, body)] = consumer.s3.objects.items()
+    assert key.endswith(".ndjson") and json.loads(body)["city"] == "Lisbon"
+    assert consumer.replayed()["1",]["city"] == "Lisbon"
+
+
+def test_the_replay_of_the_lake_is_the_table(consumer):
+    consumer(*(consumer.change("load", row(n)) for n in range(8)))
+    update = row(0, city="Faro")
+    del update["note"]
+    consumer(
+        consumer.change("update", update),
+        consumer.change("update", row(20), before={"id": 1}),
+        consumer.change("delete", {"id": 2}),
+        consumer.change("update", row(3, city="late"), at=2),
+        consumer.change("update", row(3, city="later"), at=90),
+        consumer.change("update", row(3, city="too late"), at=50),
+    )
+    replayed = consumer.replayed()
+    assert sorted(int(key) for (key,) in replayed) == sorted(consumer.rows)
+    for (key,), found in replayed.items():
+        assert (found["city"], found["note"]) == (consumer.rows[int(key)][1], consumer.rows[int(key)][5])
+
+
+# --- what cannot be used ---------------------------------------------------------------------
+
+
+def test_poison_is_quarantined_with_its_reason_told_to_the_queue_and_never_blocks_the_shard(consumer):
+    poison = [b"\xff\x00", b"no JSON", b'{"a": 1}', json.dumps(control("explode-table")).encode(), b""]
+    assert consumer(*poison, consumer.change("insert", row(1)), *poison) == []
+    assert set(consumer.rows) == {1}
+    assert len(consumer.quarantine) == 10 and "not UTF-8" in consumer.quarantine[0][1][0]
+    assert [told["reason"] for told in consumer.told.sent] == [reasons[0] for _, reasons in consumer.quarantine]
+    assert {told["shard"] for told in consumer.told.sent} == {"shardId-000000000000"}
+    assert [int(told["sequence"]) for told in consumer.told.sent] == [sequence for sequence, _ in consumer.quarantine]
+
+
+def test_a_record_that_nobody_foresaw_is_found_and_quarantined_alone(consumer, monkeypatch):
+    from chalicelib.changes import stored
+
+    body = stored.body
+
+    def fails(file, *given):
+        if any(arrived.data["id"] == 3 for _, arrived in file.rows):
+            raise ValueError("unforeseen")
+        return body(file, *given)
+
+    monkeypatch.setattr(stored, "body", fails)
+    assert consumer(*(consumer.change("insert", row(n)) for n in range(7))) == []
+    assert set(consumer.rows) == {0, 1, 2, 4, 5, 6}
+    assert [reasons for _, reasons in consumer.quarantine] == [["it cannot be taken: ValueError: unforeseen"]]
+
+
+def test_a_control_record_is_recorded_and_mailed_where_it_changes_a_mapped_table(consumer):
+    consumer(
+        control("create-table", consumer.name, id={"type": "INT64"}),
+        control("add-column", consumer.name, age={"type": "INT32"}),
+        control("drop-table", "unmapped"),
+    )
+    found = consumer.query(
+        "SELECT operation, source FROM pipeline.change_controls WHERE stream = %s ORDER BY sequence", consumer.name
+    )
+    assert found == [("create-table", consumer.name), ("add-column", consumer.name), ("drop-table", None)]
+    [mail] = consumer.told.sent
+    assert (
+        mail["TopicArn"] == "topic"
+        and "add-column" in mail["Subject"]
+        and f"curated.{consumer.name}" in mail["Message"]
+    )
+    assert consumer.s3.objects == {}
+
+
+def test_an_event_of_something_else_is_refused(consumer):
+    for given in ({}, {"Records": []}, {"Records": [{"body": "of a queue"}]}, {"Records": [1]}):
+        with pytest.raises(ContractError):
+            apply_changes(given)
+
+
+def test_every_record_is_accounted_for(consumer):
+    consumer(
+        b"poison",
+        control("create-table", consumer.name),
+        consumer.change("insert", row(1), transaction=1),
+        consumer.change("insert", row(1), at=1, transaction=1),
+        consumer.change("insert", row("x")),
+        consumer.change("update", row(1)),
+        change("insert", {"id": 1}, at=77, table="unmapped"),
+    )
+    [found] = consumer.query(
+        "SELECT records, stored, duplicates, controls, malformed FROM pipeline.change_batches WHERE stream = %s",
+        consumer.name,
+    )
+    assert found == (7, 4, 1, 1, 1)
+    account = consumer.account
+    assert account.read == account.inserted + account.unchanged + account.skipped + account.quarantined == 4

@@ -1,0 +1,61 @@
+"""Whatever the order in which two shards' records come, the table ends as the source is."""
+
+import json
+
+from change_events import change
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.changes.mapping import Changes
+from chalicelib.changes.merge import State, Step, take
+from chalicelib.changes.record import read
+
+MAPPING = Changes("public", "orders")
+
+
+@st.composite
+def histories(draw):
+    """(changes in the order of the log, the rows at the end); a change is (operation, key, old key, value, note)."""
+    rows, log = {}, []
+    for number in range(1, draw(st.integers(2, 14))):
+        key = draw(st.sampled_from("abc"))
+        if key not in rows:
+            rows[key] = (number, f"note {number}")
+            log.append(("insert", key, None, number, f"note {number}"))
+            continue
+        what = draw(st.sampled_from(["delete", "update", "update", "note", "move", "move"]))
+        free = sorted(set("abc") - set(rows))
+        if what == "delete":
+            del rows[key]
+            log.append(("delete", key, None, None, None))
+        elif what == "move" and free:
+            target = draw(st.sampled_from(free))
+            rows[target] = (number, rows.pop(key)[1])
+            log.append(("update", target, key, number, None))
+        else:
+            note = f"note {number}" if what == "note" else None
+            rows[key] = (number, note or rows[key][1])
+            log.append(("update", key, None, number, note))
+    return log, rows
+
+
+@settings(max_examples=400)
+@given(histories(), st.randoms(use_true_random=False))
+def test_the_changes_of_a_key_in_order_and_the_keys_in_any(history, random):
+    log, rows = history
+    queues = {}
+    for at, (operation, key, old, value, note) in enumerate(log, 1):
+        data = {"id": key, "value": value} | ({"note": note} if note else {})
+        found = read(json.dumps(change(operation, data, at=at)).encode())
+        values = {"id": key, "value": str(value)} | ({"note": note} if note else {})
+        unknown = ("note",) if operation == "update" and not note else ()
+        step = Step(found, at, (key,), (old,) if old else None, values, unknown)
+        queues.setdefault(key, []).append(step)  # the stream's key is the record's own
+    states = {(key,): State() for key in "abc"}
+    while queues:
+        key = random.choice(sorted(queues))
+        take(queues[key].pop(0), states, MAPPING)
+        if not queues[key]:
+            del queues[key]
+    ended = {key: state.values for (key,), state in states.items() if state.values is not None}
+    assert {key: (int(found["value"]), found["note"]) for key, found in ended.items()} == rows
