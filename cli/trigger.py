@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from chalicelib import sources
-from chalicelib.errors import ConfigurationError, NotFound
+from chalicelib.errors import ConfigurationError, NotFound, TerminalError
 from chalicelib.triggers import Trigger, inbox
 from chalicelib.triggers import trigger as triggers
 from cli import fired
@@ -44,7 +44,10 @@ def schedule(context, source, at, wait) -> None:
     service = target["Arn"].split(":")[2]
     click.echo(f"fired    schedule {found['Name']} for {due:%Y-%m-%dT%H:%M:%SZ}")
     if service == "lambda":
-        _invoke(session, target["Arn"], text)
+        answer = _invoke(session, target["Arn"], text)
+        click.echo(f"answer   {json.dumps(answer)}")
+        if isinstance(answer, dict) and str(answer.get("key")).startswith(inbox.PREFIX):  # it put something there
+            _tell_of_object(context, session, answer["key"], wait, new=answer.get("written", True))
         return
     if service != "sqs":
         raise ConfigurationError(f"{found['Name']} has the target {target['Arn']}, which is neither queue nor function")
@@ -64,18 +67,10 @@ def inbox_(context, source, file, wait) -> None:
     bucket, key = session.settings.bucket, f"{inbox.PREFIX}{source}/{file.name}"
     # what would be quarantined is told before it is put there
     asked = inbox.trigger(inbox.Arrival(bucket, key, "unknown", file.stat().st_size))
-    s3 = session.client("s3")
-    s3.upload_file(str(file), bucket, key)
-    about = s3.head_object(Bucket=bucket, Key=key)
-    version = about.get("VersionId")
-    known = version if version and version != "null" else about["ETag"].strip('"')
-    arrival = inbox.Arrival(bucket, key, known, about["ContentLength"])
-    click.echo(f"put      {arrival.address}, {arrival.bytes:,} bytes")
+    session.client("s3").upload_file(str(file), bucket, key)
+    _tell_of_object(context, session, key, wait, new=True)
     if asked is None:
         click.echo("no run: the source reads such a file only when a declaration names it")
-        return
-    # the notification is on its way already: who waits for a run that it begins must not take it for an earlier one
-    fired.tell(context, session, fired.expected(session, inbox.trigger(arrival), since=about["LastModified"]), wait)
 
 
 @trigger.command()
@@ -130,10 +125,24 @@ def _send(session: Session, name: str, text: str) -> None:
     client.send_message(QueueUrl=url, MessageBody=text)
 
 
-def _invoke(session: Session, function: str, text: str) -> None:
-    """A schedule that invokes a function starts no run itself: what the function answers is all there is to say."""
+def _invoke(session: Session, function: str, text: str):
+    """What a function that a schedule invokes answers."""
     answer = session.client("lambda").invoke(FunctionName=function, Payload=text.encode())
     said = answer["Payload"].read().decode()
     if answer.get("FunctionError"):
-        raise ConfigurationError(f"{function} failed: {said}", next_step="see the functions' log")
-    click.echo(f"answer   {said}")
+        raise TerminalError(f"{function} failed: {said}", next_step="see the functions' log")
+    return json.loads(said)
+
+
+def _tell_of_object(context: click.Context, session: Session, key: str, wait: bool, new: bool) -> None:
+    """Say what run comes of an object of the inbox that was just written, or where not `new`, lay there."""
+    bucket = session.settings.bucket
+    about = session.client("s3").head_object(Bucket=bucket, Key=key)
+    version = about.get("VersionId")
+    known = version if version and version != "null" else about["ETag"].strip('"')
+    arrival = inbox.Arrival(bucket, key, known, about["ContentLength"])
+    click.echo(f"object   {arrival.address}, {arrival.bytes:,} bytes")
+    if (asked := inbox.trigger(arrival)) is not None:
+        # the notification is on its way already: a run that has begun since is the object's own
+        since = about["LastModified"] if new else None
+        fired.tell(context, session, fired.expected(session, asked, since=since), wait)

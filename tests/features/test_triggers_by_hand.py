@@ -111,9 +111,17 @@ def test_trigger_inbox_puts_the_file_into_s3_and_the_same_file_runs_once(pipelin
     file = tmp_path / f"{uuid.uuid4().hex[:8]} a+b.ndjson"
     file.write_text(json.dumps(reading) + "\n")
     first = pipeline.sluice("trigger", "inbox", "sensors", str(file), "--wait", status=None)
-    assert f"put      s3://{pipeline.env['SLUICE_BUCKET']}/inbox/sensors/{file.name}" in first.stdout
+    assert f"object   s3://{pipeline.env['SLUICE_BUCKET']}/inbox/sensors/{file.name}" in first.stdout
     assert "account  1 fetched" in first.stdout, first.stdout + first.stderr
     again = pipeline.sluice("trigger", "inbox", "sensors", str(file))
+    assert "came of the same trigger before" in again.stdout
+
+
+def test_trigger_schedule_of_a_simulator_tells_the_run_of_what_it_put_into_the_inbox(pipeline):
+    first = pipeline.sluice("trigger", "schedule", "sensors", "--at", "2027-03-01T00:05", "--wait", status=None)
+    assert "inbox/sensors/" in first.stdout
+    assert "status   " in first.stdout, first.stdout + first.stderr
+    again = pipeline.sluice("trigger", "schedule", "sensors", "--at", "2027-03-01T00:05")
     assert "came of the same trigger before" in again.stdout
 
 
