@@ -37,6 +37,7 @@ LOG = logging.getLogger("local.server")
 
 FALLBACK_SECONDS = 30  # every record wakes the reader; this is for what nobody thought of
 _FIRST_RETRY, _LAST_RETRY = 0.2, 5.0
+_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,24 +56,34 @@ class StreamReader:
         self.mapping = mapping
         self._shards: dict[str, ShardReader] = {}
         self._invoke = invoke
-        self._closed = threading.Event()
+        self._woken, self._closed = signals.subscribe(mapping.source), threading.Event()
         self._open(_start(mapping))
         threading.Thread(target=self._watch, daemon=True, name=f"stream {mapping.source_name}").start()
 
     def close(self) -> None:
         self._closed.set()
+        self._woken.set()
+        signals.unsubscribe(self.mapping.source, self._woken)
         for reader in list(self._shards.values()):
             reader.close()
 
     def _watch(self) -> None:
-        while not self._closed.wait(FALLBACK_SECONDS):
-            self._open(lambda shard: 0)
+        """Look for other shards where something came, twice a second at most."""
+        while not self._closed.wait(_LOOK_SECONDS):
+            self._woken.wait(FALLBACK_SECONDS)
+            self._woken.clear()
+            if not self._closed.is_set():
+                self._open(lambda shard: 0)
 
     def _open(self, start: Callable[[Shard], int]) -> None:
         stream = stream_of(self.mapping)
         for name, shard in list(stream.shards.items()) if stream else ():
-            if name not in self._shards:
-                self._shards[name] = ShardReader(self.mapping, shard, start(shard), self._invoke)
+            known = self._shards.get(name)
+            if known is not None and known.shard is shard:
+                continue
+            if known is not None:  # the stream was deleted, and made again
+                known.close()
+            self._shards[name] = ShardReader(self.mapping, shard, start(shard), self._invoke)
 
 
 def stream_of(mapping: Mapping) -> Stream | None:

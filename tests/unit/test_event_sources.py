@@ -348,6 +348,18 @@ def test_a_record_that_is_too_old_is_given_up_without_an_invocation(client, sour
     assert invocations(notes, arn) == []
 
 
+def test_a_stream_that_is_deleted_and_made_again_is_read_again(client, sources, stream, notes):
+    name, arn = stream
+    sources.start([mapping(arn, "accept")])
+    put(client, name, "of the first")
+    eventually(lambda: invocations(notes, arn))
+    client("kinesis").delete_stream(StreamName=name)
+    client("kinesis").create_stream(StreamName=name, ShardCount=1)
+    put(client, name, "of the second")
+    eventually(lambda: len(invocations(notes, arn)) == 2)
+    assert [texts(batch) for batch in invocations(notes, arn)] == [["of the first"], ["of the second"]]
+
+
 def test_records_put_at_once_by_many_all_arrive_each_under_a_number_of_its_own(client, sources, stream, notes):
     name, arn = stream
     sources.start([mapping(arn, "accept")])
