@@ -2,11 +2,13 @@
 
 import datetime as dt
 import json
+from statistics import fmean, pstdev
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib import simulation, sources
 from chalicelib.anomalies import drift, statistics
 from chalicelib.anomalies.drift_declaration import Drift, Limit
 from chalicelib.anomalies.statistics import Statistics
@@ -308,3 +310,30 @@ def test_the_age_of_data_is_counted_to_the_end_of_the_window():
     row = {"window_end": dt.date(2020, 12, 31), "started_at": NOON}
     assert statistics.reference(row) == dt.datetime(2021, 1, 1, tzinfo=dt.UTC)
     assert statistics.reference({"window_end": None, "started_at": NOON}) == NOON
+
+
+def test_the_simulated_sensors_drift_when_half_of_them_are_gone_and_not_by_the_time_of_day():
+    source = sources.get("sensors")
+    declared = suites.load(source).drift
+    start, earlier = dt.datetime(2026, 3, 1, tzinfo=dt.UTC), []
+
+    def arrived(number: int, missing=()) -> Statistics:
+        rows = simulation.readings(start + dt.timedelta(minutes=5 * number), 5)
+        rows = [row for row in rows if row["sensor"] not in missing]
+        columns = {
+            name: {"nulls": 0, "mean": fmean(row[name] for row in rows), "deviation": pstdev(row[name] for row in rows)}
+            for name in ("temperature", "humidity", "pressure", "battery")
+        }
+        newest = max(dt.datetime.fromisoformat(row["measured_at"]).timestamp() for row in rows)
+        return Statistics("inbox", 1.0, len(rows), {**columns, "measured_at": {"nulls": 0, "newest": newest}})
+
+    def findings(found: Statistics, number: int) -> list[str]:
+        reference = start + dt.timedelta(minutes=5 * number + 6)
+        observed = drift.judge(declared, found, earlier[::-1][: declared.runs], reference)
+        return [finding.text for one in observed for finding in one.findings]
+
+    for number in range(declared.minimum_runs + 144):  # a day and a half
+        assert findings(found := arrived(number), number) == []
+        earlier.append(found)
+    [text] = findings(arrived(number + 1, missing=simulation.SENSORS[:6]), number + 1)
+    assert text.startswith("row count: ")
