@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import numpy as np
 import orjson
 
 from chalicelib.columns import Column
@@ -79,6 +78,8 @@ def _utc_moments(values: list, column: Column) -> list[str] | None:
     """`YYYY-MM-DDTHH:MM:SSZ` all through, the commonest form: 0.5 instead of 2.5 microseconds a value."""
     if not all(map(_UTC.fullmatch, values)):
         return _repeated(values, column)
+    import numpy as np  # not at the top: plan and others need the messages of this package, and no values
+
     cut = [value[:19] for value in values]
     try:
         np.array(cut, dtype="datetime64[s]")  # refuses days that do not exist

@@ -34,6 +34,7 @@ def test_all_that_is_wrong_is_told_at_once():
 table = "My Orders"
 key = ["id", "day"]
 nulls = [0]
+personal = ["nobody"]
 delimiter = "x"
 format = "parquet"
 loaction = "typo"
@@ -54,6 +55,7 @@ day = 7
         "'location' is missing",
         "table 'My Orders' is not a lower-case SQL name",
         "'nulls' holds something that is not text",
+        "personal column 'nobody' is not among the columns",
         "delimiter 'x'",
         "format 'parquet' is none of auto, csv, ndjson, json",
         "column id has type 'int'",

@@ -4,6 +4,8 @@ import dataclasses
 
 import pytest
 from botocore.exceptions import ClientError
+from loopback import serving
+from werkzeug.wrappers import Response
 
 from chalicelib import settings
 from chalicelib.errors import SourceError, TerminalError
@@ -48,3 +50,14 @@ def test_another_refusal_stays_what_it_is(monkeypatch, deployed, reading):
     with pytest.raises(TerminalError, match=r"S3 refused s3://theirs/orders\.csv") as raised:
         reading("s3://theirs/orders.csv", deployed)
     assert not isinstance(raised.value, SourceError)
+
+
+def test_a_source_that_declares_hosts_is_redirected_to_these_alone(deployed):
+    with serving(Response("x\n1\n")) as elsewhere:
+        other = elsewhere.removeprefix("http://")
+        away = Response(status=302, headers={"Location": f"{elsewhere}/a.csv"})
+        with serving(away) as url:
+            assert location.open_file(f"{url}/a.csv", deployed, {other}).read() == b"x\n1\n"
+            for declared in ({"files.example.com"}, ()):
+                with pytest.raises(SourceError, match=r"redirects to .* none of the hosts"):
+                    location.open_file(f"{url}/a.csv", deployed, declared)

@@ -125,3 +125,32 @@ def test_open_meteos_own_reason_reaches_the_message(source):
         request = {**REQUEST, "start": "2015-13-01"}
         with pytest.raises(SourceError, match="400: Invalid date format"):
             list(source.pages(request, Client(source.hosts, settings), settings))
+
+
+@pytest.mark.parametrize(
+    ("reason", "low", "high"),
+    [
+        ("Minutely API request limit exceeded. Please try again in one minute.", 60, 60),
+        ("Hourly API request limit exceeded. Please try again in the next hour.", 0, 3600),
+        ("Daily API request limit exceeded. Please try again tomorrow.", 0, 86400),
+    ],
+)
+def test_open_meteo_says_in_words_how_long_it_wants_to_be_left_alone(source, reason, low, high):
+    assert low <= source.asked_wait(reason) <= high
+
+
+def test_a_reason_that_says_nothing_of_time_asks_for_no_wait(source):
+    assert source.asked_wait("Too many concurrent requests") is None
+
+
+def test_a_minutely_limit_is_waited_for_and_the_fetch_goes_on(source):
+    pauses = []
+    with serving(sample_api.app) as url:
+        # what stands in fails once, in Open-Meteo's own words and without Retry-After
+        settings = Settings(sources_url=f"{url}/faults/429,times=1")
+        client = Client(
+            [*source.hosts, url.removeprefix("http://")], settings, pauses.append, asked_wait=source.asked_wait
+        )
+        (page,) = source.pages(REQUEST, client, settings)
+        assert len(json.loads(page.body.read())["daily"]["time"]) == 3
+    assert pauses == [60.0]
