@@ -26,16 +26,17 @@ EXPECTED = {
     "validate": {"numpy", "pandas"},
     "load": {"numpy", "psycopg2"},
     "record_chunk_failure": set(),
-    "review_schema": {"numpy", "psycopg2"},
-    "quality_gate": {"numpy", "psycopg2"},
+    "review_schema": {"psycopg2"},
+    "quality_gate": {"psycopg2"},
     "publish": {"psycopg2"},
     "reject": {"psycopg2"},
     "embed_shard": {"psycopg2"},
     "complete": {"psycopg2"},
-    "record_failure": {"numpy", "psycopg2"},
+    "record_failure": {"psycopg2"},
     "start_run": {"psycopg2"},
     "collect_events": set(),
     "simulate_sensors": set(),
+    "apply_changes": {"numpy", "psycopg2"},
 }
 
 
