@@ -199,7 +199,11 @@ MADE = {
     **{f"aws_sqs_queue.{n}.arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-{n}" for n in ("triggers", "undelivered")},
     "aws_sqs_queue.triggers.url": "<Triggers>",
     "aws_sqs_queue.undelivered.url": "<Undelivered>",
-    "aws_lambda_function.this[start_run].arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sluice-dev-start_run",
+    "aws_kinesis_stream.changes[0].arn": f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/sluice-dev-changes",
+    **{
+        f"aws_lambda_function.this[{name}].arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sluice-dev-{name}"
+        for name in render.event_functions()
+    },
     "aws_secretsmanager_secret.tokens.arn": "<TokensSecret>",
     "aws_secretsmanager_secret.database[0].arn": "<DatabaseSecret>",
     "aws_iam_role.state_machine.arn": "<StateMachineRole.Arn>",
@@ -240,6 +244,7 @@ NAMED = {
     ("Triggers", "Arn"): f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-triggers",
     ("Undelivered", "Arn"): f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-undelivered",
     ("Undelivered", "QueueName"): "sluice-dev-undelivered",
+    ("ChangeStream", "Arn"): f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/sluice-dev-changes",
     ("SchedulerRole", "Arn"): f"arn:aws:iam::{ACCOUNT}:role/sluice-dev-scheduler",
     ("ScheduleGroup", None): "sluice-dev",
     ("DatabaseSubnets", None): "sluice-dev",
@@ -363,6 +368,7 @@ def test_a_stage_that_is_configured_otherwise_makes_the_same_both_ways(module, b
         raw_days=400,
         schedules=True,
         simulate_sensors=True,
+        changes=True,
         read_buckets=("theirs",),
         database_host="proxy.example.com",
         database_secret_arn=SECRET,
