@@ -333,7 +333,8 @@ def test_the_simulated_sensors_drift_when_half_of_them_are_gone_and_not_by_the_t
         return [finding.text for one in observed for finding in one.findings]
 
     for number in range(declared.minimum_runs + 144):  # a day and a half
-        assert findings(found := arrived(number), number) == []
+        found = arrived(number)
+        assert findings(found, number) == []
         earlier.append(found)
     [text] = findings(arrived(number + 1, missing=simulation.SENSORS[:6]), number + 1)
     assert text.startswith("row count: ")
