@@ -106,6 +106,10 @@ CASES = {
     "warned_packed": lambda pipeline: files(
         pipeline, "warned_packed.ndjson.gz", gzip.compress(SOME_BAD), suite=LONG_NAMES
     ),
+    # its table is altered, too
+    "evolved": lambda pipeline: files(
+        pipeline, "evolved.ndjson", rows(3) + b'{"id": 9, "name": 5, "tip": 1}\n', schema_contract="evolve"
+    ),
     "rejected": lambda pipeline: files(pipeline, "rejected.ndjson", b'{"id": 1}\n{"id": "two"}\n'),
     # a declared column is missing: Transform fails, so the gate misses the chunk
     "chunk_failed": lambda pipeline: files(pipeline, "chunk_failed.csv", b"id,other\n1,x\n"),
@@ -129,6 +133,7 @@ def test_the_runs_ended_as_they_were_meant_to(recorded):
         "plain": ("SUCCEEDED", "succeeded", "pass", None),
         "warned": ("SUCCEEDED", "succeeded", "warn", None),
         "warned_packed": ("SUCCEEDED", "succeeded", "warn", None),
+        "evolved": ("SUCCEEDED", "succeeded", "warn", None),
         "rejected": ("FAILED", "rejected", "fail", "QualityFailed"),
         "chunk_failed": ("FAILED", "failed", None, "ChunksFailed"),
         "broken_upload": ("FAILED", "failed", None, "RawError"),
