@@ -54,7 +54,13 @@ LOG_BYTES = 630
 STATE_LOG_BYTES = 910
 METRICS = 14  # that a run reports which embeds nothing
 # until the run with these choices is over
-CHOSEN = {"ReviewNeeded": "QualityGate", "Verdict": "Publish", "EmbedNeeded": "Complete"}
+CHOSEN = {
+    "FetchRunsOn": "Fetch",
+    "ProcessRunsOn": "Process",
+    "ReviewNeeded": "QualityGate",
+    "Verdict": "Publish",
+    "EmbedNeeded": "Complete",
+}
 
 ALARMS = 40  # 6 of the pipeline, errors and throttles of 17 functions
 SECRETS = 2

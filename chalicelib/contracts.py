@@ -139,6 +139,9 @@ class PlanResult:
     process_concurrency: int
     embed: bool
     schema_contract: str  # discard | freeze | evolve
+    fetches_on: str = "lambda"  # or container, as the source says
+    runs_on: str = "lambda"
+    started_at: str = ""  # of the execution
 
 
 # --- Fetch -----------------------------------------------------------------------------------
@@ -254,6 +257,20 @@ class RecordChunkFailureRequest:
 class RecordChunkFailureResult:
     chunk: int
     failure_key: str
+
+
+@dataclass(frozen=True)
+class ContainerTask:
+    """What a container is told to do: one chunk of the run's manifest, or one partition of its plan, by number.
+
+    `started_at` is that of the execution: attempts at the same task have it in common.
+    """
+
+    run_id: str
+    source: str
+    started_at: str
+    chunk: int | None = None
+    partition: int | None = None
 
 
 # --- ReviewSchema ----------------------------------------------------------------------------

@@ -13,7 +13,22 @@ def plain_cause(cause: str | None) -> str:
         found = json.loads(cause)
     except ValueError:
         return cause
-    return str(found.get("errorMessage", cause)) if isinstance(found, dict) else cause
+    if not isinstance(found, dict):
+        return cause
+    return str(found.get("errorMessage", cause)) if "Containers" not in found else _stopped(found)
+
+
+# what kills with signal 9: the kernel where the task has no memory left, Fargate where it takes the machine back
+_KILLED = 137
+
+
+def _stopped(task: dict) -> str:
+    """Why an ECS task stopped, from its description as DescribeTasks gives it, in Step Functions' letters."""
+    container = next(iter(task["Containers"]), {})
+    status, why = container.get("ExitCode"), container.get("Reason") or task.get("StoppedReason") or "it stopped"
+    if status == _KILLED:
+        return f"the container was killed (exit status 137): more memory than its task has, or Fargate ended it; {why}"
+    return f"the container ended with exit status {status}: {why}" if status is not None else why
 
 
 def read_cause(error: dict) -> tuple[str, str]:

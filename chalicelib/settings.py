@@ -24,7 +24,7 @@ LIVE = "live"  # as `sources_url`: the sources' own hosts
 SECRET = frozenset({"SLUICE_DATABASE_URL", "SLUICE_TOKENS"})
 
 # read by tools around the pipeline, not by the pipeline itself
-TOOLING = frozenset({"SLUICE_HOME", "SLUICE_CALLS"})
+TOOLING = frozenset({"SLUICE_HOME", "SLUICE_CALLS", "SLUICE_TASK"})
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Settings:
     fetch_bytes: int = 5 * 1024**3
     fetch_seconds: int = 600
     fetch_concurrency: int = 4
+    containers: str = "off"  # on | off: whether sources may have their work done by containers
     process_concurrency: int = 40
     texts_per_shard: int = 2000
     # of the change stream's files in the lake: parquet | json
@@ -130,6 +131,12 @@ class Runtime:
 def runtime(environ: Mapping[str, str] | None = None) -> Runtime:
     environ = os.environ if environ is None else environ
     return Runtime(environ.get("_HANDLER", ""), environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", ""))
+
+
+def task(environ: Mapping[str, str] | None = None) -> str:
+    """What the state machine tells a container to do, as JSON text; empty elsewhere."""
+    environ = os.environ if environ is None else environ
+    return environ.get(PREFIX + "TASK", "")
 
 
 @functools.cache

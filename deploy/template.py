@@ -37,6 +37,7 @@ _UNTAGGED = {
     "AWS::SecretsManager::SecretTargetAttachment",
 }
 STAGE_TAG = "sluice:stage"
+_HOST = "SLUICE_DATABASE_HOST"
 # with the app, of which an account may hold several
 STAGE_TAG_VALUE = {"Fn::Sub": "${App}-${Stage}"}
 
@@ -57,7 +58,14 @@ def template(stage: Stage, project: Path) -> dict:
     }
     resources["Dashboard"]["Properties"]["DashboardBody"] = dashboard.body(functions)
     policies = Path(project) / roles.FOLDER
-    resources["StateMachineRole"]["Properties"]["Policies"] = [roles.policy(policies, "state_machine")]
+    resources["StateMachineRole"]["Properties"]["Policies"] = [
+        roles.policy(policies, "state_machine"),
+        {"Fn::If": ["RunsContainers", roles.policy(policies, "run_containers"), {"Ref": "AWS::NoValue"}]},
+    ]
+    resources["ContainerRole"]["Properties"]["Policies"] = [roles.policy(policies, "container")]
+    resources["ContainerExecutionRole"]["Properties"]["Policies"] = [roles.policy(policies, "container_execution")]
+    [container] = resources["ContainerTask"]["Properties"]["ContainerDefinitions"]
+    container["Environment"] = container_environment(stage)
     resources["SchedulerRole"]["Properties"]["Policies"] = [roles.policy(policies, "scheduler")]
     for more in (
         roles.of_functions(policies, functions, stage.deployment.read_buckets),
@@ -86,6 +94,7 @@ def environment() -> dict:
                 {"Fn::If": ["MakesProxy", {"Fn::GetAtt": ["DatabaseProxy", "Endpoint"]}, {"Ref": "AWS::NoValue"}]},
             ]
         },
+        "SLUICE_CONTAINERS": {"Fn::If": ["RunsContainers", "on", "off"]},
         "SLUICE_DATABASE_SECRET_ARN": roles.VALUES["DatabaseSecretArn"],
         "SLUICE_STAGE": {"Ref": "Stage"},
         # by name: the machine refers to the functions
@@ -95,6 +104,28 @@ def environment() -> dict:
         "SLUICE_TRIGGERS_URL": {"Ref": "Triggers"},
         "SLUICE_UNDELIVERED_URL": {"Ref": "Undelivered"},
     }
+
+
+def container_environment(stage: Stage) -> list[dict]:
+    """The same for containers, and what the stage gives its functions; ECS takes no empty value."""
+    own = {name: str(value) for name, value in stage.config.environment_variables.items() if name not in environment()}
+    listed = [{"Name": name, "Value": value} for name, value in sorted({**own, **environment()}.items())]
+    return [variable for variable in listed if "Fn::If" not in variable["Value"] or variable["Name"] != _HOST] + [
+        {"Fn::If": [*_if(environment()[_HOST], {"Name": _HOST})]}
+    ]
+
+
+def _if(value: dict, about: dict) -> list:
+    """The parts of an `Fn::If` around a whole variable, where its value may be none."""
+    condition, *branches = value["Fn::If"]
+    return [condition] + [
+        {"Fn::If": _if(branch, about)}
+        if "Fn::If" in branch
+        else branch
+        if branch == {"Ref": "AWS::NoValue"}
+        else {**about, "Value": branch}
+        for branch in branches
+    ]
 
 
 def logical_id(function: str) -> str:

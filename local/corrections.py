@@ -33,6 +33,7 @@ from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration import iteration_worker
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer import result_writer_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_parallel import branches_decl
+from moto.stepfunctions.parser.asl.component.state.fail import state_fail
 from moto.stepfunctions.parser.asl.eval.event import event_manager
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.parse import asl_parser
@@ -146,6 +147,7 @@ def states_errors_in_inner_machines() -> None:
 
     iteration_worker.CustomErrorName = name_of
     branches_decl.CustomErrorName = name_of
+    state_fail.CustomErrorName = name_of  # a Fail state may hand one on
 
 
 def result_writer_input() -> None:

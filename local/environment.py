@@ -57,6 +57,7 @@ def clients(resources: Resources, database_url: str, sources_url: str) -> dict[s
         "SLUICE_SOURCES_URL": sources_url,
         "SLUICE_LINKS_URL": resources.endpoint,
         "SLUICE_EMBEDDINGS": "minilm",
+        "SLUICE_CONTAINERS": "on",
     }
 
 

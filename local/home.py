@@ -43,6 +43,10 @@ class Home:
         return self.logs / "server.log"
 
     @property
+    def container_log(self) -> Path:
+        return self.logs / "container.log"
+
+    @property
     def lambda_log(self) -> Path:
         return self.logs / "lambda.log"
 

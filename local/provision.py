@@ -22,6 +22,14 @@ SHARDS = 2  # the fewest with which an order may go wrong
 EMAIL = "data-team@example.com"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/{STAGE_NAME}"  # moto checks no policies
 
+# processes of this machine: `local.containers`
+CONTAINERS = {
+    "ContainerCluster": STAGE_NAME,
+    "ContainerFamily": f"{STAGE_NAME}-stages",
+    "ContainerSubnets": "subnet-local",
+    "ContainerSecurityGroups": "sg-local",
+}
+
 # any will do, but all clients of the stack have to sign with some
 ACCESS_KEY = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
@@ -96,6 +104,7 @@ def definition(resources: Resources) -> str:
             "Bucket": resources.bucket,
             "AlertsTopicArn": resources.topic_arn,
             "DeadLetterUrl": resources.dead_letter_url,
+            **CONTAINERS,
         }
     )
 

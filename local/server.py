@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from local import environment
+from local.containers import Containers
 from local.home import ALREADY_RUNNING, REPOSITORY, Home
 from local.postgres import Postgres
 from local.provision import Resources, provision
@@ -75,6 +76,7 @@ class Server:
         self._home, self._ticking = home, schedules
         self._postgres = Postgres(home.postgres, home.logs / "postgres.log")
         self._runtime: Runtime | None = None
+        self._containers: Containers | None = None
         self._deployed: Deployed | None = None
         self._lambdas: Lambdas | None = None
         self._event_sources: EventSources | None = None
@@ -103,9 +105,9 @@ class Server:
         if home.lambda_log.exists() and home.lambda_log.stat().st_size > LAMBDA_LOG_BYTES:
             home.lambda_log.replace(home.lambda_log.with_suffix(".log.1"))
         count = os.cpu_count() or 1
-        self._runtime = Runtime(
-            REPOSITORY, environment.workers(environment.inherited(home), clients, count), home.lambda_log, count
-        )
+        around = environment.workers(environment.inherited(home), clients, count)
+        self._runtime = Runtime(REPOSITORY, around, home.lambda_log, count)
+        self._containers = Containers(REPOSITORY, around, home.container_log)
         _allow_open_files()
         self._serve(aws, sources)
         from local.declared import Declared
@@ -162,6 +164,8 @@ class Server:
             server.shutdown()
         if self._runtime:
             self._runtime.close()
+        if self._containers:
+            self._containers.close()
         if self._deployed:
             self._deployed.close()
         if self._restored:
@@ -178,6 +182,7 @@ class Server:
         from local import (
             corrections,
             corrections_of_chalice,
+            corrections_of_containers,
             corrections_of_deploying,
             corrections_of_events,
             corrections_of_webhooks,
@@ -200,6 +205,7 @@ class Server:
         corrections_of_chalice.apply()
         corrections_of_events.apply()
         corrections_of_webhooks.apply()
+        corrections_of_containers.apply(self._containers)
         titan.answer_as_titan()
         templates.apply()
         deployed.instead_of_docker(self._deployed)

@@ -350,6 +350,7 @@ DISTRIBUTED_ONLY = (
 # what the service integrations that we use cannot do without
 PARAMETERS = {
     "lambda:invoke": ("FunctionName",),
+    "ecs:runTask": ("TaskDefinition",),
     "sns:publish": ("Message",),
     "sqs:sendMessage": ("QueueUrl", "MessageBody"),
 }

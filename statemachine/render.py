@@ -38,9 +38,13 @@ def task_states(machine: dict | None = None) -> dict[str, dict]:
 
 def state_functions() -> tuple[str, ...]:
     """The Lambda functions that the machine invokes, by their Chalice names, in the machine's order."""
-    return tuple(
-        snake_case(name) for name, state in task_states().items() if state["Resource"].endswith(":lambda:invoke")
-    )
+    invoked = [state for state in task_states().values() if state["Resource"].endswith(":lambda:invoke")]
+    return tuple(dict.fromkeys(invoked_by(state) for state in invoked))
+
+
+def invoked_by(state: dict) -> str:
+    """The function that a Task state of our definition invokes; two states may invoke one."""
+    return snake_case(_PLACEHOLDER.fullmatch(state["Parameters"]["FunctionName"])[1].removesuffix("Arn"))
 
 
 def event_functions() -> tuple[str, ...]:

@@ -40,6 +40,16 @@ def chunks(run_id: str) -> str:
     return f"runs/{run_id}/chunks/"
 
 
+def partitions(run_id: str) -> str:
+    """The run's partitions, for containers that fetch: an array of `Partition`."""
+    return f"runs/{run_id}/partitions.json"
+
+
+def container(run_id: str, kind: str, number: int) -> str:
+    """How the last container for a chunk or a partition (`kind`) ended; `container_result` describes it."""
+    return f"runs/{run_id}/containers/{kind}-{number:05d}.json"
+
+
 def report(run_id: str, suffix: str) -> str:
     """`suffix` is html or json."""
     return f"runs/{run_id}/report.{suffix}"

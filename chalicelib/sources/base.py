@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from chalicelib.schema.model import Schema
 
 
+LAMBDA, CONTAINER = "lambda", "container"
+
+
 @dataclass(frozen=True)
 class Page:
     """One raw object to be: its bytes as a stream, and how to read them.
@@ -67,6 +70,8 @@ class Source:
     first_day: dt.date | None = None  # where the cursor starts; None: the source has no windows
     overlap_days: int = 0  # days before the cursor that are asked for again, for late data
     window_days: int = 366  # the longest window one run takes by itself
+    runs_on: str = LAMBDA  # or "container": where its chunks are processed; docs/heavy-partitions.md
+    fetches_on: str = LAMBDA  # likewise for its partitions
     # the table whose change stream is applied to the curated table: ("schema", "table"), or `mapping.Changes`
     changes: mapping.Changes | tuple[str, str] | None = None
     schema_contract: str = DISCARD  # or "freeze", "evolve": what becomes of fields that are not declared
@@ -87,6 +92,11 @@ class Source:
             raise DeclarationError("no columns are declared", source=self.name)
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise DeclarationError(f"columns declared twice: {', '.join(twice)}", source=self.name)
+        for role, place in (("runs_on", self.runs_on), ("fetches_on", self.fetches_on)):
+            if place not in (LAMBDA, CONTAINER):
+                raise DeclarationError(
+                    f"{role} is {place!r}", source=self.name, next_step=f"take {LAMBDA!r} or {CONTAINER!r}"
+                )
         if not self.key:
             raise DeclarationError(
                 "no key is declared", source=self.name, next_step="name the columns that identify a row"

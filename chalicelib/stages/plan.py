@@ -9,9 +9,11 @@ from chalicelib import settings as settings_module
 from chalicelib.anomalies import outliers
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput
-from chalicelib.errors import ContractError
+from chalicelib.errors import ConfigurationError, ContractError
 from chalicelib.lake import Lake, keys
 from chalicelib.schema import DISCARD
+from chalicelib.settings import Settings
+from chalicelib.sources.base import CONTAINER, Source
 from chalicelib.telemetry import logger
 from chalicelib.warehouse import connection, cursors, evolution, ledger, migrations, tables
 
@@ -28,6 +30,7 @@ def plan(request: PlanRequest) -> PlanResult:
         wanted = None  # the declaration says what to read
         Lake(settings.bucket).put_json(keys.declaration(request.run_id), declaration)
         source = sources.as_declared(given.source, request.run_id, Lake(settings.bucket))
+    _check_containers(source, settings)
     embed = bool(source.text) if given.embed is None else given.embed
     if embed and not source.text:
         raise ContractError(
@@ -59,6 +62,22 @@ def plan(request: PlanRequest) -> PlanResult:
         process_concurrency=settings.process_concurrency,
         embed=embed,
         schema_contract=source.schema_contract,
+        fetches_on=source.fetches_on,
+        runs_on=source.runs_on,
+        started_at=request.started_at,
     )
     limits.check(result, request.input)
+    if source.fetches_on == CONTAINER:
+        partitions = [write_contract(partition) for partition in result.partitions]
+        Lake(settings.bucket).put_json(keys.partitions(request.run_id), partitions)
     return result
+
+
+def _check_containers(source: Source, settings: Settings) -> None:
+    """Raise ConfigurationError for a source that wants containers where the stage has none."""
+    wants = [role for role in ("fetches_on", "runs_on") if getattr(source, role) == CONTAINER]
+    if wants and settings.containers != "on":
+        raise ConfigurationError(
+            f"{' and '.join(wants)} of {source.name} ask for containers, and stage {settings.stage} has none",
+            next_step="deploy it with containers (docs/heavy-partitions.md), or let the source run on Lambda",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chalicelib import container_result
 from chalicelib import settings as settings_module
 from chalicelib.contracts import RecordChunkFailureRequest, RecordChunkFailureResult
 from chalicelib.lake import Lake, keys
@@ -10,6 +11,7 @@ from chalicelib.lake import Lake, keys
 def record_chunk_failure(request: RecordChunkFailureRequest) -> RecordChunkFailureResult:
     settings = settings_module.current()
     settings.require("bucket")
+    lake = Lake(settings.bucket)
     key = keys.chunk(request.run_id, request.chunk.chunk, "failure.json")
-    Lake(settings.bucket).put_json(key, request.error)
+    lake.put_json(key, container_result.own_error(lake, request.run_id, request.error, chunk=request.chunk.chunk))
     return RecordChunkFailureResult(chunk=request.chunk.chunk, failure_key=key)

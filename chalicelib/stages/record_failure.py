@@ -5,10 +5,10 @@ from __future__ import annotations
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import redaction
+from chalicelib import container_result, redaction
 from chalicelib import settings as settings_module
 from chalicelib.contracts import RecordFailureRequest, RecordFailureResult, RunInput
-from chalicelib.errors import ContractError
+from chalicelib.errors import ContractError, SluiceError
 from chalicelib.failure import read_cause
 from chalicelib.lake import Lake
 from chalicelib.links import Links
@@ -20,7 +20,7 @@ from chalicelib.warehouse import connection, ledger, quarantined_objects, tables
 def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
     settings = settings_module.current()
     settings.require("bucket", "database_url")
-    error, reason = read_cause(request.error)
+    error, reason = read_cause(_told(request, settings.bucket))
     state = _failed_state(request.execution)
     source = str(request.input.get("source", "unknown")) if isinstance(request.input, dict) else "unknown"
     with connection.transaction() as open_connection:
@@ -50,6 +50,16 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
         quarantined=arrival and arrival.address,
     )
     return RecordFailureResult(alert=alert)
+
+
+def _told(request: RecordFailureRequest, bucket: str) -> dict:
+    """The error, in the words of the container that failed where it was one."""
+    if request.error.get("Error") != container_result.TASK_FAILED or not bucket:
+        return request.error
+    try:
+        return container_result.own_error(Lake(bucket), request.run_id, request.error)
+    except SluiceError:
+        return request.error  # the email is worth more than its words
 
 
 def _given(wanted: object) -> RunInput | None:

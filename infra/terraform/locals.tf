@@ -63,6 +63,7 @@ locals {
       SLUICE_TOPIC_ARN           = aws_sns_topic.alerts.arn
       SLUICE_TRIGGERS_URL        = aws_sqs_queue.triggers.url
       SLUICE_UNDELIVERED_URL     = aws_sqs_queue.undelivered.url
+      SLUICE_CONTAINERS          = local.runs_containers == 1 ? "on" : "off"
     },
     local.database_host == "" ? {} : { SLUICE_DATABASE_HOST = local.database_host },
   )
@@ -94,23 +95,29 @@ locals {
   names = merge(
     local.known_names,
     {
-      Bucket            = local.bucket
-      BucketArn         = aws_s3_bucket.lake.arn
-      ChangeStreamArn   = "arn:${local.partition}:kinesis:${local.region}:${local.account}:stream/${local.prefix}-changes"
-      DatabaseSecretArn = local.database_secret_arn
-      TokensSecretArn   = aws_secretsmanager_secret.tokens.arn
-      AlertsTopicArn    = aws_sns_topic.alerts.arn
-      DeadLetterArn     = aws_sqs_queue.dead_letters.arn
-      DeadLetterUrl     = aws_sqs_queue.dead_letters.url
-      TriggersArn       = aws_sqs_queue.triggers.arn
-      UndeliveredArn    = aws_sqs_queue.undelivered.arn
-      KeyArn            = aws_kms_key.data.arn
-      ExecutionsArn     = "arn:${local.partition}:states:${local.region}:${local.account}:execution:${local.prefix}:*"
-      EmbeddingModelArn = "arn:${local.partition}:bedrock:${local.region}::foundation-model/amazon.titan-embed-text-v2:0"
+      Bucket                  = local.bucket
+      BucketArn               = aws_s3_bucket.lake.arn
+      ChangeStreamArn         = "arn:${local.partition}:kinesis:${local.region}:${local.account}:stream/${local.prefix}-changes"
+      DatabaseSecretArn       = local.database_secret_arn
+      TokensSecretArn         = aws_secretsmanager_secret.tokens.arn
+      AlertsTopicArn          = aws_sns_topic.alerts.arn
+      DeadLetterArn           = aws_sqs_queue.dead_letters.arn
+      DeadLetterUrl           = aws_sqs_queue.dead_letters.url
+      TriggersArn             = aws_sqs_queue.triggers.arn
+      UndeliveredArn          = aws_sqs_queue.undelivered.arn
+      ContainerCluster        = local.prefix
+      ContainerFamily         = "${local.prefix}-stages"
+      ContainerSubnets        = local.runs_containers == 1 ? join(",", local.subnet_ids) : "none"
+      ContainerSecurityGroups = local.runs_containers == 1 ? join(",", local.security_group_ids) : "none"
+      KeyArn                  = aws_kms_key.data.arn
+      ExecutionsArn           = "arn:${local.partition}:states:${local.region}:${local.account}:execution:${local.prefix}:*"
+      EmbeddingModelArn       = "arn:${local.partition}:bedrock:${local.region}::foundation-model/amazon.titan-embed-text-v2:0"
     },
     # fetch_partition -> FetchPartitionArn
     { for name, arn in local.function_arns : "${replace(title(replace(name, "_", " ")), " ", "")}Arn" => arn },
   )
+
+  runs_containers = var.containers == null ? 0 : 1
 
   policies = "${local.project}/statemachine/policies"
 

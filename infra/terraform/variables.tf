@@ -89,6 +89,22 @@ variable "database" {
   }
 }
 
+variable "containers" {
+  description = "What sources with runs_on or fetches_on = container need: a repository for the image, a cluster and a task on Fargate in subnet_ids; null for none. CPU in units of 1,024 to a core, memory in MB. Tags cannot be pushed twice: raise it with every push."
+  default     = null
+
+  type = object({
+    cpu       = optional(string, "2048")
+    memory    = optional(number, 8192)
+    image_tag = optional(string, "1")
+  })
+
+  validation {
+    condition     = var.containers == null || length(coalesce(var.subnet_ids, [])) > 0
+    error_message = "Containers need subnet_ids."
+  }
+}
+
 variable "database_host" {
   description = "Instead of the host in the secret, for an RDS Proxy of your own; null for `deployment.database_host` of the stage."
   type        = string

@@ -292,6 +292,13 @@ def machine(template: dict) -> Iterator[str]:
     yield from (f"${{{name}}} stands for nothing" for name in sorted(placeholders - set(given)))
     yield from (f"${{{name}}} is nowhere" for name in sorted(set(given) - placeholders))
     wanted = {"Bucket": "<Bucket>", "AlertsTopicArn": "<AlertsTopic>", "DeadLetterUrl": "<DeadLetters>"}
+    wanted |= {"ContainerCluster": "sluice-dev", "ContainerFamily": "sluice-dev-stages"}
+    placed = ("ContainerSubnets", "ContainerSecurityGroups")
+    wanted |= {
+        name: text(given.get(name, ""), template)
+        for name in placed
+        if given.get(name, {}).get("Fn::If", [""])[0] == "RunsContainers"
+    }
     for function, logical_id in IDS.items():
         alias = function in artefacts.GATE_FUNCTIONS and f"{logical_id}Aliaslive" in template["Resources"]
         wanted[render.placeholder(function)] = f"<{logical_id}Aliaslive>" if alias else f"<{logical_id}.Arn>"
@@ -308,6 +315,15 @@ def machine(template: dict) -> Iterator[str]:
         yield "the machine is not traced"
     if not properties(template, "StateMachineLog").get("RetentionInDays"):
         yield "the machine's log is kept for good"
+
+
+def _of_containers(template: dict) -> Iterator[tuple]:
+    """Rights that the machine's policies give for containers: test_policies.py holds them against its states."""
+    for statement in inline(template, "StateMachineRole"):
+        for action in statement["Action"]:
+            if action.split(":")[0] in ("ecs", "events", "iam"):
+                for resource in statement["Resource"]:
+                    yield statement["Effect"], action, resource, json.dumps(statement.get("Condition"))
 
 
 def machine_role(template: dict) -> Iterator[str]:
@@ -333,6 +349,7 @@ def machine_role(template: dict) -> Iterator[str]:
         *(("Allow", f"kms:{do}", "<Key.Arn>", json.dumps(through_services)) for do in ("Decrypt", "GenerateDataKey")),
         *(("Allow", f"logs:{do}", "*", "null") for do in of_logs.split()),
         *(("Allow", f"xray:{do}", "*", "null") for do in of_traces.split()),
+        *_of_containers(template),
     }
     may = {
         (statement["Effect"], action, resource, json.dumps(statement.get("Condition")))
@@ -404,6 +421,7 @@ def roles(template: dict) -> Iterator[str]:
     (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html)."""
     ours = {f"{logical_id}Role" for logical_id in IDS.values()}
     ours |= {"StateMachineRole", "SchedulerRole", "DatabaseMonitoringRole", "ProxyRole"}
+    ours |= {"ContainerRole", "ContainerExecutionRole"}
     found = resources(template, "AWS::IAM::Role")
     yield from (f"{name}: nobody asked for this role" for name in sorted(set(found) - ours))
     for name, resource in found.items():

@@ -462,6 +462,61 @@ def _attached(kind: str, argument: str, owners: str) -> Callable[[Properties], F
     return translate
 
 
+def _repository(given: Properties) -> Found:
+    name = given.take("RepositoryName")
+    scan = given.below("ImageScanningConfiguration").take("ScanOnPush")
+    arguments = {"name": name, "image_tag_mutability": given.take("ImageTagMutability")}
+    arguments |= {"force_delete": given.take("EmptyOnDelete")}
+    yield "aws_ecr_repository", name, {**arguments, "image_scanning_configuration": [{"scan_on_push": scan}]}
+
+
+def _cluster(given: Properties) -> Found:
+    name = given.take("ClusterName")
+    settings = [{"name": each["Name"], "value": each["Value"]} for each in given.take("ClusterSettings")]
+    yield "aws_ecs_cluster", name, {"name": name, "setting": settings}
+
+
+def _task_definition(given: Properties) -> Found:
+    family = given.take("Family")
+    platform = given.take("RuntimePlatform")
+    yield (
+        "aws_ecs_task_definition",
+        family,
+        {
+            "family": family,
+            "requires_compatibilities": given.take("RequiresCompatibilities"),
+            "network_mode": given.take("NetworkMode"),
+            "cpu": given.take("Cpu"),
+            "memory": given.take("Memory"),
+            "execution_role_arn": given.take("ExecutionRoleArn"),
+            "task_role_arn": given.take("TaskRoleArn"),
+            "runtime_platform": [
+                {
+                    "cpu_architecture": platform["CpuArchitecture"],
+                    "operating_system_family": platform["OperatingSystemFamily"],
+                }
+            ],
+            "volume": [{"name": each["Name"]} for each in given.take("Volumes")],
+            "container_definitions": [_container(each) for each in given.take("ContainerDefinitions")],
+        },
+    )
+
+
+def _container(given: dict) -> dict:
+    made = _small_letters(given)
+    return {**made, "environment": sorted(made["environment"], key=lambda variable: variable["name"])}
+
+
+def _small_letters(value: Any, keep: bool = False) -> Any:
+    """Names as ECS' own API has them; what a log driver's options are called is no name of ECS."""
+    if isinstance(value, dict):
+        return {
+            name if keep else name[0].lower() + name[1:]: _small_letters(item, name == "Options")
+            for name, item in value.items()
+        }
+    return [_small_letters(item) for item in value] if isinstance(value, list) else value
+
+
 def _nothing(given: Properties) -> Found:
     given.clear()
     yield from ()
@@ -519,6 +574,9 @@ TRANSLATIONS: dict[str, Callable[[Properties], Found]] = {
     "AWS::EC2::SecurityGroup": _security_group,
     "AWS::EC2::SecurityGroupIngress": _one_rule("ingress"),
     "AWS::EC2::SecurityGroupEgress": _one_rule("egress"),
+    "AWS::ECR::Repository": _repository,
+    "AWS::ECS::Cluster": _cluster,
+    "AWS::ECS::TaskDefinition": _task_definition,
     "AWS::RDS::DBSubnetGroup": _plain(
         "aws_db_subnet_group",
         "name",
@@ -556,6 +614,9 @@ IDENTITIES = {
     "aws_db_subnet_group": ("name",),
     "aws_db_instance": ("identifier",),
     "aws_db_proxy": ("name",),
+    "aws_ecr_repository": ("name",),
+    "aws_ecs_cluster": ("name",),
+    "aws_ecs_task_definition": ("family",),
     **{
         f"aws_s3_bucket{part}": ("bucket",)
         for part in (

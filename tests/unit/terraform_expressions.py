@@ -373,6 +373,7 @@ FUNCTIONS: dict[str, Callable] = {
     "file": lambda scope, path: Path(path).read_text(),
     "fileexists": lambda scope, path: Path(path).is_file(),
     "jsondecode": lambda scope, text: text if isinstance(text, Reference) else json.loads(text),
+    "join": lambda scope, between, parts: between.join(parts),
     "jsonencode": lambda scope, value: json.dumps(value, default=str),
     "keys": lambda scope, value: sorted(value),
     "length": lambda scope, value: len(value),

@@ -15,7 +15,7 @@ INPUT = {"source": "weather", "from": "2024-01-01"}
 def planned(number: int, request=None) -> PlanResult:
     request = request or {"station": "Frankfurt am Main", "start": "2024-01-01", "end": "2024-12-31"}
     partitions = tuple(Partition(index, request) for index in range(number))
-    return PlanResult("r" * 80, "weather", Window("2024-01-01", "2024-12-31"), partitions, 4, 40, False)
+    return PlanResult("r" * 80, "weather", Window("2024-01-01", "2024-12-31"), partitions, 4, 40, False, "discard")
 
 
 def largest_state(plan: PlanResult) -> dict:

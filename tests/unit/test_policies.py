@@ -20,7 +20,7 @@ from statemachine import render
 FOLDER = ROOT / "statemachine" / "policies"
 FUNCTIONS = render.lambda_functions()
 # beside the functions: the state machine, its schedules, and what is attached only where it is configured
-OTHERS = {"state_machine", "scheduler", "vpc", "read_bucket"}
+OTHERS = {"state_machine", "scheduler", "vpc", "read_bucket", "container", "container_execution", "run_containers"}
 
 # what stands for an address that is known only when it is deployed
 NAMES = {
@@ -67,6 +67,7 @@ ONLY_ANY_RESOURCE = {
     "logs:DescribeLogGroups",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSubnets",
+    "ecr:GetAuthorizationToken",
 }
 # what Lambda itself does in a function's name: its log stream, its traces; no code of ours calls it
 LAMBDAS_OWN = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
@@ -83,7 +84,7 @@ POLLERS = OF_QUEUES | OF_STREAMS
 OF_POLLERS = "kinesis.${Region}.amazonaws.com"  # through which they decrypt; a queue's key is a sender's too
 
 # a source may ask for its token while it fetches (docs/sources.md), though none of ours does
-MAY_BE_CALLED = {"fetch_partition": {"chalicelib.secrets.token"}}
+MAY_BE_CALLED = {name: {"chalicelib.secrets.token"} for name in ("fetch_partition", "chalicelib.container.main")}
 
 # the arguments of an operation that `needs` looks at; only the action counts here
 ARGUMENTS = {
@@ -189,7 +190,7 @@ def test_a_fault_of_form_is_found(change, expected):
 
 def needed(project, function):
     """Actions, keys' with the service they go through, secrets' with the secret."""
-    start = f"app.{function}"
+    start = function if "." in function else f"app.{function}"
     extensions = MAY_BE_CALLED.get(function, set())
     secrets = {
         name
@@ -232,6 +233,10 @@ def faults_of_actions(project, function, document):
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_may_do_what_its_code_calls_and_nothing_else(project, function):
     assert not faults_of_actions(project, function, raw(function))
+
+
+def test_a_container_may_do_what_its_entry_point_calls_and_nothing_else(project):
+    assert not faults_of_actions(project, "chalicelib.container.main", raw("container"))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -290,6 +295,8 @@ def test_an_objects_pattern_is_of_keys_that_the_lake_has(function):
         keys.declaration("run"),
         keys.schema("run"),
         keys.manifest("run"),
+        keys.partitions("run"),
+        keys.container("run", "chunk", 1),
         *(keys.chunk("run", 1, name) for name in CHUNK_OBJECTS),
         "cdc/schema=public/table=orders/date=2026-01-01/hour=00/shardId-000000000000-000000000001.parquet",
         *(keys.report("run", suffix) for suffix in ("html", "json")),
@@ -372,6 +379,22 @@ INTEGRATIONS = {
     "arn:aws:states:::sns:publish": ("sns:Publish", "TopicArn"),
     "arn:aws:states:::sqs:sendMessage": ("sqs:SendMessage", "QueueUrl"),
 }
+# https://docs.aws.amazon.com/step-functions/latest/dg/connect-ecs.html#ecs-iam
+RUN_TASK = "arn:aws:states:::ecs:runTask.sync"
+_HERE = "${Region}:${Account}"
+_RULE = f"arn:${{Partition}}:events:{_HERE}:rule/StepFunctionsGetEventsForECSTaskRule"
+CONTAINERS = {
+    ("ecs:RunTask", f"arn:${{Partition}}:ecs:{_HERE}:task-definition/${{Prefix}}-stages:*"),
+    *(
+        (f"ecs:{do}Task{s}", f"arn:${{Partition}}:ecs:{_HERE}:task/${{Prefix}}/*")
+        for do, s in (("Stop", ""), ("Describe", "s"))
+    ),
+    *(
+        ("iam:PassRole", f"arn:${{Partition}}:iam::${{Account}}:role/${{Prefix}}-{role}")
+        for role in ("container", "container-execution")
+    ),
+    *((f"events:{do}", _RULE) for do in ("DescribeRule", "PutRule", "PutTargets")),
+}
 # a queue is addressed by URL and granted by ARN
 GRANTED_AS = {"${DeadLetterUrl}": "${DeadLetterArn}"}
 MANIFEST = "${BucketArn}/" + keys.manifest("*")
@@ -387,6 +410,9 @@ def machine_needs(machine):
     found = set()
     for state in machine["States"].values():
         if state["Type"] == "Task":
+            if state["Resource"] == RUN_TASK:
+                found |= CONTAINERS
+                continue
             action, parameter = INTEGRATIONS[state["Resource"]]
             name = state["Parameters"][parameter]
             found.add((action, GRANTED_AS.get(name, name)))
@@ -407,6 +433,11 @@ def machine_needs(machine):
     return found
 
 
+def machine_policy():
+    """What it may do always, and what only where there are containers."""
+    return {"Statement": [*raw("state_machine")["Statement"], *raw("run_containers")["Statement"]]}
+
+
 def faults_of_machine(machine, document):
     # tracing, logging, and what is encrypted: held by `machine_role` of stack_checks.py
     own = {"SendTraces", "DeliverLogs", "UseKey"}
@@ -424,7 +455,7 @@ def faults_of_machine(machine, document):
 
 
 def test_the_machine_may_do_what_its_states_ask_for_and_nothing_else():
-    assert not faults_of_machine(render.definition(), raw("state_machine"))
+    assert not faults_of_machine(render.definition(), machine_policy())
 
 
 def test_a_state_that_is_added_or_goes_away_is_found():
@@ -435,7 +466,7 @@ def test_a_state_that_is_added_or_goes_away_is_found():
         "Parameters": {"TopicArn": "arn:aws:sns:eu-west-1:123456789012:other"},
     }
     del machine["States"]["Complete"]
-    assert faults_of_machine(machine, raw("state_machine")) == [
+    assert faults_of_machine(machine, machine_policy()) == [
         "is missing: sns:Publish on arn:aws:sns:eu-west-1:123456789012:other",
         "is of no use: lambda:InvokeFunction on ${CompleteArn}",
     ]

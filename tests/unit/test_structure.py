@@ -10,6 +10,7 @@ from chalice.config import Config
 from chalicelib import contracts, errors, settings
 from chalicelib.warehouse import queries
 from local.functions import Function
+from local.provision import CONTAINERS
 from statemachine import check, render
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,7 @@ def test_a_state_gives_its_lambda_the_time_that_its_configuration_does():
     config = json.loads((ROOT / ".chalice" / "config.json").read_text())
     for state, task in lambda_tasks():
         for stage in config["stages"]:
-            allowed = Config(stage, render.snake_case(state), config_from_disk=config).lambda_timeout
+            allowed = Config(stage, render.invoked_by(task), config_from_disk=config).lambda_timeout
             assert task["TimeoutSeconds"] > allowed, f"{state} gives up before its Lambda does"
 
 
@@ -119,6 +120,7 @@ def test_the_machine_has_no_problems_with_and_without_its_arns():
         "Bucket": "a-bucket",
         "AlertsTopicArn": "arn:aws:sns:eu-west-1:123456789012:alerts",
         "DeadLetterUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
+        **CONTAINERS,
     }
     rendered = json.loads(render.render(substitutions))
     assert check.problems(render.definition()) == check.problems(rendered) == []

@@ -33,10 +33,15 @@ STAGE = "dev"
 ACCOUNT, PARTITION, REGION = "123456789012", "aws", "eu-west-1"
 KNOWN = {
     "data.aws_caller_identity.current": {"account_id": ACCOUNT},
-    "data.aws_partition.current": {"partition": PARTITION},
+    "data.aws_partition.current": {"partition": PARTITION, "dns_suffix": "amazonaws.com"},
     "data.aws_region.current": {"region": REGION},
 }
-PSEUDO = {"AWS::AccountId": ACCOUNT, "AWS::Partition": PARTITION, "AWS::Region": REGION}
+PSEUDO = {
+    "AWS::AccountId": ACCOUNT,
+    "AWS::Partition": PARTITION,
+    "AWS::Region": REGION,
+    "AWS::URLSuffix": "amazonaws.com",
+}
 
 NETWORK = {"subnet_ids": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]}
 DATABASE = {
@@ -59,6 +64,17 @@ CASES = {
     "with a database and a proxy": (
         {"subnet_ids": NETWORK["subnet_ids"], "database": DATABASE},
         {"SubnetIds": "subnet-1,subnet-2", "VpcId": "vpc-1", "CreateDatabase": "true", "CreateProxy": "true"},
+    ),
+    "with containers": (
+        {**NETWORK, "containers": {"cpu": "4096", "memory": 16384, "image_tag": "7"}},
+        {
+            "SubnetIds": "subnet-1,subnet-2",
+            "SecurityGroupIds": "sg-1",
+            "Containers": "true",
+            "ContainerCpu": "4096",
+            "ContainerMemory": 16384,
+            "ContainerImageTag": "7",
+        },
     ),
     "with a log of all data and another age": (
         {"log_execution_data": True, "maximum_age_hours": 50},
@@ -209,6 +225,8 @@ MADE = {
     "aws_iam_role.state_machine.arn": "<StateMachineRole.Arn>",
     "aws_iam_role.database_monitoring[0].arn": "<DatabaseMonitoringRole.Arn>",
     "aws_iam_role.proxy[0].arn": "<ProxyRole.Arn>",
+    "aws_iam_role.container[0].arn": "<ContainerRole.Arn>",
+    "aws_iam_role.container_execution[0].arn": "<ContainerExecutionRole.Arn>",
     "aws_db_proxy.database[0].endpoint": "<DatabaseProxy.Endpoint>",
     "aws_security_group.functions[0].id": "<FunctionsSecurityGroup.GroupId>",
     "aws_security_group.database[0].id": "<DatabaseSecurityGroup.GroupId>",
@@ -221,6 +239,8 @@ MADE = {
     "aws_iam_role.scheduler.name": "sluice-dev-scheduler",
     "aws_iam_role.database_monitoring[0].name": "sluice-dev-database-monitoring",
     "aws_iam_role.proxy[0].name": "sluice-dev-proxy",
+    "aws_iam_role.container[0].name": "sluice-dev-container",
+    "aws_iam_role.container_execution[0].name": "sluice-dev-container-execution",
     "aws_scheduler_schedule_group.pipeline.name": "sluice-dev",
     "aws_db_subnet_group.database[0].name": "sluice-dev",
     "aws_db_proxy.database[0].name": "sluice-dev",
@@ -251,6 +271,7 @@ NAMED = {
     ("DatabaseProxy", None): "sluice-dev",
     ("Database", None): "sluice-dev",
     ("Dashboard", None): "sluice-dev",
+    ("ContainerLog", None): "/ecs/sluice-dev-stages",
     **{
         (template.logical_id(name), "Arn"): f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sluice-dev-{name}"
         for name in render.lambda_functions()
@@ -265,9 +286,11 @@ def plain(value, names=MADE):
         for name in ("policy", "assume_role_policy"):
             if isinstance(found.get(name), str):
                 found[name] = policy(found[name])
-        for name in ("definition", "dashboard_body", "redrive_policy"):
+        for name in ("definition", "dashboard_body", "redrive_policy", "container_definitions"):
             if isinstance(found.get(name), str):
                 found[name] = json.loads(found[name])
+        for container in found.get("container_definitions", ()):
+            container["environment"].sort(key=lambda variable: variable["name"])
         return found
     if isinstance(value, list | tuple):
         return [plain(inner, names) for inner in value]
@@ -538,8 +561,9 @@ def test_functions_are_those_that_chalice_makes(module, built, document, case):
         )
 
 
-def test_a_database_is_as_large_as_the_templates_where_nothing_is_said(document):
-    defaults = dict(re.findall(r'(\w+)\s*= optional\(\w+, "?(.+?)"?\)', (MODULE / "variables.tf").read_text()))
+def test_a_database_and_a_container_are_as_large_as_the_templates_where_nothing_is_said(document):
+    text = (MODULE / "variables.tf").read_text()
+    defaults = dict(re.findall(r'(\w+)\s*= optional\(\w+, "?(.+?)"?\)', text))
     parameters = {name: str(about.get("Default")) for name, about in document["Parameters"].items()}
     assert defaults == {
         "version": parameters["DatabaseVersion"].split(".")[0],
@@ -547,6 +571,9 @@ def test_a_database_is_as_large_as_the_templates_where_nothing_is_said(document)
         "gigabytes": parameters["DatabaseGigabytes"],
         "multi_zone": parameters["DatabaseMultiZone"],
         "proxy": parameters["CreateProxy"],
+        "cpu": parameters["ContainerCpu"],
+        "memory": parameters["ContainerMemory"],
+        "image_tag": parameters["ContainerImageTag"],
     }
 
 
