@@ -53,10 +53,3 @@ class MemoryS3:
 
     def abort_multipart_upload(self, UploadId, **_):
         del self.uploads[UploadId]
-
-    def get_paginator(self, operation):
-        assert operation == "list_objects_v2", operation
-        return self
-
-    def paginate(self, Bucket, Prefix):
-        return [{"Contents": [{"Key": key} for key in sorted(self.objects) if key.startswith(Prefix)]}]

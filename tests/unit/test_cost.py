@@ -43,10 +43,12 @@ PROCESS = {"entered": 1, "children": Children(total=2, succeeded=2)}
 # three files of which two chunks came
 PASSED = {
     "Plan": 1,
+    "FetchRunsOn": 1,
     "Fetch": 1,
     "FetchPartition": 3,
     "PartitionFetched": 3,
     "WriteManifest": 1,
+    "ProcessRunsOn": 1,
     "Process": PROCESS,
     "Transform": 2,
     "Validate": 2,
@@ -88,15 +90,15 @@ def amounts(quantities):
 def test_transitions_are_states_entered_and_one_for_each_child_of_the_distributed_map():
     own, children = usage.transitions(execution(**PASSED), None)
     # Plan, Fetch, 3 FetchPartition, 3 PartitionFetched, WriteManifest, Process, ReviewNeeded, QualityGate, Verdict,
-    # Publish, EmbedNeeded, Complete: 16; 2 children of 3 states: 2 + 6
-    assert (own.amount, own.how) == (16, COUNTED)
+    # Publish, EmbedNeeded, Complete, the two choices of a place to run: 18; 2 children of 3 states: 2 + 6
+    assert (own.amount, own.how) == (18, COUNTED)
     assert (children.amount, children.how) == (8, DERIVED)
     assert "no log" in children.note
 
 
 def test_every_retry_is_a_transition():
     tried = {**PASSED, "Publish": {"entered": 1, "retries": 2}, "FetchPartition": {"entered": 3, "retries": 1}}
-    assert usage.transitions(execution(**tried), None)[0].amount == 19
+    assert usage.transitions(execution(**tried), None)[0].amount == 21
 
 
 def test_the_log_knows_of_retries_and_failures_in_the_children():
@@ -348,7 +350,7 @@ def test_tokens_follow_from_characters():
 
 
 def test_a_bill_that_was_worked_out_by_hand():
-    """us-east-1: 24 transitions at $0.025 per 1,000, 14 requests at $0.20 per million, 14 times 100 ms of 0.5 GB at
+    """us-east-1: 26 transitions at $0.025 per 1,000, 14 requests at $0.20 per million, 14 times 100 ms of 0.5 GB at
     $0.0000166667, 9 PUTs at $0.005 and 14 GETs at $0.0004 per 1,000, 2 GB of logs at $0.50, 23 metrics for an hour of
     730 at $0.30, 10,000 tokens at $0.02 per million."""
     used = usage.of_run(
@@ -361,7 +363,7 @@ def test_a_bill_that_was_worked_out_by_hand():
     bill = cost.bill(used, prices.read("us-east-1"))
     assert bill.services() == pytest.approx(
         {
-            "Step Functions": 0.0006,
+            "Step Functions": 0.00065,
             "Lambda": 0.0000028 + 0.00001166669,
             "S3": 0.000045 + 0.0000056,
             "CloudWatch": 1.0 + 0.00945205479,
