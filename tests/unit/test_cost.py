@@ -370,9 +370,9 @@ def test_a_bill_that_was_worked_out_by_hand():
             "Bedrock": 0.0002,
         }
     )
-    assert bill.usd == pytest.approx(1.01031712148)
+    assert bill.usd == pytest.approx(1.01036712148)
     assert bill.is_complete
-    assert bill.per_million_rows(4000) == pytest.approx(1.01031712148 * 250)
+    assert bill.per_million_rows(4000) == pytest.approx(1.01036712148 * 250)
     assert bill.per_million_rows(0) is bill.per_million_rows(None) is None
 
 
