@@ -20,7 +20,7 @@ from chalicelib.telemetry import batch, logger
 from chalicelib.triggers import Trigger, inbox, messages, start
 from chalicelib.triggers.alerts import object_alert, undelivered_alert
 from chalicelib.triggers.inbox import Arrival
-from chalicelib.warehouse import connection, quarantined_objects
+from chalicelib.warehouse import connection, migrations, quarantined_objects
 
 # what no later delivery would change; anything else may be our own fault, and is tried again
 _REFUSED = (ContractError, TriggerConflict, UnknownSource)
@@ -89,6 +89,7 @@ def _start(trigger: Trigger) -> None:
 
 def _quarantine(arrival: Arrival, reason: str, settings: Settings) -> None:
     """Record an object that no run is started for. The email goes before the commit: rather two than none."""
+    migrations.apply()  # as Plan does: this may come before the first run of a stage
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         told = quarantined_objects.was_told(cursor, arrival)
         if quarantined_objects.add(cursor, arrival, reason) and not told:

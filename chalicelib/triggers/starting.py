@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from psycopg2.errors import UndefinedTable
 
 from chalicelib import boto_errors, executions, redaction, sources
 from chalicelib import settings as settings_module
@@ -109,7 +110,7 @@ def _remembered(run_id: str, wanted: dict) -> str:
     try:
         with connection.transaction() as open_connection:
             run = ledger.get_run(open_connection, run_id)
-    except NotFound:
+    except (NotFound, UndefinedTable):  # the latter before the first run of a stage: Plan makes the tables
         return _FREE
     _expect_same(run_id, run["input"], redaction.strings(wanted))  # as the ledger has it
     if run["status"] == "running":  # lost in the middle: it is begun again under its name

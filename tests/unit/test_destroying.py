@@ -47,6 +47,23 @@ def test_the_configuration_is_as_it_was_before_the_deployment(project):
     assert path.read_text() == before
 
 
+def test_a_bucket_that_is_kept_tells_no_queue_any_more_until_it_is_deployed_again(project):
+    def told():
+        return (
+            boto3.client("s3")
+            .get_bucket_notification_configuration(Bucket=project.aws.bucket)
+            .get("QueueConfigurations", [])
+        )
+
+    project.deploy()
+    assert f":{project.aws.prefix}-triggers" in " ".join(notice["QueueArn"] for notice in told())
+    destroyed(project)
+    assert told() == []
+    project.deploy()
+    assert told()
+    assert not project.deploy().changes
+
+
 def test_nothing_is_deleted_twice(project):
     project.deploy()
     destroyed(project)

@@ -7,6 +7,7 @@ import uuid
 import boto3
 import moto_server
 import pytest
+from psycopg2.extensions import make_dsn
 from psycopg2.extras import Json
 
 from chalicelib import redaction, settings
@@ -178,6 +179,14 @@ def test_one_that_failed_or_was_lost_is_tried_again(machine, ran, status, suffix
     ran(wanted, status)
     started = start(wanted)
     assert (started.run_id, started.new) == (f"{wanted.name}{suffix}", True)
+
+
+def test_the_first_trigger_of_a_stage_comes_before_its_tables(machine, monkeypatch, database_url):
+    machine(PASS)
+    empty = make_dsn(database_url, dbname="template1")
+    new = settings.load({}, state_machine_arn=settings.current().state_machine_arn, database_url=empty)
+    monkeypatch.setattr(settings, "current", lambda: new)
+    assert start(trigger()).new
 
 
 # --- what may pass, and what will not ----------------------------------------------------------
