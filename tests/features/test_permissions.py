@@ -10,6 +10,7 @@ import copy
 import gzip
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,20 @@ def put(pipeline, name: str, content: bytes, suite: dict | None = None, **settin
     return f"s3://{bucket}/inbox/{name}.toml"
 
 
+def arrived(pipeline, name: str, content: bytes):
+    """The run that an object in the inbox of `sensors` starts, after a message and a folder that were refused."""
+    bucket, triggers = pipeline.env["SLUICE_BUCKET"], pipeline.env["SLUICE_TRIGGERS_URL"]
+    pipeline.client("sqs").send_message(QueueUrl=triggers, MessageBody="no message")
+    for folder in ("nobody", "sensors"):
+        pipeline.client("s3").put_object(Bucket=bucket, Key=f"inbox/{folder}/{name}.ndjson", Body=content)
+    started = "SELECT execution FROM pipeline.runs WHERE input ->> 'input' = %s"
+    end = time.monotonic() + 120
+    while not (found := pipeline.query(started, f"s3://{bucket}/inbox/sensors/{name}.ndjson")):
+        assert time.monotonic() < end, f"no run of {name}"
+        time.sleep(0.2)
+    return pipeline.wait(found[0][0])
+
+
 def files(pipeline, name: str, content: bytes, **settings):
     return pipeline.run("files", input=put(pipeline, name, content, table=re.sub(r"\W.*", "", name), **settings))
 
@@ -119,6 +134,8 @@ CASES = {
     "no_such_file": lambda pipeline: pipeline.run(
         "files", input=f"s3://{pipeline.env['SLUICE_BUCKET']}/inbox/absent.toml"
     ),
+    "unreadable_arrival": lambda pipeline: arrived(pipeline, "unreadable", '{"sensor": "x"}'.encode("utf-16")),
+    "unusable_arrival": lambda pipeline: arrived(pipeline, "unusable", b"nothing of this is JSON\n"),
 }
 
 
@@ -138,6 +155,8 @@ def test_the_runs_ended_as_they_were_meant_to(recorded):
         "chunk_failed": ("FAILED", "failed", None, "ChunksFailed"),
         "broken_upload": ("FAILED", "failed", None, "RawError"),
         "no_such_file": ("FAILED", "failed", None, "SourceError"),
+        "unreadable_arrival": ("FAILED", "failed", None, "RawError"),
+        "unusable_arrival": ("FAILED", "rejected", "fail", "QualityFailed"),
     }
     assert runs["embedded"].row["embedded"] == 100
 
@@ -160,6 +179,9 @@ def policy(pipeline, function: str) -> dict:
     names = {
         "BucketArn": f"arn:aws:s3:::{pipeline.env['SLUICE_BUCKET']}",
         "ExecutionsArn": executions.arn(machine, "*"),
+        "StateMachineArn": machine,
+        "AlertsTopicArn": pipeline.env["SLUICE_TOPIC_ARN"],
+        "UndeliveredArn": f"arn:aws:sqs:{functions.REGION}:{functions.ACCOUNT}:sluice-local-undelivered",
         "Region": functions.REGION,
         "KeyArn": KEY,
     }

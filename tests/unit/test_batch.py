@@ -1,18 +1,33 @@
 """A batch of messages: one that fails is named and measured, and keeps none of the others from being tried."""
 
 import json
+import sys
+
+import pytest
 
 from chalicelib import telemetry
 from chalicelib.errors import WarehouseUnavailable
+
+
+@pytest.fixture
+def batch(monkeypatch, capsys):
+    """batch() is one, whose log can be captured."""
+
+    def begun():
+        for handler in telemetry.logger.handlers:  # it keeps the stream that it was made with
+            monkeypatch.setattr(handler, "stream", sys.stdout)
+        return telemetry.batch("start_run")
+
+    return begun
 
 
 def lines(captured) -> list[dict]:
     return [json.loads(line) for line in captured.out.splitlines() if line.startswith("{")]
 
 
-def test_each_message_is_tried_and_those_that_fail_are_named_logged_and_counted(capsys):
+def test_each_message_is_tried_and_those_that_fail_are_named_logged_and_counted(batch, capsys):
     done = []
-    with telemetry.batch("start_run") as tried:
+    with batch() as tried:
         for name in ("a", "b", "c"):
             with tried(name):
                 if name == "b":
@@ -32,14 +47,14 @@ def test_each_message_is_tried_and_those_that_fail_are_named_logged_and_counted(
     assert (end["messages"], end["failed"]) == (3, 1)
 
 
-def test_an_error_that_nobody_foresaw_is_logged_with_its_place(capsys):
-    with telemetry.batch("start_run") as tried, tried("a"):
+def test_an_error_that_nobody_foresaw_is_logged_with_its_place(batch, capsys):
+    with batch() as tried, tried("a"):
         raise ZeroDivisionError("division by zero")
     [line] = [line for line in lines(capsys.readouterr()) if line.get("message_id") == "a"]
     assert "test_batch.py" in line["exception"]
 
 
-def test_a_batch_without_failures_reports_no_metric(capsys):
-    with telemetry.batch("start_run") as tried, tried("a"):
+def test_a_batch_without_failures_reports_no_metric(batch, capsys):
+    with batch() as tried, tried("a"):
         pass
     assert not [line for line in lines(capsys.readouterr()) if "_aws" in line]
