@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from chalicelib.columns import Column
-from chalicelib.conversion import NULL, Problems, encode, shorten
+from chalicelib.conversion import NULL, Problems, encode, quoted
 from chalicelib.conversion.values import BOUNDS, ESCAPED
 
 _UNESCAPED = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
@@ -45,10 +45,10 @@ def _documents(values: Sequence[Any], column: Column) -> tuple[list[str], Proble
         try:
             text = json_text(json.loads(value, parse_float=Decimal) if isinstance(value, str) else value, sort=True)
         except (ValueError, RecursionError) as error:
-            problems[place] = f"{column.name} is {shorten(value)}, which is no JSON: {error}"
+            problems[place] = f"{column.name} is {quoted(value, column)}, which is no JSON: {error}"
             continue
         if "\\u0000" in text.replace("\\\\", ""):
-            problems[place] = f"{column.name} is {shorten(value)}, and Postgres cannot store a NUL character"
+            problems[place] = f"{column.name} is {quoted(value, column)}, and Postgres cannot store a NUL character"
             continue
         texts[-1] = text.translate(ESCAPED)
     return texts, problems
