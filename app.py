@@ -7,6 +7,7 @@ its cold start. On Lambda `cold_start` imports the stage of the process's own fu
 from chalice import Chalice
 
 from chalicelib import cold_start, contracts, settings
+from chalicelib.api import routes
 from chalicelib.telemetry import run_stage
 
 app = Chalice(app_name="sluice")
@@ -142,5 +143,15 @@ def apply_changes(event, context):
 
     return receive(event)
 
+
+# what a token may do is kept so long; a revoked one may be used as long
+@app.authorizer(name="authorize", ttl_seconds=60)
+def authorize(request):
+    from chalicelib.api.access import policy
+
+    return policy(request.token, request.method_arn)
+
+
+app.register_blueprint(routes.blueprint(authorize))
 
 cold_start.prepare(settings.runtime())

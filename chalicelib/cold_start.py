@@ -19,6 +19,8 @@ SNAP_START = "snap-start"
 
 # of these every event needs them; other stages import what only some paths need when they take one
 _ALWAYS = {"validate": ("pandas",)}
+# handlers that are no stage and no event's; what routes need beside it they import themselves
+_OF_THE_API = {"app.app": "chalicelib.webhooks.intake", "app.authorize": "chalicelib.api.access"}
 _GATE = ("validate", "quality_gate")
 
 
@@ -26,7 +28,8 @@ def prepare(runtime: Runtime) -> None:
     """Import what the function of this process will need; nothing where it is no Lambda's."""
     function = runtime.handler.rpartition(".")[2]
     module_of = (f"chalicelib.{package}.{function}" for package in ("stages", "events"))
-    own = next((module for module in module_of if function and importlib.util.find_spec(module)), None)
+    own = _OF_THE_API.get(runtime.handler)
+    own = own or next((module for module in module_of if function and importlib.util.find_spec(module)), None)
     if own is None:
         return
     for module in (own, *_ALWAYS.get(function, ())):

@@ -49,6 +49,8 @@ class Settings:
     sources_url: str = LIVE
     # base of the links in alerts; empty for the AWS consoles
     links_url: str = ""
+    # where requests to the API are sent; for clients, such as `sluice trigger`
+    api_url: str = ""
     embeddings: str = "bedrock"  # bedrock | minilm
     bedrock_model: str = "amazon.titan-embed-text-v2:0"
     bedrock_dimensions: int = 1024

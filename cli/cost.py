@@ -122,7 +122,7 @@ def _log(session: Session, run_id: str, execution: Execution) -> RunLog | None:
         lines = run_log.local_lines(Home(session.folder).lambda_log)
     else:
         machine = session.settings.state_machine_arn.rpartition(":")[2]
-        functions = [f"{machine}-{function}" for function in render.lambda_functions()]
+        functions = [render.full_name(machine, function) for function in render.lambda_functions()]
         ended = execution.stopped or execution.read_at
         lines = run_log.cloudwatch_lines(
             session.client("logs"),

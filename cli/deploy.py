@@ -44,6 +44,8 @@ def deploy(stage, dry_run, prepare, smoke, unconfirmed_alerts, yes) -> None:
             return
         if changes:
             click.echo(f"Deployed: {opened.plan.summary()}.")
+            if url := opened.api_url:
+                click.echo(f"API: {url}")
         # a fresh checkout gets its configuration; what runs on AWS is as it was
         is_other = any(step.type != Configuration.type for step in changes)
         if smoke or (smoke is None and (is_other or opened.record.smoke_is_due)):

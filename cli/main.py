@@ -25,7 +25,9 @@ from cli import (
     runs,
     schema,
     secret,
+    sending,
     stack,
+    token,
     trigger,
 )
 
@@ -74,6 +76,7 @@ for command in (
     quarantine.quarantine,
     backfill.backfill,
     cursor.cursor,
+    token.token,
     trigger.trigger,
     schema.schema,
     graph.graph,
@@ -84,3 +87,6 @@ for command in (
     demo.demo,
 ):
     main.add_command(command)
+
+for command in (sending.webhook, sending.api):
+    trigger.trigger.add_command(command)

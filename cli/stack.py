@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from chalicelib import settings
 from chalicelib.errors import ConfigurationError
 from chalicelib.settings import LOCAL
+from deploy import account, functions
 from deploy import stage as stages
 from local.home import home
 from local.stack import Stack
@@ -30,6 +32,7 @@ def up(schedules) -> None:
     if info.schedules and (coming := {name: due for name, due in stack.clock()["next"].items() if due}):
         name = min(coming, key=coming.get)
         click.echo(f"  Schedules fire while it is up; the next is {name}, {coming[name][:16].replace('T', ' ')} UTC")
+    click.echo(f"  API       {info.environment['SLUICE_API_URL']}")
     if known and known.schedules != schedules:
         click.echo(f"Its schedules {'fire' if known.schedules else 'do not fire'}; sluice down first to change that.")
     click.echo('Next: sluice run weather   (psql and others: eval "$(sluice env)")')
@@ -64,6 +67,11 @@ def _env_of_stage(name: str) -> None:
     }
     if "SLUICE_STATE_MACHINE_ARN" not in variables:
         raise ConfigurationError(f"stage {name} is not deployed", next_step=f"sluice deploy --stage {name}")
+    deployed = functions.deployed_path(stage.folder, name)
+    if deployed.exists():
+        aws = account.connect(stage)
+        if url := functions.api_url(aws, json.loads(deployed.read_text(encoding="utf-8"))):
+            variables["SLUICE_API_URL"] = url
     known = {settings.PREFIX + field.name.upper() for field in dataclasses.fields(settings.Settings)}
     sys.stdout.write(f"unset {' '.join(sorted(known - set(variables)))}\n")
     for key, value in variables.items():

@@ -36,7 +36,9 @@ def _alarm(function: str, metric: str, description: str, threshold: int, periods
             "AlarmDescription": description,
             "Namespace": "AWS/Lambda",
             "MetricName": metric,
-            "Dimensions": [{"Name": "FunctionName", "Value": {"Fn::Sub": f"${{App}}-${{Stage}}-{function}"}}],
+            "Dimensions": [
+                {"Name": "FunctionName", "Value": {"Fn::Sub": render.full_name("${App}-${Stage}", function)}}
+            ],
             "Statistic": "Sum",
             "Period": 300,
             "EvaluationPeriods": periods,

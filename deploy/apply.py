@@ -11,6 +11,7 @@ from chalicelib.errors import DeploymentError, SluiceError
 from deploy import record as record_module
 from deploy.intrinsics import has_unknown
 from deploy.kinds import KINDS
+from deploy.kinds.apis import RestApi
 from deploy.kinds.lambdas import Function
 from deploy.kinds.storage import Bucket
 from deploy.plan import CREATE, DELETE, REPLACE, UNCHANGED, UPDATE, Plan, Resources, Step
@@ -43,7 +44,10 @@ class Executor:
         Raises DeploymentError naming the step that broke.
         """
         self._resources.ids.clear()
-        functions_change = any(step.type == Function.type for step in plan.changes)
+        # a REST API that is gone is Chalice's to make
+        functions_change = any(
+            step.type == Function.type or (step.type == RestApi.type and step.action == CREATE) for step in plan.changes
+        )
         for step in plan.before_functions.steps if prepare else plan.steps:
             self._try(step, functions_change)
         if prepare:

@@ -5,6 +5,7 @@ As a command and not as a library: it is what Chalice documents, and it imports 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,28 @@ from chalicelib.errors import DeploymentError
 
 # its `main` returns the exit status instead of exiting with it
 _SCRIPT = "import sys; from chalice.cli import main; sys.exit(main())"
+
+
+_SWAGGER = """
+import json
+from app import app
+from chalice.deploy.swagger import CFNSwaggerGenerator
+print(json.dumps(CFNSwaggerGenerator().generate_swagger(app)))
+"""
+
+
+def swagger(folder: Path) -> dict:
+    """What Chalice makes of the routes of the application in `folder`, with CloudFormation's functions for ARNs."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _SWAGGER],
+        cwd=folder,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    if ran.returncode:
+        raise DeploymentError(f"the routes cannot be read: {_reason(ran.stderr.splitlines())}")
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
 def run(folder: Path, *arguments: str, say: Callable[[str], None] = lambda line: None) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 
 from chalicelib.telemetry import NAMESPACE
+from statemachine import render
 
 _HOUR = 3600
 _WIDTH, _HEIGHT = 12, 6  # two widgets in a row of 24 columns
@@ -78,7 +79,7 @@ def _graph(title: str, metrics: list, statistic: str) -> dict:
 
 
 def _of_function(metric: str, function: str) -> list:
-    return ["AWS/Lambda", metric, "FunctionName", f"{_PREFIX}-{function}", {"label": function}]
+    return ["AWS/Lambda", metric, "FunctionName", render.full_name(_PREFIX, function), {"label": function}]
 
 
 def _search(metric: str, state: str | None = None) -> list:

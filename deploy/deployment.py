@@ -47,6 +47,11 @@ class Deployment:
         executor = apply.Executor(self.resources, self.record, deploy_functions, progress, delete_superfluous_layers)
         executor.run(self.plan, prepare)
 
+    @property
+    def api_url(self) -> str | None:
+        """Where requests to the API are sent."""
+        return functions.api_url(self.aws, self.record.chalice) if self.record.chalice else None
+
     def smoke(self, progress: Callable[[str], None]) -> smoke.Smoke:
         url = None if self.stage.config.subnet_ids else self._database_url()
         machine = self.resources.kind("StateMachine").predicted(self.aws, self.resources.properties("StateMachine"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.errors import ConfigurationError, DeploymentError
-from deploy import account, functions, record, template
+from deploy import account, functions, record, roles, template
 from deploy import stage as stages
 from deploy.intrinsics import has_unknown
 from deploy.kinds import KINDS, Aws
@@ -152,12 +152,12 @@ def _logs(known: Record) -> dict[str, Made]:
 def _with_functions(made: dict, stage: Stage) -> dict:
     names = render.lambda_functions()
     resources = {
-        template.logical_id(name): {"Type": Function.type, "Properties": {"FunctionName": stage.function_name(name)}}
+        roles.logical_id(name): {"Type": Function.type, "Properties": {"FunctionName": stage.function_name(name)}}
         for name in names
     }
     path = {"Path": stages.CONFIG.as_posix()}
     resources[functions.CONFIGURATION] = {"Type": Configuration.type, "Properties": path}
-    return {**made, "Resources": {**made["Resources"], **resources}}
+    return {**made, "Resources": {**made["Resources"], **resources, **functions.api(stage)}}
 
 
 def _layer_versions(aws: Aws, name: str) -> list[str]:

@@ -6,15 +6,17 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from chalice.constants import DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
+from chalice.constants import DEFAULT_APIGATEWAY_STAGE_NAME, DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
 
 from deploy import chalice_command, project, roles, template
 from deploy.artefacts import GATE_FUNCTIONS, Artefacts
-from deploy.kinds import Aws, lambdas
+from deploy.kinds import Aws, apis, lambdas
+from deploy.kinds.logs import LogGroup
 from deploy.stage import CONFIG, Stage
 from statemachine import render
 
 CONFIGURATION, LAYER = "Configuration", "GateLayer"
+API, LOG = "RestAPI", "ApiHandlerLogGroup"
 
 
 def add(made: dict, stage: Stage, built: Artefacts) -> dict:
@@ -40,9 +42,38 @@ def add(made: dict, stage: Stage, built: Artefacts) -> dict:
                 "Layers": {name: [{"Ref": LAYER}] for name in GATE_FUNCTIONS},
             },
         },
-        **{template.logical_id(name): _function(stage, built, name) for name in functions},
+        **{roles.logical_id(name): _function(stage, built, name) for name in functions},
+        **api(stage),
     }
     return {**made, "Resources": {**made["Resources"], **resources}}
+
+
+def api(stage: Stage) -> dict:
+    """What Chalice makes of the routes, and the log of the function behind them.
+
+    The log group that Chalice makes for that one has another name than the function: nobody writes to it.
+    """
+    handler = stage.function(render.API_HANDLER)
+    name = stage.function_name(render.API_HANDLER)
+    log: dict = {
+        "LogGroupName": f"/aws/lambda/{name}",
+        "Tags": [{"Key": template.STAGE_TAG, "Value": template.STAGE_TAG_VALUE}],
+    }
+    if handler.log_retention_in_days:
+        log["RetentionInDays"] = handler.log_retention_in_days
+    return {
+        LOG: {"Type": LogGroup.type, "Properties": log},
+        API: {
+            "Type": apis.RestApi.type,
+            "DependsOn": [roles.logical_id(function) for function in render.API_FUNCTIONS],
+            "Properties": {
+                "FunctionName": name,
+                "StageName": stage.config.api_gateway_stage or DEFAULT_APIGATEWAY_STAGE_NAME,
+                "RateLimit": apis.RATE_LIMIT,
+                "BurstLimit": apis.BURST_LIMIT,
+            },
+        },
+    }
 
 
 def layer_key(stage: Stage, built: Artefacts) -> str:
@@ -56,7 +87,7 @@ def _function(stage: Stage, built: Artefacts, name: str) -> dict:
     properties = {
         "FunctionName": stage.function_name(name),
         "Runtime": built.python,
-        "Handler": f"app.{name}",
+        "Handler": render.handler(name),
         "Role": {"Fn::GetAtt": [roles.role_id(name), "Arn"]},
         "Code": {"Sha256": built.code.sha256_base64},
         "MemorySize": config.lambda_memory_size or DEFAULT_LAMBDA_MEMORY_SIZE,
@@ -117,6 +148,21 @@ def superfluous_layers(aws: Aws, stage: Stage, written: dict) -> list[str]:
         .paginate(LayerName=f"{stage.prefix}-{lambdas.MANAGED}")
     )
     return [v["LayerVersionArn"] for page in pages for v in page["LayerVersions"] if v["LayerVersionArn"] not in used]
+
+
+def api_url(aws: Aws, written: dict) -> str | None:
+    """Where requests to the deployed API are sent, without a slash at the end; None where there is none.
+
+    The local stack takes them below its own address.
+    """
+    found = next((about for about in written["resources"] if about["resource_type"] == "rest_api"), None)
+    if found is None:
+        return None
+    endpoint = aws.client("apigateway").meta.endpoint_url
+    if ".amazonaws.com" in endpoint:
+        return found["rest_api_url"].rstrip("/")
+    stage = found["rest_api_url"].rstrip("/").rpartition("/")[2]
+    return f"{endpoint}/restapis/{found['rest_api_id']}/{stage}/_user_request_"
 
 
 def _write_down(folder: Path, stage: Stage, known: dict) -> None:

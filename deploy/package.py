@@ -16,9 +16,11 @@ from chalicelib.errors import ConfigurationError
 from deploy import artefacts, chalice_command, project, references, roles
 from deploy import stage as stages
 from deploy.artefacts import Artefacts
+from deploy.kinds import apis
 from deploy.references import FUNCTION
+from deploy.roles import logical_id
 from deploy.stage import CONFIG, Stage
-from deploy.template import STAGE_TAG, STAGE_TAG_VALUE, environment, function_arn, logical_id, template
+from deploy.template import STAGE_TAG, STAGE_TAG_VALUE, environment, function_arn, template
 from statemachine import render
 
 TEMPLATE = "template.json"
@@ -47,6 +49,34 @@ _SKIPPED_CHECKS = [
     {"id": "CKV_AWS_116", "comment": "Called by the state machine alone, which catches errors and keeps dead letters."},
     {"id": "CKV_AWS_173", "comment": "The environment names secrets by their ARNs and holds none; Lambda encrypts it."},
 ]
+_API = {
+    "Metadata": {
+        "checkov": {
+            "skip": [
+                {
+                    "id": "CKV_AWS_76",
+                    "comment": "That takes a role of the whole account; the function logs requests.",
+                },
+                {"id": "CKV_AWS_120", "comment": "Nothing that it answers may be kept for others."},
+            ]
+        }
+    },
+    "Properties": {
+        "Name": {"Fn::Sub": "${App}-${Stage}"},
+        # without it SAM makes a second stage, called Stage
+        "OpenApiVersion": "2.0",
+        "TracingEnabled": True,
+        "MethodSettings": [
+            {
+                "ResourcePath": "/*",
+                "HttpMethod": "*",
+                "ThrottlingRateLimit": apis.RATE_LIMIT,
+                "ThrottlingBurstLimit": apis.BURST_LIMIT,
+            }
+        ],
+        "Tags": {STAGE_TAG: STAGE_TAG_VALUE},
+    },
+}
 _SKIPPED_LOG_CHECKS = [
     {
         "id": "CKV_AWS_158",
@@ -116,12 +146,16 @@ def merge_template(stage: Stage, folder: Path, made: Artefacts, snap_start: bool
     functions = render.lambda_functions()
     for name in functions:
         merged["Resources"][logical_id(name)] = _function(name, snap_start and name in artefacts.GATE_FUNCTIONS)
-        merged["Resources"][f"{logical_id(name)}LogGroup"] = {
+        merged["Resources"][_log_group(name)] = {
             "DeletionPolicy": "Delete",
             "UpdateReplacePolicy": "Delete",
             "Metadata": {"checkov": {"skip": _SKIPPED_LOG_CHECKS}},
             "Properties": {"Tags": [{"Key": STAGE_TAG, "Value": STAGE_TAG_VALUE}]},
         }
+    # Chalice's own refers to a function of another name
+    name = {"Fn::Sub": f"/aws/lambda/{render.full_name('${App}-${Stage}', render.API_HANDLER)}"}
+    merged["Resources"][_log_group(render.API_HANDLER)]["Properties"]["LogGroupName"] = name
+    merged["Resources"]["RestAPI"] = _API
     # with the package that replaced it an old layer is of no use
     merged["Resources"][MANAGED_LAYER] = {"Properties": {"RetentionPolicy": "Delete"}}
     merged["Resources"][GATE_LAYER] = {
@@ -138,6 +172,11 @@ def merge_template(stage: Stage, folder: Path, made: Artefacts, snap_start: bool
         for user in ("StateMachine", "StateMachineRole"):
             merged["Resources"][user] = _through_aliases(merged["Resources"][user])
     return merged
+
+
+def _log_group(function: str) -> str:
+    """Chalice's logical id."""
+    return render.placeholder(function).removesuffix("Arn") + "LogGroup"
 
 
 def problems(sam: dict) -> list[str]:
@@ -188,7 +227,7 @@ def _function(name: str, snap_start: bool) -> dict:
     subnets = {"Fn::Split": [",", {"Ref": "SubnetIds"}]}
     properties = {
         # Chalice's own name in `chalice deploy`, by which logs and metrics are found
-        "FunctionName": {"Fn::Sub": f"${{App}}-${{Stage}}-{name}"},
+        "FunctionName": {"Fn::Sub": render.full_name("${App}-${Stage}", name)},
         "Role": {"Fn::GetAtt": [roles.role_id(name), "Arn"]},
         "Layers": [{"Ref": layer} for layer in layers],
         "Environment": {"Variables": environment()},

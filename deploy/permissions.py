@@ -67,6 +67,13 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
         arn("lambda", "event-source-mapping:00000000-0000-0000-0000-000000000000"): _of(
             "lambda", "DeleteEventSourceMapping GetEventSourceMapping UpdateEventSourceMapping"
         ),
+        # Chalice looks at the permission of API Gateway, whose resources have no account in their ARNs
+        arn("lambda", f"function:{prefix}"): _of("lambda", "AddPermission GetPolicy RemovePermission"),
+        f"arn:{aws.partition}:apigateway:{aws.region}::/restapis": _of("apigateway", "GET POST"),
+        f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/0": _of("apigateway", "DELETE GET PATCH PUT"),
+        f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/0/deployments": _of("apigateway", "POST"),
+        f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/0/stages": _of("apigateway", "GET"),
+        f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/0/stages/api": _of("apigateway", "PATCH"),
         arn("lambda", f"layer:{prefix}-gate"): _of("lambda", "ListLayerVersions PublishLayerVersion"),
         arn("lambda", f"layer:{prefix}-gate:1"): _of("lambda", "DeleteLayerVersion GetLayerVersion"),
         arn("states", f"stateMachine:{prefix}"): _of(

@@ -41,6 +41,7 @@ VALUES = {
     "TokensSecretArn": {"Ref": "TokensSecret"},
     "TriggersArn": {"Fn::GetAtt": ["Triggers", "Arn"]},
     "UndeliveredArn": {"Fn::GetAtt": ["Undelivered", "Arn"]},
+    "WebhookEventsArn": {"Fn::GetAtt": ["WebhookEvents", "Arn"]},
 }
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -49,6 +50,11 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 def of_functions(folder: Path, functions: Iterable[str], read_buckets: Iterable[str] = ()) -> dict[str, dict]:
     """The functions' roles, by logical id. `read_buckets` are other buckets that runs may read."""
     return {role_id(name): _role(folder, name, read_buckets) for name in functions}
+
+
+def logical_id(function: str) -> str:
+    """The function's name in Chalice's template: `fetch_partition` -> `FetchPartition`."""
+    return "APIHandler" if function == render.API_HANDLER else render.placeholder(function).removesuffix("Arn")
 
 
 def role_id(function: str) -> str:
@@ -60,7 +66,7 @@ def policy(folder: Path, name: str, more: dict | None = None, called: str | None
     """The file `<name>.json` as an inline policy; `more` are values beside `VALUES`."""
     functions = {
         render.placeholder(function): {
-            "Fn::GetAtt": [render.placeholder(function).removesuffix("Arn"), "Arn"],
+            "Fn::GetAtt": [logical_id(function), "Arn"],
         }
         for function in render.lambda_functions()
     }
@@ -73,9 +79,11 @@ def policy(folder: Path, name: str, more: dict | None = None, called: str | None
 
 
 def _role(folder: Path, function: str, read_buckets: Iterable[str]) -> dict:
-    log_group = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws/lambda/${App}-${Stage}-"
+    log_group = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws/lambda/"
     policies = [
-        policy(folder, function, {"LogGroupArn": {"Fn::Sub": log_group + function}}),
+        policy(
+            folder, function, {"LogGroupArn": {"Fn::Sub": log_group + render.full_name("${App}-${Stage}", function)}}
+        ),
         {"Fn::If": ["InVpc", policy(folder, "vpc"), {"Ref": "AWS::NoValue"}]},
     ]
     if function in READS_BUCKETS:

@@ -30,6 +30,11 @@ def keep_token(stage: Stage, name: str, token: str) -> str:
     """Keep a source's token under `name` in the stage's tokens' secret; returns the secret's ARN."""
     if not token.strip():
         raise ConfigurationError("the token is empty")
+    if name.startswith(secrets.WEBHOOK) and any(len(s) < secrets.SHORTEST_WEBHOOK_SECRET for s in token.split()):
+        raise ConfigurationError(
+            f"a webhook's secret has {secrets.SHORTEST_WEBHOOK_SECRET} characters or more",
+            next_step="take one that nobody can guess, e.g. of `openssl rand -hex 32`; several are parted by blanks",
+        )
     aws = account.connect(stage)
     secret = f"{stage.app}/{stage.name}/tokens"
     try:

@@ -88,7 +88,7 @@ class Stage:
 
     def function_name(self, name: str) -> str:
         """A function's name on AWS, as Chalice makes it."""
-        return f"{self.prefix}-{name}"
+        return render.full_name(self.prefix, name)
 
 
 def read(folder: Path, name: str) -> Stage:

@@ -128,13 +128,8 @@ def _if(value: dict, about: dict) -> list:
     ]
 
 
-def logical_id(function: str) -> str:
-    """The function's name in Chalice's template: `fetch_partition` -> `FetchPartition`."""
-    return render.placeholder(function).removesuffix("Arn")
-
-
 def function_arn(function: str) -> dict:
-    return {"Fn::GetAtt": [logical_id(function), "Arn"]}
+    return {"Fn::GetAtt": [roles.logical_id(function), "Arn"]}
 
 
 def _definition(project: Path) -> str:

@@ -10,10 +10,12 @@ import json
 from pathlib import Path
 
 from chalicelib.errors import ConfigurationError
-from deploy import artefacts, template
+from deploy import artefacts, chalice_command, roles, template
 from deploy import stage as stages
 from deploy.intrinsics import Evaluator
+from deploy.kinds import apis
 from deploy.stage import Stage
+from statemachine import render
 
 FILE = "terraform.json"
 
@@ -39,7 +41,7 @@ _NAMES = {
 
 
 def export(stage: Stage, project: Path) -> dict:
-    """`alarms` and `schedules` by logical id, `dashboard` as text, `gate_functions`.
+    """`alarms` and `schedules` by logical id, `dashboard` as text, `api` in Swagger, `gate_functions`.
 
     An alarm is its properties in CloudFormation's words, and `Condition` where it has one.
     """
@@ -50,6 +52,8 @@ def export(stage: Stage, project: Path) -> dict:
         if kind := _KINDS.get(resource["Type"]):
             condition = {"Condition": resource["Condition"]} if "Condition" in resource else {}
             found[kind][name] = evaluator.value(resource["Properties"]) | condition
+    found["api"] = evaluator.value(chalice_command.swagger(project))
+    found["api_limits"] = {"rate": apis.RATE_LIMIT, "burst": apis.BURST_LIMIT}
     found["dashboard"] = evaluator.value(made["Resources"]["Dashboard"]["Properties"]["DashboardBody"])
     return found
 
@@ -66,6 +70,11 @@ def text(exported: dict) -> str:
 
 
 def _attribute(logical_id: str, name: str | None) -> str:
+    functions = {roles.logical_id(function): function for function in render.API_FUNCTIONS}
+    if logical_id in functions and name == "Arn":
+        return "arn:${Partition}:lambda:${Region}:${Account}:function:" + render.full_name(
+            "${Prefix}", functions[logical_id]
+        )
     try:
         return "${" + _NAMES[logical_id, name] + "}"
     except KeyError:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import functools
 import re
 
-from moto.apigateway.models import APIGatewayBackend
+from moto.apigateway.models import APIGatewayBackend, RestAPI, apigateway_backends
 from moto.s3.responses import S3Response
+
+from local.api_gateway import Api, of_document
+from local.functions import ACCOUNT, REGION
 
 _FILTER = re.compile(r"<Name>\s*(prefix|suffix)\s*</Name>", re.IGNORECASE)
 
@@ -17,7 +20,7 @@ _FILTER = re.compile(r"<Name>\s*(prefix|suffix)\s*</Name>", re.IGNORECASE)
 @functools.cache
 def apply() -> None:
     """Make every correction, once per process."""
-    for correct in (names_of_filters, swagger_documents):
+    for correct in (names_of_filters, swagger_documents, settings_of_stages):
         correct()
 
 
@@ -48,16 +51,50 @@ def swagger_documents() -> None:
     @functools.wraps(importing)
     def import_rest_api(self, api_doc, fail_on_warnings):
         about = {"description": "", **api_doc.get("info", {})}
-        return importing(self, {**api_doc, "info": about}, False)
+        made = importing(self, {**api_doc, "info": about}, False)
+        made.document = api_doc
+        return made
 
     @functools.wraps(putting)
     def put_rest_api(self, function_id, api_doc, fail_on_warnings, mode="merge"):
         document = {name: value for name, value in api_doc.items() if name != "swagger"}
         document["paths"] = {path: _methods(about) for path, about in api_doc.get("paths", {}).items()}
-        return putting(self, function_id, document, False, mode)
+        made = putting(self, function_id, document, False, mode)
+        made.document = api_doc
+        return made
 
     APIGatewayBackend.import_rest_api = import_rest_api
     APIGatewayBackend.put_rest_api = put_rest_api
+
+
+def settings_of_stages() -> None:
+    """A deployment to a stage makes the stage anew, without its throttling; in API Gateway its settings stay.
+
+    https://docs.aws.amazon.com/apigateway/latest/api/API_CreateDeployment.html
+    """
+    original = RestAPI.create_deployment
+
+    @functools.wraps(original)
+    def create_deployment(self, name, description, stage_variables=None):
+        before = self.stages.get(name)
+        made = original(self, name, description, stage_variables)
+        if before is not None:
+            self.stages[name].method_settings = before.method_settings
+        return made
+
+    RestAPI.create_deployment = create_deployment
+
+
+def deployed_api(api_id: str, stage: str) -> Api | None:
+    """What a deployment of this account serves; None where there is none.
+
+    From the document that was imported: moto keeps neither its authorizers nor its binary types. Unlike
+    API Gateway, a change of the API is served before it is deployed.
+    """
+    api = apigateway_backends[ACCOUNT][REGION].apis.get(api_id)
+    if api is None or stage not in api.stages or not hasattr(api, "document"):
+        return None
+    return of_document(api.document, api_id, stage)
 
 
 def _methods(about: dict) -> dict:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from chalice.config import Config
 
 from chalicelib.settings import LOCAL
-from deploy import template
+from deploy import roles, template
 from deploy.intrinsics import Evaluator, Unknown
 from deploy.stage import CONFIG, Deployment, Stage
 from local.functions import ACCOUNT, APP, REGION, Function
@@ -38,7 +38,7 @@ class Declared:
     def __init__(self, resources: Resources, folder: Path = REPOSITORY, document: dict | None = None):
         self._resources = resources
         self._document = document or template.template(_stage(folder), folder)
-        self._functions = {template.logical_id(name): Function(name).arn for name in render.lambda_functions()}
+        self._functions = {roles.logical_id(name): Function(name).arn for name in render.lambda_functions()}
         given = {"BucketName": resources.bucket}
         known = {name: value for name, value in given.items() if name in self._document.get("Parameters", {})}
         self._evaluator = Evaluator(self._document, known, PSEUDO, self.attribute)

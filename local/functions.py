@@ -15,6 +15,7 @@ from chalicelib.settings import LOCAL
 ACCOUNT = "123456789012"  # moto's
 REGION = "us-east-1"
 APP = "sluice"
+API_HANDLER = "api_handler"  # Chalice's name for the function behind all routes; on AWS it is called as the stage is
 
 # https://aws.github.io/chalice/topics/configfile.html: the values used where none is given
 DEFAULT_TIMEOUT = 60
@@ -33,7 +34,7 @@ class Function:
     @property
     def full_name(self) -> str:
         """As Chalice names it on AWS."""
-        return f"{APP}-{LOCAL}-{self.name}"
+        return f"{APP}-{LOCAL}" if self.name == API_HANDLER else f"{APP}-{LOCAL}-{self.name}"
 
     @property
     def arn(self) -> str:
@@ -64,4 +65,4 @@ def read(folder: Path, name: str) -> Function:
 def name_of(reference: str) -> str:
     """The Chalice name in an ARN (with or without a qualifier), a full name or a plain name."""
     part = reference.split(":")[6 if reference.startswith("arn:") else 0]
-    return part.removeprefix(f"{APP}-{LOCAL}-")
+    return API_HANDLER if part == f"{APP}-{LOCAL}" else part.removeprefix(f"{APP}-{LOCAL}-")

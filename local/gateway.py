@@ -2,6 +2,7 @@
 
 POST /2015-03-31/functions/<name or ARN>/invocations    Lambda's Invoke
 GET  /runs/<run>/report.html, /runs/<run>/graph.svg     what the links in alerts show
+…    /restapis/<id>/<stage>/_user_request_/<path>        a request to an API that was deployed here
 GET  /_sluice/health                                    {"status": "ok", "preloaded": …}
 GET  /_sluice/emails                                    what SNS sent by email, oldest first
 GET  /_sluice/runtime, DELETE /_sluice/runtime          use of the functions since the last DELETE
@@ -26,6 +27,8 @@ from urllib.parse import unquote
 from werkzeug.wrappers import Request, Response
 
 from chalicelib.errors import NotFound
+from local import corrections_of_chalice
+from local.api_gateway import ApiGateway, raw_path
 from local.deployed import Lambdas, Throttled
 from local.runtime import RequestTooLarge, Result, UnknownFunction
 
@@ -41,6 +44,9 @@ _INVOKE = re.compile(r"/2015-03-31/functions/(?P<function>[^/]+)/invocations")
 _PAGE = re.compile(r"/runs/(?P<run>[^/]+)/(?P<page>report\.html|graph\.svg)")
 
 
+_REQUEST = re.compile(r"/restapis/(?P<api>[^/]+)/(?P<stage>[^/]+)/_user_request_(?P<path>/.*)")
+
+
 class Gateway:
     """A WSGI application in front of `aws`; `pages` maps "report.html" and "graph.svg" to what renders a run's."""
 
@@ -51,14 +57,17 @@ class Gateway:
         pages: dict[str, Callable[[str], str | bytes | None]],
         emails: Callable[[], list[dict]],
         schedules: Callable[[], Schedules | None] = lambda: None,
+        api_gateway: ApiGateway | None = None,
     ):
         self._aws, self._lambdas, self._pages, self._emails = aws, lambdas, pages, emails
-        self._schedules = schedules
+        self._schedules, self._api_gateway = schedules, api_gateway or ApiGateway(lambdas.invoke)
 
     def __call__(self, environ, start_response):
         path = environ["PATH_INFO"]
         if found := _INVOKE.fullmatch(path):
             response = self._invoke(Request(environ), unquote(found["function"]))
+        elif found := _REQUEST.fullmatch(raw_path(environ)):
+            response = self._request(Request(environ), found["api"], found["stage"], found["path"])
         elif path.startswith("/_sluice/"):
             response = self._about(Request(environ), path.removeprefix("/_sluice/"))
         elif "HTTP_AUTHORIZATION" not in environ and (found := _PAGE.fullmatch(path)):
@@ -111,6 +120,12 @@ class Gateway:
             if pause is not None:
                 time.sleep(pause)
         LOG.warning("%s failed %d times on an event, which is given up", function, len(_AGAIN_AFTER) + 1)
+
+    def _request(self, request: Request, api_id: str, stage: str, path: str) -> Response:
+        api = corrections_of_chalice.deployed_api(api_id, stage)
+        if api is None:
+            return _json({"message": "Forbidden"}, 403)
+        return self._api_gateway.answer(api, request, path)
 
     def _about(self, request: Request, what: str) -> Response:
         if what == "health":

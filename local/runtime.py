@@ -24,9 +24,14 @@ from local.functions import Function
 from local.invocation import REQUEST_BYTES, Invocation, failure, report
 from local.prefork import Prefork, Worker
 from local.source_code import Fingerprint
+from local.worker import ROUTES
 
 # what handlers import, heaviest last: workers forked before all are loaded are replaced when they are idle
 PRELOAD = ("pandas", "sqlalchemy", "great_expectations")
+
+# of these some may always run beside the states' functions
+API_FUNCTIONS = (functions.API_HANDLER, "authorize", ROUTES)
+API_WORKERS = 2
 
 # seconds between looks at the memory of busy workers; a handler fills about 1 GB a second
 WATCH_INTERVAL = 0.05
@@ -109,9 +114,8 @@ class Runtime:
         self._work = threading.Event()
         self._closed = False
         self._code = Fingerprint(folder)
-        self._slots: queue.LifoQueue[Worker | None] = queue.LifoQueue()
-        for _ in range(self.workers):
-            self._slots.put(None)
+        # who sends a request waits for an answer, however long the states that run may take
+        self._slots, self._api_slots = _slots(self.workers), _slots(API_WORKERS)
         self._prefork = self._start_prefork()
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -126,7 +130,8 @@ class Runtime:
         function = self._function(functions.name_of(reference))
         invocation = self._invocation(function, payload or b"{}")
         self._follow_code()
-        worker, usable = self._slots.get(), None
+        slots = self._api_slots if function.name in API_FUNCTIONS else self._slots
+        worker, usable = slots.get(), None
         watched = Watched(function.memory_size * 2**20)
         started = time.monotonic()
         try:
@@ -140,7 +145,7 @@ class Runtime:
         finally:
             with self._lock:
                 self._busy.pop(worker, None)
-            self._release(usable)
+            self._release(usable, slots)
         if outcome == "unknown":
             raise UnknownFunction(f"Function not found: {function.arn}")
         self.usages.record(function.name, outcome != "ok", max(peak, watched.peak), time.monotonic() - started)
@@ -215,18 +220,19 @@ class Runtime:
 
     def _drop_outdated(self) -> None:
         """End the idle workers that lack the present code or modules; busy ones end when they are done."""
-        idle = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                idle.append(self._slots.get_nowait())
-        for worker in idle:
-            self._release(worker)
+        for slots in (self._slots, self._api_slots):
+            idle = []
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    idle.append(slots.get_nowait())
+            for worker in idle:
+                self._release(worker, slots)
 
-    def _release(self, worker: Worker | None) -> None:
+    def _release(self, worker: Worker | None, slots: Slots) -> None:
         if worker is not None and not self._is_current(worker):
             worker.end()
             worker = None
-        self._slots.put(worker)
+        slots.put(worker)
 
     def _watch(self) -> None:
         """Kill workers that need more memory than their function has."""
@@ -270,6 +276,16 @@ class Watched:
     limit: int
     peak: int = 0
     verdict: str = ""
+
+
+Slots = queue.LifoQueue  # of idle workers, and None for one that is to be forked
+
+
+def _slots(count: int) -> Slots:
+    slots: Slots = queue.LifoQueue()
+    for _ in range(count):
+        slots.put(None)
+    return slots
 
 
 def ended(status: int) -> str:

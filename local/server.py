@@ -99,9 +99,12 @@ class Server:
         from local.http import listen, url
 
         aws, sources = listen(previous.get("endpoint")), listen(previous.get("sources_url"))
+        api = listen(previous.get("environment", {}).get("SLUICE_API_URL"))
         resources = self._resources = Resources(url(aws))
         self._sources_url = url(sources)
-        clients = self._clients = environment.clients(resources, self._postgres.database_url, self._sources_url)
+        clients = self._clients = environment.clients(
+            resources, self._postgres.database_url, self._sources_url, url(api)
+        )
         if home.lambda_log.exists() and home.lambda_log.stat().st_size > LAMBDA_LOG_BYTES:
             home.lambda_log.replace(home.lambda_log.with_suffix(".log.1"))
         count = os.cpu_count() or 1
@@ -109,7 +112,7 @@ class Server:
         self._runtime = Runtime(REPOSITORY, around, home.lambda_log, count)
         self._containers = Containers(REPOSITORY, around, home.container_log)
         _allow_open_files()
-        self._serve(aws, sources)
+        self._serve(aws, sources, api)
         from local.declared import Declared
 
         declared = Declared(resources)
@@ -175,7 +178,7 @@ class Server:
         self._postgres.stop()
         LOG.info("the stack is down")
 
-    def _serve(self, aws, sources) -> None:
+    def _serve(self, aws, sources, api) -> None:
         os.environ["MOTO_PORT"] = str(aws.getsockname()[1])
         from moto.server import DomainDispatcherApplication, create_backend_app
 
@@ -193,6 +196,7 @@ class Server:
             templates,
             titan,
         )
+        from local.api_gateway import ApiGateway, OwnApi
         from local.gateway import Gateway
         from local.http import serve
         from local.pages import Pages
@@ -218,8 +222,10 @@ class Server:
             {"report.html": pages.report, "graph.svg": pages.graph},
             pages.emails,
             lambda: self._schedules,
+            api_gateway := ApiGateway(lambdas.invoke),
         )
-        self._http = [serve(aws, gateway), serve(sources, sample_api.app)]
+        own_api = OwnApi(api_gateway, lambdas.invoke)
+        self._http = [serve(aws, gateway), serve(sources, sample_api.app), serve(api, own_api)]
 
     def _follow_events(self, declared: Declared) -> None:
         """From now on functions are invoked with what queues and streams hold, and schedules fire."""

@@ -20,13 +20,16 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from local import calls
+from local.functions import API_HANDLER
 from local.invocation import Invocation, environment, failure, run
 
 MESSAGE_BYTES = 65536
+ROUTES = "sluice.routes"  # no function of an application: it tells which routes that has
 
 
 def main(control_fd: int, life_fd: int) -> None:
@@ -97,7 +100,7 @@ def _answer(invocation: Invocation, state: Preloaded) -> tuple[str, bytes]:
     """("ok" | "error" | "unknown", body); SystemExit ends the process with its code."""
     if state.app_error:
         return "error", failure(state.app_error, "Runtime.ImportModuleError", invocation.request_id)
-    handler = sys.modules["app"].app.handler_map.get(invocation.function)
+    handler = _handler(sys.modules["app"].app, invocation.function)
     if handler is None:
         return "unknown", b""
     os.environ.update(environment(invocation))
@@ -107,6 +110,26 @@ def _answer(invocation: Invocation, state: Preloaded) -> tuple[str, bytes]:
         sys.stdout.flush()
         os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
     return ("ok" if succeeded else "error"), body
+
+
+def _handler(app, function: str) -> Callable | None:
+    """As Lambda finds it: the application itself answers HTTP requests, its views are no functions."""
+    if function == API_HANDLER:
+        return app
+    if function == ROUTES:
+        return lambda event, context: describe(app)
+    views = {view.view_name for methods in app.routes.values() for view in methods.values()}
+    return None if function in views else app.handler_map.get(function)
+
+
+def describe(app) -> dict:
+    """The routes of a Chalice application: their paths, methods and authorizers."""
+    routes = [
+        {"path": path, "method": method, "authorizer": view.authorizer.name if view.authorizer else None}
+        for path, methods in app.routes.items()
+        for method, view in methods.items()
+    ]
+    return {"routes": routes, "binary_types": list(app.api.binary_types)}
 
 
 def _die_with_server(life_fd: int) -> None:

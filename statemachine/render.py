@@ -16,6 +16,10 @@ from chalicelib.errors import ConfigurationError
 
 PATH = Path(__file__).with_name("pipeline.asl.json")
 
+# what Chalice makes for the API: the function behind all routes, by its own name, and the authorizer of `app.py`
+API_HANDLER = "api_handler"
+API_FUNCTIONS = (API_HANDLER, "authorize")
+
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
 
@@ -53,8 +57,18 @@ def event_functions() -> tuple[str, ...]:
 
 
 def lambda_functions() -> tuple[str, ...]:
-    """Every Lambda function, by its Chalice name: those of the states, then those of events."""
-    return state_functions() + event_functions()
+    """Every Lambda function, by its Chalice name: those of the states, of events, of the API."""
+    return state_functions() + event_functions() + API_FUNCTIONS
+
+
+def full_name(prefix: str, function: str) -> str:
+    """A function's name on AWS, as Chalice makes it; `prefix` is `<app>-<stage>`."""
+    return prefix if function == API_HANDLER else f"{prefix}-{function}"
+
+
+def handler(function: str) -> str:
+    """Where Lambda finds the function in the package."""
+    return "app.app" if function == API_HANDLER else f"app.{function}"
 
 
 def placeholder(function: str) -> str:

@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from chalicelib.errors import ContractError, NotFound, RequestRefused, SluiceError, TransientError, UnknownSource
+from chalicelib.errors import (
+    ContractError,
+    NotFound,
+    RequestRefused,
+    SluiceError,
+    TransientError,
+    TriggerConflict,
+    UnknownSource,
+)
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 
-_STATUS = {ContractError: 422, UnknownSource: 404, NotFound: 404}
+_STATUS = {ContractError: 422, UnknownSource: 404, NotFound: 404, TriggerConflict: 409}
 
 
 @dataclass(frozen=True)

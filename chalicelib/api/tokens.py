@@ -82,7 +82,7 @@ def caller(connection, authorization: str) -> Caller | None:
     return Caller(found[0]["name"], tuple(found[0]["scopes"]))
 
 
-def _rows(cursor, name: str, **values) -> list[dict]:
+def _rows(cursor, name: str, /, **values) -> list[dict]:
     cursor.execute(statement("access", name), values)
     names = [column.name for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -6,6 +6,7 @@ throughout, so that what is there can be held against the template.
 
 from deploy.kinds import (
     alarms,
+    apis,
     identity,
     keys,
     lambdas,
@@ -23,6 +24,7 @@ from deploy.kinds.base import Aws, Kind
 KINDS: dict[str, Kind] = {
     kind.type: kind()
     for module in (
+        apis,
         storage,
         keys,
         messages,

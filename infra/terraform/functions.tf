@@ -35,7 +35,7 @@ resource "aws_lambda_layer_version" "layer" {
 resource "aws_cloudwatch_log_group" "function" {
   for_each = local.functions
 
-  name              = "/aws/lambda/${local.prefix}-${each.key}"
+  name              = "/aws/lambda/${local.function_names[each.key]}"
   retention_in_days = each.value.log_retention_in_days
   tags              = local.tags
 }
@@ -97,9 +97,9 @@ resource "aws_iam_role_policy" "read_bucket" {
 resource "aws_lambda_function" "this" {
   for_each = local.functions
 
-  function_name    = "${local.prefix}-${each.key}"
+  function_name    = local.function_names[each.key]
   role             = aws_iam_role.function[each.key].arn
-  handler          = "app.${each.key}"
+  handler          = each.key == "api_handler" ? "app.app" : "app.${each.key}"
   runtime          = local.artefacts.python
   architectures    = [local.artefacts.architecture]
   filename         = "${var.artefacts}/${local.artefacts.code.file}"

@@ -42,9 +42,13 @@ locals {
 
   # the ARNs of what refers to each other are put together by name, so that nothing waits in a circle
   state_machine_arn = "arn:${local.partition}:states:${local.region}:${local.account}:stateMachine:${local.prefix}"
+  # the function behind all routes of the API is called as Chalice calls it
+  function_names = {
+    for name in keys(local.functions) : name => name == "api_handler" ? local.prefix : "${local.prefix}-${name}"
+  }
   function_arns = {
     for name in keys(local.functions) :
-    name => "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${local.prefix}-${name}"
+    name => "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${local.function_names[name]}"
   }
 
   # `sluice secret database` writes the ARN of the secret made here into the stage: that is still the one made here
@@ -82,6 +86,7 @@ locals {
     DeadLetterArn      = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-dead-letters"
     DeadLetterName     = "${local.prefix}-dead-letters"
     TriggersArn        = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-triggers"
+    WebhookEventsArn   = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-webhook-events"
     UndeliveredArn     = "arn:${local.partition}:sqs:${local.region}:${local.account}:${local.prefix}-undelivered"
     UndeliveredName    = "${local.prefix}-undelivered"
     StateMachineArn    = local.state_machine_arn
@@ -104,6 +109,7 @@ locals {
       DeadLetterArn           = aws_sqs_queue.dead_letters.arn
       DeadLetterUrl           = aws_sqs_queue.dead_letters.url
       TriggersArn             = aws_sqs_queue.triggers.arn
+      WebhookEventsArn        = aws_sqs_queue.webhook_events.arn
       UndeliveredArn          = aws_sqs_queue.undelivered.arn
       ContainerCluster        = local.prefix
       ContainerFamily         = "${local.prefix}-stages"

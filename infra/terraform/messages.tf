@@ -188,3 +188,73 @@ resource "aws_sqs_queue_policy" "undelivered" {
   queue_url = aws_sqs_queue.undelivered.url
   policy    = data.aws_iam_policy_document.undelivered.json
 }
+
+# what webhooks brought, to be collected: one run for the events of a minute
+resource "aws_sqs_queue" "webhook_events" {
+  name                       = "${local.prefix}-webhook-events"
+  kms_master_key_id          = aws_kms_key.data.arn
+  message_retention_seconds  = 345600
+  visibility_timeout_seconds = 780
+  redrive_policy             = jsonencode({ deadLetterTargetArn = aws_sqs_queue.undelivered.arn, maxReceiveCount = 5 })
+  tags                       = local.tags
+}
+
+resource "aws_lambda_event_source_mapping" "webhook_events" {
+  function_name                      = aws_lambda_function.this["collect_events"].arn
+  event_source_arn                   = aws_sqs_queue.webhook_events.arn
+  batch_size                         = 1000
+  maximum_batching_window_in_seconds = 60
+  function_response_types            = ["ReportBatchItemFailures"]
+
+  scaling_config {
+    maximum_concurrency = 2
+  }
+}
+
+data "aws_iam_policy_document" "webhook_events" {
+  statement {
+    sid       = "WebhooksTell"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.webhook_events.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["s3.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values   = ["arn:${local.partition}:s3:::${local.bucket}"]
+    }
+  }
+
+  statement {
+    sid       = "OnlyOverTls"
+    effect    = "Deny"
+    actions   = ["sqs:*"]
+    resources = [aws_sqs_queue.webhook_events.arn]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_sqs_queue_policy" "webhook_events" {
+  queue_url = aws_sqs_queue.webhook_events.url
+  policy    = data.aws_iam_policy_document.webhook_events.json
+}

@@ -47,3 +47,8 @@ output "function_names" {
   description = "The Lambda functions by state, as `sluice` and the console call them."
   value       = { for name, made in aws_lambda_function.this : name => made.function_name }
 }
+
+output "api_url" {
+  description = "Where requests to the API are sent."
+  value       = aws_api_gateway_stage.api.invoke_url
+}

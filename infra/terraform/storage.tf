@@ -203,6 +203,12 @@ resource "aws_s3_bucket_notification" "lake" {
     filter_prefix = "inbox/"
   }
 
-  # S3 asks the queue whether it may send to it
-  depends_on = [aws_sqs_queue_policy.triggers]
+  queue {
+    queue_arn     = aws_sqs_queue.webhook_events.arn
+    events        = ["s3:ObjectCreated:*"]
+    filter_prefix = "webhooks/"
+  }
+
+  # S3 asks the queues whether it may send to them
+  depends_on = [aws_sqs_queue_policy.triggers, aws_sqs_queue_policy.webhook_events]
 }

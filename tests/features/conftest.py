@@ -25,6 +25,8 @@ from chalicelib.warehouse.publishing import COUNTS
 from local.stack import Stack
 
 ROOT = Path(__file__).parents[2]
+# with which senders sign what they send to the session's stack
+WEBHOOK_SECRET = "a-secret-of-the-tests"
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class Pipeline:
 
 
 @contextlib.contextmanager
-def running(home: Path, **settings: int) -> Iterator[Pipeline]:
+def running(home: Path, **settings: int | str) -> Iterator[Pipeline]:
     """A stack of its own, whose workers have these settings, such as `fetch_seconds=1`."""
     stack = Stack(home)
     with pytest.MonkeyPatch.context() as patch:
@@ -192,7 +194,7 @@ def running(home: Path, **settings: int) -> Iterator[Pipeline]:
 
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("stack")) as pipeline:
+    with running(tmp_path_factory.mktemp("stack"), tokens=json.dumps({"webhook:sensors": WEBHOOK_SECRET})) as pipeline:
         yield pipeline
 
 

@@ -16,7 +16,7 @@ from moto import mock_aws
 from deploy import account, apply, artefacts, functions, plan, record, template
 from deploy import stage as stages
 from deploy.artefacts import Artefacts
-from local import corrections_of_deploying
+from local import corrections_of_chalice, corrections_of_deploying
 from statemachine import render
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,7 @@ def made(folder, monkeypatch):
         monkeypatch.setenv(name, value)
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
+    corrections_of_chalice.apply()
     corrections_of_deploying.apply()
     for name in ("statemachine", "chalicelib"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -129,7 +130,7 @@ class Project:
             settings = {
                 "FunctionName": stage.function_name(name),
                 "Runtime": "python3.11",
-                "Handler": f"app.{name}",
+                "Handler": render.handler(name),
                 "Role": config.iam_role_arn,
                 "MemorySize": config.lambda_memory_size,
                 "Timeout": config.lambda_timeout,
@@ -149,9 +150,8 @@ class Project:
                 client.tag_resource(Resource=arn, Tags=config.tags)
                 if dropped:
                     client.untag_resource(Resource=arn, TagKeys=dropped)
-        groups = {
-            f"/aws/lambda/{stage.function_name(name)}": stage.function(name) for name in render.lambda_functions()
-        }
+        # that of the API's handler has not the function's name
+        groups = {f"/aws/lambda/{stage.prefix}-{name}": stage.function(name) for name in render.lambda_functions()}
         logs = self.aws.client("logs")
         there = {group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]}
         for group, config in groups.items():
@@ -159,7 +159,29 @@ class Project:
                 logs.create_log_group(logGroupName=group)
             logs.put_retention_policy(logGroupName=group, retentionInDays=config.log_retention_in_days)
         resources = [{"name": group, "resource_type": "log_group", "log_group_name": group} for group in groups]
+        resources.append({"name": "rest_api", "resource_type": "rest_api", **self._rest_api(stage)})
         return {"resources": resources, "schema_version": "2.0"}
+
+    def _rest_api(self, stage):
+        """As Chalice has it, but for its name, by which it is found here."""
+        client, account = self.aws.client("apigateway"), self.aws.account
+        there = [each["id"] for each in client.get_rest_apis()["items"] if each["name"] == stage.prefix]
+        integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": "arn:of:nothing"}
+        method = {"responses": {"200": {}}, "x-amazon-apigateway-integration": integration}
+        info = {"title": stage.prefix, "version": "1.0"}
+        document = {"swagger": "2.0", "info": info, "paths": {"/health": {"get": method}}}
+        api_id = there[0] if there else client.import_rest_api(body=json.dumps(document))["id"]
+        client.create_deployment(restApiId=api_id, stageName="api")
+        with contextlib.suppress(ClientError):  # it is there already
+            self.aws.client("lambda").add_permission(
+                FunctionName=stage.prefix,
+                StatementId="api",
+                Action="lambda:InvokeFunction",
+                Principal="apigateway.amazonaws.com",
+                SourceArn=f"arn:aws:execute-api:{REGION}:{account}:{api_id}/*",
+            )
+        url = f"https://{api_id}.execute-api.{REGION}.amazonaws.com/api/"
+        return {"rest_api_id": api_id, "rest_api_url": url}
 
 
 def watch(monkeypatch):

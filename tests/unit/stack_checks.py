@@ -14,10 +14,11 @@ from collections.abc import Iterator
 
 from chalicelib import contracts, sources, telemetry
 from deploy import artefacts
+from deploy import roles as own_roles
 from statemachine import render
 
 FUNCTIONS = render.lambda_functions()
-IDS = {name: render.placeholder(name).removesuffix("Arn") for name in FUNCTIONS}
+IDS = {name: own_roles.logical_id(name) for name in FUNCTIONS}
 
 # the metrics that AWS emits by itself, with their dimensions:
 # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
@@ -38,7 +39,12 @@ _SCHEDULED, _SIMULATED = "RunsAreScheduled", "SensorsAreSimulated"
 _TRIGGERS = {"Fn::GetAtt": ["Triggers", "Arn"]}
 
 # logical id -> the end of its name
-QUEUES = {"DeadLetters": "dead-letters", "Triggers": "triggers", "Undelivered": "undelivered"}
+QUEUES = {
+    "DeadLetters": "dead-letters",
+    "Triggers": "triggers",
+    "Undelivered": "undelivered",
+    "WebhookEvents": "webhook-events",
+}
 
 _SCHEDULE = re.compile(r"cron\((\S+ ){5}\S+\)|rate\([1-9]\d* (minute|hour|day)s?\)")
 _SEARCH = re.compile(
@@ -214,8 +220,8 @@ def alarms_that_must_be(template: dict) -> Iterator[str]:
     }
     for function in FUNCTIONS:
         at_least = "GreaterThanOrEqualToThreshold"
-        wanted.add(("Errors", f"sluice-dev-{function}", at_least, 3, missing))
-        wanted.add(("Throttles", f"sluice-dev-{function}", at_least, 1, missing))
+        wanted.add(("Errors", render.full_name("sluice-dev", function), at_least, 3, missing))
+        wanted.add(("Throttles", render.full_name("sluice-dev", function), at_least, 1, missing))
     found = set()
     for resource in resources(template, "AWS::CloudWatch::Alarm").values():
         own = resource["Properties"]
@@ -368,16 +374,18 @@ def machine_role(template: dict) -> Iterator[str]:
 def functions(template: dict) -> Iterator[str]:
     for function, logical_id in IDS.items():
         own = properties(template, logical_id)
-        if own.get("Role") != {"Fn::GetAtt": [f"{logical_id}Role", "Arn"]}:
+        role = own_roles.role_id(function)
+        if own.get("Role") != {"Fn::GetAtt": [role, "Arn"]}:
             yield f"{function}: has not its own role"
-        elif text(properties(template, f"{logical_id}Role").get("RoleName", ""), template) != f"sluice-dev-{function}":
+        elif text(properties(template, role).get("RoleName", ""), template) != f"sluice-dev-{function}":
             yield f"{function}: its role is called otherwise"
-        if text(own.get("FunctionName", ""), template) != f"sluice-dev-{function}":
+        if text(own.get("FunctionName", ""), template) != render.full_name("sluice-dev", function):
             yield f"{function}: is called {own.get('FunctionName')}"
         if own.get("TracingConfig") != {"Mode": "Active"}:
             yield f"{function}: is not traced"
-        log = properties(template, f"{logical_id}LogGroup")
-        if log.get("LogGroupName") != {"Fn::Sub": f"/aws/lambda/${{{logical_id}}}"} or not log.get("RetentionInDays"):
+        log = properties(template, f"{role.removesuffix('Role')}LogGroup")
+        called = "${App}-${Stage}" if function == render.API_HANDLER else f"${{{logical_id}}}"
+        if log.get("LogGroupName") != {"Fn::Sub": f"/aws/lambda/{called}"} or not log.get("RetentionInDays"):
             yield f"{function}: its log is kept for good"
         layers = [layer["Ref"].rstrip("0123456789abcdef") for layer in own["Layers"]]
         if layers != ["ManagedLayer"] + ["GateLayer"] * (function in artefacts.GATE_FUNCTIONS):
@@ -419,7 +427,7 @@ def _statements_of(policy: dict) -> list[dict]:
 def roles(template: dict) -> Iterator[str]:
     """No other roles than ours, and no policy larger than IAM takes
     (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html)."""
-    ours = {f"{logical_id}Role" for logical_id in IDS.values()}
+    ours = {own_roles.role_id(name) for name in FUNCTIONS}
     ours |= {"StateMachineRole", "SchedulerRole", "DatabaseMonitoringRole", "ProxyRole"}
     ours |= {"ContainerRole", "ContainerExecutionRole"}
     found = resources(template, "AWS::IAM::Role")
@@ -547,8 +555,9 @@ def triggers(template: dict) -> Iterator[str]:
         (r["Properties"]["EventSourceArn"]["Fn::GetAtt"][0], r["Properties"]["FunctionName"]["Fn::GetAtt"][0])
         for r in resources(template, "AWS::Lambda::EventSourceMapping").values()
     }
-    if ("Triggers", "StartRun") not in read:
-        yield "nobody reads the triggers"
+    for pair in (("Triggers", "StartRun"), ("WebhookEvents", "CollectEvents")):
+        if pair not in read:
+            yield f"nobody reads {pair[0]}"
     yield from _inbox(template)
 
 
@@ -561,6 +570,8 @@ def _inbox(template: dict) -> Iterator[str]:
     }
     if ("<Triggers.Arn>", "s3:ObjectCreated:*", "prefix", "inbox/") not in told:
         yield "what comes into the inbox starts nothing"
+    if ("<WebhookEvents.Arn>", "s3:ObjectCreated:*", "prefix", "webhooks/") not in told:
+        yield "what a webhook brings is never collected"
     if any(not value.strip("/") or value.startswith(("raw", "runs")) for _, _, _, value in told):
         yield "what the pipeline writes itself would start runs"
     account = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
@@ -684,6 +695,7 @@ def names(template: dict) -> Iterator[str]:
             "AWS::RDS::DBProxyTargetGroup",
             "AWS::Lambda::Alias",
             "AWS::Lambda::EventSourceMapping",
+            "AWS::Lambda::Permission",
             "AWS::Lambda::Version",
         ):
             continue  # they go by another's name

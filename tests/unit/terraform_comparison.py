@@ -24,11 +24,16 @@ ONLY_TERRAFORM = {
     "aws_security_group": {"name"},  # likewise
 }
 
-# made for functions and layers, which the template leaves to Chalice; and the secret's value, which CloudFormation
-# generates in place
+# made for functions, layers and the API, which the template leaves to Chalice; and the secret's value, which
+# CloudFormation generates in place
 NOT_IN_TEMPLATE = {
+    "aws_api_gateway_deployment",
+    "aws_api_gateway_method_settings",
+    "aws_api_gateway_rest_api",
+    "aws_api_gateway_stage",
     "aws_lambda_function",
     "aws_lambda_layer_version",
+    "aws_lambda_permission",
     "aws_s3_object",
     "aws_secretsmanager_secret_version",
 }
@@ -246,9 +251,9 @@ MAPPING = {
     "FunctionName": "function_name",
     "EventSourceArn": "event_source_arn",
     "BatchSize": "batch_size",
+    "MaximumBatchingWindowInSeconds": "maximum_batching_window_in_seconds",
     "FunctionResponseTypes": "function_response_types",
     "StartingPosition": "starting_position",
-    "MaximumBatchingWindowInSeconds": "maximum_batching_window_in_seconds",
     "BisectBatchOnFunctionError": "bisect_batch_on_function_error",
     "MaximumRetryAttempts": "maximum_retry_attempts",
 }

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from deployed_project import READING, REGION
 
 from chalicelib.errors import ConfigurationError, DeploymentError
-from deploy import functions, permissions, plan, template
+from deploy import functions, permissions, plan, roles
 from deploy import stage as stages
 from statemachine import render
 
@@ -61,7 +61,7 @@ def test_code_that_changed_is_deployed_by_chalice_alone(project):
     project.deploy()
     project.change("code", "code = 2")
     made = project.deploy()
-    assert names(made, plan.UPDATE) == {template.logical_id(name) for name in render.lambda_functions()}
+    assert names(made, plan.UPDATE) == {roles.logical_id(name) for name in render.lambda_functions()}
     assert all([d.name for d in step.differences] == ["Code"] for step in made.changes)
     assert project.chalice_runs == 2
     assert not project.deploy().changes
@@ -85,7 +85,7 @@ def test_retention_and_tags_that_changed_alone_are_deployed(project, settings, n
     project.deploy()
     project.chalice_settings(**settings)
     made = project.deploy()
-    assert names(made, plan.UPDATE) >= {template.logical_id(name) for name in render.lambda_functions()}
+    assert names(made, plan.UPDATE) >= {roles.logical_id(name) for name in render.lambda_functions()}
     assert name in {d.name for step in made.changes for d in step.differences}
     assert project.chalice_runs == 2
     assert not project.deploy().changes

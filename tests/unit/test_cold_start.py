@@ -35,9 +35,14 @@ EXPECTED = {
     "record_failure": {"psycopg2"},
     "start_run": {"psycopg2"},
     "collect_events": set(),
+    "api_handler": set(),
+    "authorize": {"psycopg2"},
     "simulate_sensors": set(),
     "apply_changes": {"numpy", "psycopg2"},
 }
+
+
+OF_THE_API = {"api_handler": "chalicelib.webhooks.intake", "authorize": "chalicelib.api.access"}
 
 
 def imported(handler, initialization="on-demand", then=""):
@@ -55,11 +60,14 @@ def imported(handler, initialization="on-demand", then=""):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_has_imported_its_stage_and_no_library_that_it_may_not_need(function):
-    modules = imported(f"app.{function}")
+    modules = imported(render.handler(function))
     own = {f"chalicelib.stages.{function}", f"chalicelib.events.{function}"} & modules
     assert modules & HEAVY == EXPECTED[function]
     assert {name for name in modules if name.startswith(("chalicelib.stages.", "chalicelib.events."))} == own
-    assert len(own) == 1
+    if function in render.API_FUNCTIONS:
+        assert {"chalicelib.webhooks.intake", "chalicelib.api.access"} & modules == {OF_THE_API[function]}
+    else:
+        assert len(own) == 1
 
 
 @pytest.mark.parametrize("function", ("plan", "publish", "embed_shard", "complete", "reject"))
@@ -70,7 +78,7 @@ def test_no_source_brings_numpy_or_pandas_to_those_that_read_no_rows(function):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_with_snap_start_great_expectations_is_in_the_snapshot_of_the_quality_functions_alone(function):
-    assert ("great_expectations" in imported(f"app.{function}", "snap-start")) == (function in GATE_FUNCTIONS)
+    assert ("great_expectations" in imported(render.handler(function), "snap-start")) == (function in GATE_FUNCTIONS)
 
 
 @pytest.mark.parametrize("handler", ("", "app.nothing", "local.worker"))

@@ -290,7 +290,7 @@ def test_the_logs_of_a_deployed_stage_are_those_of_its_functions_around_the_run(
     found = cli_cost._log(session, "run", execution(**PASSED))
     assert found.milliseconds == {"plan": [250]}
     assert {asked["logGroupName"] for asked in client.asked} == {
-        f"/aws/lambda/sluice-dev-{function}" for function in render.lambda_functions()
+        "/aws/lambda/" + render.full_name("sluice-dev", function) for function in render.lambda_functions()
     }
     start, end = NOON.timestamp() * 1000 - 60_000, NOON.timestamp() * 1000 + 60_000
     assert {(asked["startTime"], asked["endTime"]) for asked in client.asked} == {(start, end)}

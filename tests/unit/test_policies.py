@@ -36,6 +36,7 @@ NAMES = {
     "AlertsTopicArn": "arn:aws:sns:eu-west-1:123456789012:sluice-dev-alerts",
     "DeadLetterArn": "arn:aws:sqs:eu-west-1:123456789012:sluice-dev-dead-letters",
     "TriggersArn": "arn:aws:sqs:eu-west-1:123456789012:sluice-dev-triggers",
+    "WebhookEventsArn": "arn:aws:sqs:eu-west-1:123456789012:sluice-dev-webhook-events",
     "UndeliveredArn": "arn:aws:sqs:eu-west-1:123456789012:sluice-dev-undelivered",
     "KeyArn": "arn:aws:kms:eu-west-1:123456789012:key/0",
     "StateMachineArn": "arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-dev",
@@ -82,6 +83,9 @@ OF_STREAMS = {
 }
 POLLERS = OF_QUEUES | OF_STREAMS
 OF_POLLERS = "kinesis.${Region}.amazonaws.com"  # through which they decrypt; a queue's key is a sender's too
+
+# where the function behind the routes begins; the others are handlers of `app.py`
+START = {"api_handler": "chalicelib.api.routes.blueprint"}
 
 # a source may ask for its token while it fetches (docs/sources.md), though none of ours does
 MAY_BE_CALLED = {name: {"chalicelib.secrets.token"} for name in ("fetch_partition", "chalicelib.container.main")}
@@ -190,11 +194,11 @@ def test_a_fault_of_form_is_found(change, expected):
 
 def needed(project, function):
     """Actions, keys' with the service they go through, secrets' with the secret."""
-    start = function if "." in function else f"app.{function}"
+    start = START.get(function, function if "." in function else f"app.{function}")
     extensions = MAY_BE_CALLED.get(function, set())
     secrets = {
         name
-        for name, reader in (("Database", "database_url"), ("Tokens", "token"))
+        for name, reader in (("Database", "database_url"), ("Tokens", "token"), ("Tokens", "of_webhook"))
         if f"chalicelib.secrets.{reader}" in project.reachable(start) | extensions
     }
     calls = project.calls(start).union(*map(project.calls, extensions))
@@ -205,7 +209,18 @@ def needed(project, function):
                 found |= {f"{need.action} {secret}" for secret in secrets}
             else:
                 found.add(" ".join([need.action, *(need.context.values() if "kms" in need.action else ())]))
-    return found
+    # what Lambda receives in the function's name is encrypted
+    return found | ({f"kms:Decrypt sqs.{NAMES['Region']}.amazonaws.com"} if reads_a_queue(function) else set())
+
+
+def reads_a_queue(function):
+    resources = json.loads((ROOT / "statemachine" / "resources.json").read_text())["Resources"]
+    return any(
+        resources[each["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]]["Type"] == "AWS::SQS::Queue"
+        for each in resources.values()
+        if each["Type"] == "AWS::Lambda::EventSourceMapping"
+        and each["Properties"]["FunctionName"]["Fn::GetAtt"][0] == roles.logical_id(function)
+    )
 
 
 def granted(document):
@@ -318,7 +333,7 @@ def test_who_builds_its_source_from_the_runs_declaration_may_read_that(project, 
         statement["Action"] == ["s3:GetObject"] and "${BucketArn}/" + keys.declaration("*") in statement["Resource"]
         for statement in raw(function)["Statement"]
     )
-    assert reads == ("chalicelib.lake.keys.declaration" in project.reachable(f"app.{function}"))
+    assert reads == ("chalicelib.lake.keys.declaration" in project.reachable(START.get(function, f"app.{function}")))
 
 
 CHUNK_OBJECTS = ("rows.copy", "observed.json", "malformed.ndjson", "failing.ndjson", "results.json", "failure.json")

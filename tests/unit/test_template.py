@@ -24,7 +24,7 @@ from chalicelib import sources
 from chalicelib.errors import ConfigurationError, DeclarationError, DeploymentError
 from chalicelib.sources.base import Source
 from cli.main import main
-from deploy import artefacts, references, sam, schedules, stage, template
+from deploy import artefacts, references, roles, sam, schedules, stage, template
 from deploy import package as packages
 from deploy.artefacts import Artefact, Artefacts
 from statemachine import render
@@ -355,6 +355,9 @@ FAULTS = {
     ],
     checks.triggers: [
         drop("TriggersMapping"),
+        drop("WebhookEventsMapping"),
+        put("WebhookEvents", "VisibilityTimeout", 719),
+        put("Bucket", "NotificationConfiguration.QueueConfigurations.1.Filter.S3Key.Rules.0.Value", "inbox/x/"),
         put("TriggersMapping", "FunctionResponseTypes", None),
         put("TriggersMapping", "EventSourceArn", {"Fn::GetAtt": ["Undelivered", "Arn"]}),
         put("TriggersMapping", "FunctionName", {"Fn::GetAtt": ["Plan", "Arn"]}),
@@ -498,7 +501,7 @@ def test_a_template_beyond_cloudformations_limits_is_refused(packaged):
 
 
 def test_a_mistyped_function_is_found_while_packaging(checkout, patched, monkeypatch):
-    monkeypatch.setattr(packages, "logical_id", lambda name: "Plam" if name == "plan" else template.logical_id(name))
+    monkeypatch.setattr(packages, "logical_id", lambda name: "Plam" if name == "plan" else roles.logical_id(name))
     with pytest.raises(ConfigurationError, match="Plam has no Type"):
         packages.package(checkout, "dev", checkout / "mistyped")
 
@@ -672,7 +675,7 @@ def test_the_same_project_makes_the_same_package(packaged, checkout, patched):
 def test_limits_are_those_of_the_configuration(packaged):
     for name in render.lambda_functions():
         config = stage.read(ROOT, "dev").function(name)
-        made = own(packaged.template, template.logical_id(name))
+        made = own(packaged.template, roles.logical_id(name))
         assert (made["Timeout"], made["MemorySize"]) == (config.lambda_timeout, config.lambda_memory_size)
 
 
@@ -725,7 +728,7 @@ def test_the_command_says_what_comes_next(checkout, patched, monkeypatch):
 
 def test_the_gate_starts_from_a_snapshot_through_its_alias(snapped):
     for name in checks.FUNCTIONS:
-        has = "SnapStart" in own(snapped, template.logical_id(name))
+        has = "SnapStart" in own(snapped, roles.logical_id(name))
         assert has == (name in artefacts.GATE_FUNCTIONS)
     versions = checks.resources(snapped, "AWS::Lambda::Version")
     aliases = checks.resources(snapped, "AWS::Lambda::Alias")

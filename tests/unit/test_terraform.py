@@ -20,7 +20,7 @@ from terraform_expressions import ExpressionError
 from terraform_values import Values
 
 from cli.build import build
-from deploy import artefacts, template, terraform
+from deploy import artefacts, roles, template, terraform
 from deploy import stage as stages
 from deploy.intrinsics import Evaluator
 from statemachine import render
@@ -215,6 +215,8 @@ MADE = {
     **{f"aws_sqs_queue.{n}.arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-{n}" for n in ("triggers", "undelivered")},
     "aws_sqs_queue.triggers.url": "<Triggers>",
     "aws_sqs_queue.undelivered.url": "<Undelivered>",
+    "aws_sqs_queue.webhook_events.url": "<WebhookEvents>",
+    "aws_sqs_queue.webhook_events.arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-webhook-events",
     "aws_kinesis_stream.changes[0].arn": f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/sluice-dev-changes",
     **{
         f"aws_lambda_function.this[{name}].arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sluice-dev-{name}"
@@ -250,7 +252,7 @@ MADE = {
     **{f"aws_iam_role.function[{name}].name": f"sluice-dev-{name}" for name in render.lambda_functions()},
     **{
         f"aws_cloudwatch_log_group.function[{name}].arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group"
-        f":/aws/lambda/sluice-dev-{name}"
+        f":/aws/lambda/{render.full_name('sluice-dev', name)}"
         for name in render.lambda_functions()
     },
 }
@@ -262,6 +264,7 @@ NAMED = {
     ("DeadLetters", "Arn"): f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-dead-letters",
     ("DeadLetters", "QueueName"): "sluice-dev-dead-letters",
     ("Triggers", "Arn"): f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-triggers",
+    ("WebhookEvents", "Arn"): f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-webhook-events",
     ("Undelivered", "Arn"): f"arn:aws:sqs:{REGION}:{ACCOUNT}:sluice-dev-undelivered",
     ("Undelivered", "QueueName"): "sluice-dev-undelivered",
     ("ChangeStream", "Arn"): f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/sluice-dev-changes",
@@ -273,7 +276,8 @@ NAMED = {
     ("Dashboard", None): "sluice-dev",
     ("ContainerLog", None): "/ecs/sluice-dev-stages",
     **{
-        (template.logical_id(name), "Arn"): f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sluice-dev-{name}"
+        (roles.logical_id(name), "Arn"): f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:"
+        + render.full_name("sluice-dev", name)
         for name in render.lambda_functions()
     },
 }
@@ -543,8 +547,8 @@ def test_functions_are_those_that_chalice_makes(module, built, document, case):
     for name in render.lambda_functions():
         config = Config(STAGE, name, config_from_disk=from_disk)
         function = plain(made[f"aws_lambda_function.this[{name}]"] | {"role": "", "layers": [], "vpc_config": None})
-        assert function["function_name"] == f"sluice-{STAGE}-{name}"
-        assert function["handler"] == f"app.{name}"
+        assert function["function_name"] == render.full_name(f"sluice-{STAGE}", name)
+        assert function["handler"] == render.handler(name)
         assert (function["timeout"], function["memory_size"]) == (config.lambda_timeout, config.lambda_memory_size)
         assert function["tracing_config"] == [{"mode": "Active"}] * config.xray_enabled
         [environment] = function["environment"]
@@ -556,7 +560,7 @@ def test_functions_are_those_that_chalice_makes(module, built, document, case):
         }
         log = made[f"aws_cloudwatch_log_group.function[{name}]"]
         assert (log["name"], log["retention_in_days"]) == (
-            f"/aws/lambda/sluice-{STAGE}-{name}",
+            f"/aws/lambda/{render.full_name(f'sluice-{STAGE}', name)}",
             config.log_retention_in_days,
         )
 
@@ -642,7 +646,7 @@ def test_sluice_build_writes_what_terraform_reads(monkeypatch, tmp_path):
     ran = CliRunner().invoke(build, ["--stage", STAGE])
     assert ran.exit_code == 0, ran.output
     written = json.loads((tmp_path / terraform.FILE).read_text())
-    assert set(written) == {"alarms", "schedules", "dashboard", "gate_functions"}
+    assert set(written) == {"alarms", "api", "api_limits", "schedules", "dashboard", "gate_functions"}
     assert len(written["alarms"]) > 2 * len(render.lambda_functions())
 
 

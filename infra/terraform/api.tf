@@ -1,0 +1,44 @@
+# The REST API, from the document that `sluice build` had Chalice make of the routes.
+
+resource "aws_api_gateway_rest_api" "api" {
+  name = local.prefix
+  body = jsonencode(local.generated.api)
+  tags = local.tags
+}
+
+resource "aws_api_gateway_deployment" "api" {
+  rest_api_id = aws_api_gateway_rest_api.api.id
+  triggers    = { body = jsonencode(local.generated.api) }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+resource "aws_api_gateway_stage" "api" {
+  rest_api_id          = aws_api_gateway_rest_api.api.id
+  deployment_id        = aws_api_gateway_deployment.api.id
+  stage_name           = "api"
+  xray_tracing_enabled = local.config.xray
+  tags                 = local.tags
+}
+
+resource "aws_api_gateway_method_settings" "all" {
+  rest_api_id = aws_api_gateway_rest_api.api.id
+  stage_name  = aws_api_gateway_stage.api.stage_name
+  method_path = "*/*"
+
+  settings {
+    throttling_rate_limit  = local.generated.api_limits.rate
+    throttling_burst_limit = local.generated.api_limits.burst
+  }
+}
+
+resource "aws_lambda_permission" "api" {
+  for_each = toset(["api_handler", "authorize"])
+
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.this[each.key].function_name
+  principal     = "apigateway.amazonaws.com"
+  source_arn    = "${aws_api_gateway_rest_api.api.execution_arn}/*"
+}
