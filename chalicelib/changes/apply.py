@@ -154,11 +154,12 @@ def _read_rows(cursor, source: Source, states: dict[Key, State]) -> None:
 def _read_keys(cursor, source: Source, states: dict[Key, State]) -> None:
     by_text = {_text(key): state for key, state in states.items()}
     cursor.execute(statement("changes", "key_positions"), {"table": source.table, "keys": list(by_text)})
-    for key, position, committed, since, stale, past in cursor.fetchall():
+    for key, position, committed, since, stale, past, departed in cursor.fetchall():
         state = by_text[key]
         state.order, state.since, state.stale = position, since, stale
         state.committed = committed and committed.astimezone(dt.UTC)
-        state.past = [Past(**{**row, "to": row["to"] and tuple(row["to"])}) for row in past]
+        state.past = [Past(**row) for row in past]
+        state.departed = [(order, tuple(target)) for order, target in departed]
 
 
 def _canonical(texts: Sequence[str | None], column: Column) -> list[str]:
@@ -222,6 +223,7 @@ def _write(cursor, source: Source, states: dict[Key, State], batch: int) -> None
             state.since,
             json.dumps(state.stale),
             json.dumps([asdict(row) for row in state.past]),
+            json.dumps(state.departed),
         )
         for key, state in sorted(states.items())
         if state.changed

@@ -34,13 +34,11 @@ _PAST = 20  # earlier rows of a key that are remembered
 
 @dataclass
 class Past:
-    """A row that a key had. It left by the change `left` to the key `to`; both are None where that has not come yet."""
+    """A row that a key had, as it was after the last of the key's own changes, `order`."""
 
     since: str  # of the change by which it came, "" where that is not known
-    left: str | None = None
-    to: Key | None = None
-    order: str = ""
-    values: dict[str, str] | None = None
+    order: str
+    values: dict[str, str]
     stale: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -57,6 +55,7 @@ class State:
     since: str = ""  # of the change by which the row came to this key, "" where that is not known
     stale: dict[str, str | None] = field(default_factory=dict)  # by column, of its value; None: not known yet
     past: list[Past] = field(default_factory=list)
+    departed: list[tuple[str, Key]] = field(default_factory=list)  # changes by which rows left, and to which key
     seq: int = 0  # the lake's file and row that made it what it is, see `lake.position`
     before: dict[str, str] | None = None  # as the table has it
     fingerprint: int | None = None  # of `before`
@@ -102,14 +101,14 @@ def take(step: Step, states: dict[Key, State], changes: Changes, required: Colle
     left = old is not None and _leave(step, old)
     if late:
         # the row went on, or is another one by now
-        filled = _fill(
-            states, step.key, change.order, step.seq, {n: (values[n], stale.get(n, change.order)) for n in values}
-        )
+        offered = {name: (text, stale.get(name, change.order)) for name, text in values.items()}
+        filled = _fill(states, step.key, change.order, step.seq, offered)
+        _keep(step, state, values, stale)
         return UPDATED if left or filled else SKIPPED
     was = state.values
     if was is not None and change.order and (change.operation == INSERT or old is not None):
         # it left by a change that has not come yet
-        _remember(state, Past(state.since, order=state.order, values=was, stale=state.stale))
+        _remember(state, Past(state.since, state.order, was, state.stale))
         was = None
     if was is None:
         state.since = change.order if change.operation == INSERT or old is not None else state.order
@@ -124,7 +123,7 @@ def take(step: Step, states: dict[Key, State], changes: Changes, required: Colle
 
 def targets(state: State) -> list[Key]:
     """The keys that rows went to from this one."""
-    return [past.to for past in state.past if past.to is not None]
+    return [key for _, key in state.departed]
 
 
 def _delete(step: Step, state: State, changes: Changes) -> str:
@@ -141,7 +140,7 @@ def _base(step: Step, state: State, old: State | None) -> State | Past | None:
         return state
     if not _is_late(step.change, old):
         return old
-    return next((past for past in reversed(old.past) if past.left is None and past.order < step.change.order), None)
+    return _tenure(old, step.change.order)
 
 
 def _values(step: Step, base: State | Past | None) -> tuple[dict[str, str], dict[str, str | None]]:
@@ -156,20 +155,38 @@ def _values(step: Step, base: State | Past | None) -> tuple[dict[str, str], dict
 
 def _leave(step: Step, old: State) -> bool:
     """The row goes from its old key; whether it was still there. Another may have taken the key before this came."""
-    order = step.change.order
-    late = _is_late(step.change, old)
-    if order and not any(past.left == order for past in old.past):
-        if late:
-            past = _base(step, old, old) or Past("")
-            old.past = [other for other in old.past if other is not past]
-            _remember(old, Past(past.since, order, step.key))
-        else:
-            _remember(old, Past(old.since, order, step.key))
+    order, late = step.change.order, _is_late(step.change, old)
+    if order and all(order != other for other, _ in old.departed):
+        old.departed = sorted([*old.departed, (order, step.key)])[-_PAST:]
+        old.changed = True
     if late:
         return False
+    if order and old.values is not None:
+        # it may be a row whose own departure comes later
+        _remember(old, Past(old.since, old.order, old.values, old.stale))
     _count(step, old)
     old.values, old.stale = None, {}
     return True
+
+
+def _keep(step: Step, state: State, values: dict[str, str], stale: dict[str, str | None]) -> None:
+    """Remember the row that a late change made: another late one may take it to its next key."""
+    order, known = step.change.order, _tenure(state, step.change.order)
+    if not order:
+        return
+    if step.change.operation == INSERT or step.old_key is not None:
+        if all(order != past.since for past in state.past):
+            _remember(state, Past(order, order, values, stale))
+    elif known is None:
+        _remember(state, Past("", order, dict.fromkeys(step.unknown, NULL) | step.values, dict.fromkeys(step.unknown)))
+    elif known.order < order:
+        known.stale = {name: known.stale.get(name, known.order) for name in step.unknown}
+        known.values, known.order, state.changed = known.values | step.values, order, True
+
+
+def _tenure(state: State, at: str) -> Past | None:
+    """The earlier row that the key had `at` that time, as far as it is known."""
+    return max((past for past in state.past if past.since <= at), key=lambda past: past.since, default=None)
 
 
 def _remember(state: State, past: Past) -> None:
@@ -187,7 +204,7 @@ def _fill(states: dict[Key, State], key: Key, at: str, seq: int, offered: dict[s
 
     `offered` are values by column, with their orders. The row may be anywhere by now.
     """
-    row = _row_of(states, key, at)
+    owner, row = _row_of(states, key, at)
     if row is None or row.values is None:
         return False
     taken = {
@@ -199,24 +216,26 @@ def _fill(states: dict[Key, State], key: Key, at: str, seq: int, offered: dict[s
         return False
     row.values = row.values | {name: text for name, (text, _) in taken.items()}
     row.stale = row.stale | {name: order for name, (_, order) in taken.items()}
-    if isinstance(row, State):
-        row.seq, row.changed = seq, True
-    return True
+    owner.changed = True
+    if row is owner:
+        owner.seq = seq
+    return row is owner
 
 
-def _row_of(states: dict[Key, State], key: Key, at: str) -> State | Past | None:
-    """What is known now of the row that had the key `at` that time."""
+def _row_of(states: dict[Key, State], key: Key, at: str) -> tuple[State, State | Past | None]:
+    """Where the row is now that had the key `at` that time: the state of its key, and what is known of the row."""
+    came = False  # to this key by the change `at`, and not before
     while True:
         state = states[key]
-        rows: list[State | Past] = [row for row in (*state.past, state) if row.since <= at]
-        if not rows:
-            return None
-        row = max(rows, key=lambda found: found.since)  # of the same since the earlier one: it left, or was pushed out
-        if isinstance(row, State) or row.left is None:
-            return row
-        if row.left <= at:
-            return None
-        key, at = row.to, row.left
+        begun = [past.since for past in state.past] + ([] if state.values is None else [state.since])
+        departure = next((departure for departure in state.departed if departure[0] > at), None)
+        if departure and not any(at < since < departure[0] for since in begun):
+            (at, key), came = departure, True
+            continue
+        if state.values is not None and (state.since == at or (not came and state.since <= at)):
+            return state, state
+        past = _tenure(state, at)
+        return state, None if past is None or (came and past.since != at) else past
 
 
 def _is_late(change: Data, state: State) -> bool:

@@ -30,6 +30,7 @@ EMITTED = {
     **{("AWS/States", f"Executions{what}"): {"StateMachineArn"} for what in _EXECUTIONS},
     ("AWS/States", "ExecutionTime"): {"StateMachineArn"},
     **{("AWS/Lambda", what): {"FunctionName"} for what in ("Invocations", "Errors", "Throttles", "Duration")},
+    ("AWS/Lambda", "IteratorAge"): {"FunctionName"},
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): {"QueueName"},
     ("AWS/RDS", "FreeStorageSpace"): {"DBInstanceIdentifier"},
 }
@@ -215,6 +216,7 @@ def alarms_that_must_be(template: dict) -> Iterator[str]:
         ("Invocations", "sluice-dev-reject", above, 0, missing),
         ("ApproximateNumberOfMessagesVisible", "sluice-dev-dead-letters", above, 0, missing),
         ("ApproximateNumberOfMessagesVisible", "sluice-dev-undelivered", above, 0, missing),
+        ("IteratorAge", "sluice-dev-apply_changes", above, 600_000, missing),
         ("ExecutionsSucceeded", "<StateMachine>", "LessThanThreshold", 1, "breaching"),
         ("FreeStorageSpace", "<Database>", "LessThanThreshold", 5_000_000_000, "missing"),
     }

@@ -82,7 +82,8 @@ CREATE TABLE pipeline.change_transactions (
 CREATE INDEX change_transactions_by_age ON pipeline.change_transactions (seen_at);
 
 -- The last change of each key of a mapped table, of deleted rows too. `since` is the change by which its row came to the
--- key, `stale` has the columns whose value is older than the row (null: not known yet), `past` its earlier rows.
+-- key, `stale` has the columns whose value is older than the row (null: not known yet), `past` its earlier rows,
+-- `departed` where rows went.
 CREATE TABLE pipeline.change_keys (
     table_name    text NOT NULL,
     key           text NOT NULL,
@@ -92,6 +93,7 @@ CREATE TABLE pipeline.change_keys (
     since         text NOT NULL,
     stale         jsonb NOT NULL,
     past          jsonb NOT NULL,
+    departed      jsonb NOT NULL,
     PRIMARY KEY (table_name, key)
 );
 

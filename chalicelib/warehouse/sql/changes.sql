@@ -73,13 +73,14 @@ VALUES (%(stream)s, %(shard)s, %(sequence)s, %(batch_id)s, %(operation)s, %(sche
         %(source)s, %(happened_at)s);
 
 -- name: key_positions
-SELECT key, position, committed_at, since, stale, past FROM pipeline.change_keys WHERE table_name = %(table)s AND key = ANY (%(keys)s);
+SELECT key, position, committed_at, since, stale, past, departed FROM pipeline.change_keys WHERE table_name = %(table)s AND key = ANY (%(keys)s);
 
 -- name: set_key_positions
-INSERT INTO pipeline.change_keys (table_name, key, position, committed_at, deleted, since, stale, past) VALUES %s
+INSERT INTO pipeline.change_keys (table_name, key, position, committed_at, deleted, since, stale, past, departed) VALUES %s
 ON CONFLICT (table_name, key) DO UPDATE
 SET position = excluded.position, committed_at = excluded.committed_at, deleted = excluded.deleted,
-    since = excluded.since, stale = excluded.stale, past = excluded.past;
+    since = excluded.since, stale = excluded.stale, past = excluded.past,
+    departed = excluded.departed;
 
 -- name: current_rows -- the rows of these keys, their values as text
 SELECT {values} FROM {curated} AS t JOIN unnest({arrays}) AS k ({names}) ON {same_key};
