@@ -52,7 +52,8 @@ def change_line(row: dict) -> str:
         told += f", field {row['field']!r}"
     if row["records"] is None:
         return f"{told}, by the declaration"
-    return f"{told}, {row['records']:,} record{'' if row['records'] == 1 else 's'} (first {row['raw_key']} line {row['raw_line']})"
+    records = f"{row['records']:,} record{'' if row['records'] == 1 else 's'}"
+    return f"{told}, {records} (first {row['raw_key']} line {row['raw_line']})"
 
 
 def _source(name: str, given: str | None) -> Source:
