@@ -109,7 +109,9 @@ def environment() -> dict:
 def container_environment(stage: Stage) -> list[dict]:
     """The same for containers, and what the stage gives its functions; ECS takes no empty value."""
     own = {name: str(value) for name, value in stage.config.environment_variables.items() if name not in environment()}
-    listed = [{"Name": name, "Value": value} for name, value in sorted({**own, **environment()}.items())]
+    # where there is a container, there are containers
+    variables = {**own, **environment(), "SLUICE_CONTAINERS": "on"}
+    listed = [{"Name": name, "Value": value} for name, value in sorted(variables.items())]
     return [variable for variable in listed if "Fn::If" not in variable["Value"] or variable["Name"] != _HOST] + [
         {"Fn::If": [*_if(environment()[_HOST], {"Name": _HOST})]}
     ]
