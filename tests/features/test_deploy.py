@@ -27,7 +27,7 @@ from statemachine import render
 STAGE = "dev"
 PREFIX = f"sluice-{STAGE}"
 BUCKET = f"{PREFIX}-{ACCOUNT}-{REGION}"
-FUNCTIONS = {f"{PREFIX}-{name}" for name in render.lambda_functions()}
+FUNCTIONS = {render.full_name(PREFIX, name) for name in render.lambda_functions()}
 RECORD = f"object s3://{BUCKET}/deployment/record.json"
 ADDRESS = "ops@example.com"
 MARK = f"mark-{uuid.uuid4().hex}"

@@ -34,7 +34,7 @@ def deployed(project):
 def deleted(project):
     project.plan()
     for name in render.lambda_functions():
-        KINDS["AWS::Lambda::Function"].delete(project.aws, f"sluice-dev-{name}")
+        KINDS["AWS::Lambda::Function"].delete(project.aws, render.full_name("sluice-dev", name))
 
 
 def smoke(project):
