@@ -14,6 +14,7 @@ from samtranslator.translator.translator import Translator
 
 _REGION = "us-east-1"
 _LOCAL = "./"
+_API = "AWS::Serverless::Api"
 _CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 
 
@@ -30,4 +31,11 @@ def translate(template: dict, bucket: str = "artefacts") -> dict:
             resource["Properties"][name] = f"s3://{bucket}/{resource['Properties'][name].removeprefix(_LOCAL)}"
     # no managed policies are used; the session only tells the partition
     translator = Translator(managed_policy_map={}, sam_parser=Parser(), boto_session=boto3.Session(region_name=_REGION))
-    return translator.translate(template, parameter_values={})
+    apis = {name: r["Metadata"] for name, r in template["Resources"].items() if r["Type"] == _API and "Metadata" in r}
+    made = translator.translate(template, parameter_values={})
+    # SAM leaves behind what is said of an API; its checks are those of the stage
+    for name, metadata in apis.items():
+        for logical_id, resource in made["Resources"].items():
+            if resource["Type"] == "AWS::ApiGateway::Stage" and logical_id.startswith(name):
+                resource["Metadata"] = metadata
+    return made
