@@ -33,8 +33,9 @@ def translate(template: dict, bucket: str = "artefacts") -> dict:
     translator = Translator(managed_policy_map={}, sam_parser=Parser(), boto_session=boto3.Session(region_name=_REGION))
     apis = {name: r["Metadata"] for name, r in template["Resources"].items() if r["Type"] == _API and "Metadata" in r}
     made = translator.translate(template, parameter_values={})
-    # SAM leaves behind what is said of an API; its checks are those of the stage
+    # SAM keeps what is said of an API with the API; what it is about is the stage
     for name, metadata in apis.items():
+        made["Resources"][name].pop("Metadata", None)
         for logical_id, resource in made["Resources"].items():
             if resource["Type"] == "AWS::ApiGateway::Stage" and logical_id.startswith(name):
                 resource["Metadata"] = metadata
