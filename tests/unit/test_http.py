@@ -285,7 +285,7 @@ def test_markup_with_the_content_type_of_json_is_refused_too(client, web):
         client.get(f"{web.url}/login")
 
 
-@pytest.mark.parametrize("body", [b"", b" \r\n", gzip.compress(b"")])
+@pytest.mark.parametrize("body", [b"", b" \r\n", gzip.compress(b"")], ids=["nothing", "blanks", "gzip of nothing"])
 def test_an_empty_body_instead_of_json_is_refused(client, web, body):
     headers = {"Content-Encoding": "gzip"} if body.startswith(b"\x1f") else {}
     web.answer("/empty", Response(body, headers=headers))

@@ -162,7 +162,9 @@ def test_a_field_becomes_a_safe_column_name(field, name):
     assert names.column_name(field, ()) == name
 
 
-@pytest.mark.parametrize("field", ["", "€", "😀", '"; DROP TABLE runs; --', "\ud800", "b" * 300, *sorted(SYSTEM_COLUMNS)])
+@pytest.mark.parametrize(
+    "field", ["", "€", "😀", '"; DROP TABLE runs; --', "\ud800", "b" * 300, *sorted(SYSTEM_COLUMNS)]
+)
 def test_whatever_a_field_is_called_its_column_can_be_made_and_is_the_same_again(field):
     name = names.column_name(field, ())
     taken = names.column_name(field, {name})
