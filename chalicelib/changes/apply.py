@@ -20,7 +20,7 @@ from chalicelib.changes.mapping import UNCHANGED, Changes
 from chalicelib.changes.merge import Key, Past, State, Step
 from chalicelib.changes.record import DELETE, UPDATE, Data
 from chalicelib.changes.values import copy_texts, plain
-from chalicelib.columns import FINGERPRINT, SEQ, Column
+from chalicelib.columns import ANOMALIES, FINGERPRINT, SEQ, Column
 from chalicelib.conversion import NULL
 from chalicelib.conversion.values import ESCAPED
 from chalicelib.errors import AccountError
@@ -41,8 +41,9 @@ class Applied:
 def apply(cursor, source: Source, changes: Sequence[tuple[int, Data]], batch: int) -> Applied:
     """Apply `changes`, each with its row's `seq` (see `lake.position`), to the source's curated table.
 
-    Waits for whoever else writes to the table. Raises SchemaMismatch where the table does not fit the
-    declaration, AccountError where fewer rows were written than expected.
+    Waits for whoever else writes to the table, a run that publishes too; a batch takes its tables in the order of
+    their names, and a run has one, so that nobody waits in a circle. Raises SchemaMismatch where the table does
+    not fit the declaration, AccountError where fewer rows were written than expected.
     """
     mapping: Changes = source.changes
     steps = _steps(source, mapping, changes)
@@ -255,6 +256,9 @@ def _merge(cursor, source: Source, changed: Sequence[State], batch: int) -> None
 def _merge_statement(source: Source, incoming: sql.Composable) -> sql.Composable:
     names = [sql.Identifier(name) for name in source.column_names]
     others = [sql.Identifier(name) for name in source.column_names if name not in source.key]
+    assignments = [sql.SQL("{0} = s.{0}, ").format(name) for name in others]
+    if source.anomalies:  # a mark is about the values that were there; changes are not judged
+        assignments.append(sql.SQL("{} = NULL, ").format(sql.Identifier(ANOMALIES)))
     return statement(
         "changes",
         "merge_incoming",
@@ -262,7 +266,7 @@ def _merge_statement(source: Source, incoming: sql.Composable) -> sql.Composable
         incoming=incoming,
         same_key=tables.equal("t", "s", source.key),
         # a table that is all key has nothing to assign; the lineage columns follow
-        assignments=sql.SQL("").join(sql.SQL("{0} = s.{0}, ").format(name) for name in others),
+        assignments=sql.SQL("").join(assignments),
         columns=sql.SQL(", ").join(names),
         values=sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
     )

@@ -3,6 +3,8 @@
 import datetime as dt
 import itertools
 import json
+import threading
+import time
 import uuid
 from types import SimpleNamespace
 
@@ -11,6 +13,7 @@ from change_events import change, control, event, failures
 from memory_s3 import MemoryS3
 
 from chalicelib import settings, sources
+from chalicelib.anomalies import Anomaly
 from chalicelib.changes import batch as batches
 from chalicelib.changes import notices
 from chalicelib.changes.mapping import Changes
@@ -21,7 +24,7 @@ from chalicelib.events.apply_changes import apply_changes
 from chalicelib.lake import Lake, store
 from chalicelib.settings import Settings
 from chalicelib.sources.change_stream import ChangeStream
-from chalicelib.warehouse import connection
+from chalicelib.warehouse import connection, publishing
 
 COLUMNS = (
     Column("id", "bigint"),
@@ -314,6 +317,44 @@ def test_the_same_values_again_are_unchanged(consumer):
     assert consumer.account.unchanged == 1
     [(run,)] = consumer.query(f"SELECT _run_id FROM curated.{consumer.name}")
     assert consumer.query(f"SELECT count(*) FROM curated.{consumer.name} WHERE _run_id = %s", run) == [(1,)]
+
+
+def test_a_row_that_a_change_overwrites_loses_the_mark_of_its_old_values_and_another_keeps_its_own(consumer_of):
+    consumer = consumer_of(anomalies=(Anomaly("weight", time="at", minimum=10),))
+    consumer(*(consumer.change("load", row(number)) for number in (1, 2, 3)))
+    with connection.transaction(consumer.settings.database_url) as conn, conn.cursor() as cursor:
+        cursor.execute(f"""UPDATE curated.{consumer.name} SET _anomalies = '[{{"column": "weight"}}]'""")
+    assert consumer(consumer.change("update", row(1, weight=9.5)), consumer.change("update", row(2))) == []
+    marks = dict(consumer.query(f"SELECT id, _anomalies IS NOT NULL FROM curated.{consumer.name}"))
+    assert marks == {1: False, 2: True, 3: True}
+
+
+def test_changes_wait_for_a_run_that_publishes_to_their_table_and_go_over_what_it_wrote(consumer, database_url):
+    consumer(consumer.change("insert", row(1)))
+    publisher = connection.connect(database_url)
+    taken = threading.Thread(target=consumer, args=(consumer.change("update", row(1, city="Porto")),))
+    try:
+        with publisher.cursor() as cursor:
+            publishing.lock(cursor, consumer.source)
+            taken.start()
+            waits = (
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                " AND %s = ANY (pg_blocking_pids(pid))"
+            )
+            while True:
+                cursor.execute(waits, (publisher.info.backend_pid,))
+                if cursor.fetchone()[0]:
+                    break
+                assert taken.is_alive(), "it did not wait"
+                time.sleep(0.02)
+            cursor.execute(f"UPDATE curated.{consumer.name} SET city = 'Faro', _fingerprint = 0")
+        publisher.commit()
+        taken.join(60)
+    finally:
+        publisher.close()
+    assert not taken.is_alive()
+    assert consumer.rows[1][1] == "Porto"
+    assert (consumer.account.inserted, consumer.account.updated) == (1, 1)
 
 
 def test_a_key_of_several_columns_of_several_types(consumer_of):
