@@ -90,10 +90,28 @@ def _tellable(error: Exception, subject: dict) -> Exception:
     """
     from chalicelib import personal  # it leads to all sources
 
+    return _without_values(error, subject["source"], lambda: personal.may_hold(subject["source"], subject["run_id"]))
+
+
+def tellable(error: Exception, source: str | None) -> Exception:
+    """The same for what no stage raised: an error of an event about `source`, None where that is not known.
+
+    Then what any source has may be in it.
+    """
+    from chalicelib import personal
+
+    return _without_values(
+        error, source, lambda: personal.may_hold(source, None) if source else personal.any_may_hold()
+    )
+
+
+def _without_values(error: Exception, source: str | None, is_personal: Callable[[], bool]) -> Exception:
+    from chalicelib import personal
+
     expected = isinstance(error, SluiceError)
-    if (expected and not error.quote) or not personal.may_hold(subject["source"], subject["run_id"]):
+    if (expected and not error.quote) or not is_personal():
         return error
-    return error.without_quote() if expected else WithheldError(personal.told(error), source=subject["source"])
+    return error.without_quote() if expected else WithheldError(personal.told(error), source=source)
 
 
 class Batch:

@@ -25,6 +25,7 @@ from chalicelib.lake import Lake
 from chalicelib.lake.position import seq
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
+from chalicelib.telemetry import tellable
 from chalicelib.warehouse import connection
 from chalicelib.warehouse.queries import statement
 
@@ -113,7 +114,8 @@ def _read(batch: Batch) -> None:
         try:
             found = record.read(arrival.payload)
         except ChangeError as error:
-            batch.malformed.append((arrival, error.message))
+            # it is logged; the record itself is kept beside it
+            batch.malformed.append((arrival, str(tellable(error, None))))
         else:
             (batch.data if isinstance(found, Data) else batch.controls).append((arrival, found))
 

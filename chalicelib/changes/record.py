@@ -90,13 +90,13 @@ def read(payload: bytes | None) -> Data | Control:
     try:
         document = json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise ChangeError(f"the record is no JSON: {error}; it begins {text[:_QUOTED]!r}") from None
+        raise ChangeError(f"the record is no JSON: {error}", quote=f"it begins {text[:_QUOTED]!r}") from None
     if "\\ud" in text.lower():
         _check_surrogates(document)
     try:
         return _record(document)
     except ChangeError as error:
-        raise ChangeError(f"{error.message}; it begins {text[:_QUOTED]!r}") from None
+        raise ChangeError(error.message, quote=f"it begins {text[:_QUOTED]!r}") from None
 
 
 def _record(document: Any) -> Data | Control:

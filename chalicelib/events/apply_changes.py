@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import psycopg2
 
 from chalicelib import settings as settings_module
-from chalicelib.changes import batch
+from chalicelib.changes import batch, record
 from chalicelib.changes.arrival import Arrival, read_event
-from chalicelib.errors import TransientError
+from chalicelib.changes.mapping import by_table
+from chalicelib.errors import ChangeError, TransientError
 from chalicelib.settings import Settings
-from chalicelib.telemetry import logger
+from chalicelib.telemetry import logger, tellable
 from chalicelib.warehouse import migrations
 
 _ready = False
@@ -37,10 +38,14 @@ def apply_changes(event: dict) -> dict:
             taken = _take(left, settings, counts)
             left = left[taken:]
     except TransientError as error:
-        logger.warning(
-            "changes must come again", shard=arrivals[0].shard, error=type(error).__name__, reason=str(error)
-        )
+        told = tellable(error, None)
+        logger.warning("changes must come again", shard=arrivals[0].shard, error=type(told).__name__, reason=str(told))
         return {"batchItemFailures": [{"itemIdentifier": str(left[0].sequence)}]}
+    except Exception as error:  # Lambda logs it
+        told = tellable(error, None)
+        if told is error:
+            raise
+        raise told from None
     seconds = round(time.perf_counter() - started, 4)
     logger.info("changes applied", shard=arrivals[0].shard, seconds=seconds, **counts)
     return {"batchItemFailures": []}
@@ -65,10 +70,21 @@ def _take(arrivals: Sequence[Arrival], settings: Settings, counts: dict[str, int
             if number > 1:
                 number //= 2
                 continue
-            reason = f"it cannot be taken: {type(error).__name__}: {error}"
+            told = tellable(error, _source(arrivals[0]))
+            reason = f"it cannot be taken: {type(told).__name__}: {told}"
             logger.error("change record quarantined", shard=arrivals[0].shard, reason=reason)
             _add(counts, batch.take(arrivals[:1], settings, refused=reason))
             return 1
+
+
+def _source(arrival: Arrival) -> str | None:
+    """The source that a record's table is mapped to; None where there is none, or the record cannot be read."""
+    try:
+        found = record.read(arrival.payload)
+    except ChangeError:
+        return None
+    source = by_table().get((found.schema, found.table))
+    return source and source.name
 
 
 def _add(counts: dict[str, int], more: dict[str, int]) -> None:

@@ -14,7 +14,7 @@ from chalicelib import settings
 from chalicelib.errors import ContractError, SluiceError
 from chalicelib.lake import keys
 from chalicelib.lake.store import Lake
-from chalicelib.telemetry import logger
+from chalicelib.telemetry import logger, tellable
 from chalicelib.webhooks import body as bodies
 
 # S3 answers in 10 to 100 ms: 1,000 objects in 10 s
@@ -59,7 +59,8 @@ def collect_events(event: dict) -> dict:
         try:
             _write(lake, source, sorted(deliveries.values(), key=lambda each: each.order))
         except SluiceError as error:
-            logger.error("events not collected", source=source, error=type(error).__name__, reason=str(error))
+            told = tellable(error, source)
+            logger.error("events not collected", source=source, error=type(told).__name__, reason=str(told))
             failed |= set(messages)
     return {"batchItemFailures": [{"itemIdentifier": each} for each in sorted(failed)]}
 
@@ -74,13 +75,19 @@ def _write(lake: Lake, source: str, deliveries: list[_Delivery]) -> None:
 
 def _read(lake: Lake, message: dict) -> list[_Delivery] | None:
     """The deliveries that a message tells of; None where one of them cannot be read."""
+    source, deliveries = None, []
     try:
-        return [_delivery(lake, key) for key in _keys(message)]
+        for key in _keys(message):
+            found = _KEY.fullmatch(key)
+            source = found and found[1]
+            deliveries.append(_delivery(lake, key))
     except (SluiceError, ValueError) as error:
+        told = tellable(error, source)
         logger.error(
-            "delivery not collected", message_id=message["messageId"], error=type(error).__name__, reason=str(error)
+            "delivery not collected", message_id=message["messageId"], error=type(told).__name__, reason=str(told)
         )
         return None
+    return deliveries
 
 
 def _keys(message: dict) -> list[str]:

@@ -16,7 +16,7 @@ from chalicelib import settings as settings_module
 from chalicelib.contracts import Alert
 from chalicelib.errors import ContractError, SluiceError, SourceError, TriggerConflict, UnknownSource
 from chalicelib.settings import Settings
-from chalicelib.telemetry import batch, logger
+from chalicelib.telemetry import batch, logger, tellable
 from chalicelib.triggers import Trigger, inbox, messages, start
 from chalicelib.triggers.alerts import object_alert, undelivered_alert
 from chalicelib.triggers.inbox import Arrival
@@ -51,25 +51,36 @@ def start_run(event: dict) -> dict:
 
 
 def _receive(record: dict, settings: Settings) -> None:
-    """Do all that a message asks for; raises the error that matters most once the rest is done."""
+    """Do all that a message asks for; raises the error that matters most once the rest is done.
+
+    What it raises may be logged, mailed and kept beside the message.
+    """
     errors: list[Exception] = []
-    for asked in messages.read(record["body"], record["messageId"], settings.bucket):
+    for asked in _read(record, settings):
         try:
             if isinstance(asked, Arrival):
                 _arrived(asked, settings)
             else:
                 _start(asked)
         except Exception as error:
-            errors.append(error)
+            errors.append(tellable(error, asked.source))
     if errors:
-        raise next((error for error in errors if not isinstance(error, _REFUSED)), errors[0])
+        # from None: a traceback would repeat what is withheld
+        raise next((error for error in errors if not isinstance(error, _REFUSED)), errors[0]) from None
+
+
+def _read(record: dict, settings: Settings) -> list[Trigger | Arrival]:
+    try:
+        return messages.read(record["body"], record["messageId"], settings.bucket)
+    except Exception as error:
+        raise tellable(error, None) from None
 
 
 def _arrived(arrival: Arrival, settings: Settings) -> None:
     try:
         trigger = inbox.trigger(arrival)
     except (UnknownSource, SourceError) as error:
-        _quarantine(arrival, f"{type(error).__name__}: {error}", settings)
+        _quarantine(arrival, f"{type(error).__name__}: {tellable(error, arrival.source)}", settings)
         return
     if trigger is None:
         logger.info("no run: the object asks for none", object=arrival.address)

@@ -3,6 +3,7 @@
 import datetime as dt
 import itertools
 import json
+import sys
 import threading
 import time
 import uuid
@@ -12,7 +13,7 @@ import pytest
 from change_events import change, control, event, failures
 from memory_s3 import MemoryS3
 
-from chalicelib import settings, sources
+from chalicelib import settings, sources, telemetry
 from chalicelib.anomalies import Anomaly
 from chalicelib.changes import batch as batches
 from chalicelib.changes import notices
@@ -600,6 +601,33 @@ def test_a_record_that_nobody_foresaw_is_found_and_quarantined_alone(consumer, m
     assert consumer(*(consumer.change("insert", row(n)) for n in range(7))) == []
     assert set(consumer.rows) == {0, 1, 2, 4, 5, 6}
     assert [reasons for _, reasons in consumer.quarantine] == [["it cannot be taken: ValueError: unforeseen"]]
+
+
+@pytest.mark.parametrize("personal", [True, False])
+def test_neither_log_nor_reason_quotes_a_record_where_a_source_is_personal(consumer_of, monkeypatch, capsys, personal):
+    from chalicelib.changes import stored
+
+    consumer = consumer_of(columns=(*COLUMNS[:1], Column("city", "text", personal=personal), *COLUMNS[2:]))
+    for handler in telemetry.logger.handlers:  # it keeps the stream that it was made with
+        monkeypatch.setattr(handler, "stream", sys.stdout)
+    body = stored.body
+
+    def fails(file, *given):
+        for _, arrived in file.rows:
+            int(arrived.data["city"])  # the error quotes it
+        return body(file, *given)
+
+    monkeypatch.setattr(stored, "body", fails)
+    malformed = b'{"city": "Marker-4711"'
+    assert consumer(consumer.change("insert", row(1, city="Marker-4711")), malformed) == []
+    logged = capsys.readouterr().out
+    assert logged.count("change record quarantined") == 3  # where it was found, and where the queue is told
+    said = logged + json.dumps(consumer.quarantine)
+    assert ("Marker-4711" in said) != personal
+    assert [reasons[0].partition(":")[0] for _, reasons in consumer.quarantine] == [
+        "it cannot be taken",
+        "the record is no JSON",
+    ]
 
 
 def test_a_control_record_is_recorded_and_mailed_where_it_changes_a_mapped_table(consumer):

@@ -1,11 +1,13 @@
 """CollectEvents: batches of notifications become one inbox object per source; what cannot be read comes back."""
 
 import json
+import sys
 from urllib.parse import quote_plus
 
 import pytest
 from memory_s3 import MemoryS3
 
+from chalicelib import telemetry
 from chalicelib.errors import LakeUnavailable
 from chalicelib.events import collect_events as module
 from chalicelib.events.collect_events import collect_events
@@ -112,6 +114,25 @@ def test_where_the_inbox_cannot_be_written_all_messages_of_that_source_come_back
     monkeypatch.setattr(webhooks.lake, "put", unavailable)
     assert failures(collect_events(batch(message(1, mine), message(2, theirs), message(3, mine)))) == ["m1", "m3"]
     assert list(webhooks.inbox().values()) == ['{"id": 2}\n']
+
+
+@pytest.mark.parametrize(("source", "quoted"), [("people", False), ("posts", True)])
+def test_what_is_logged_quotes_no_event_of_a_source_with_personal_columns(
+    webhooks, monkeypatch, capsys, source, quoted
+):
+    def unavailable(*_):
+        raise LakeUnavailable("S3 is out of reach", quote="Marker-4711")
+
+    for handler in telemetry.logger.handlers:  # it keeps the stream that it was made with
+        monkeypatch.setattr(handler, "stream", sys.stdout)
+    kept = webhooks.deliver("a", {"id": 1}, source=source)
+    for method in ("put", "get_with_metadata"):
+        with monkeypatch.context() as patched:
+            patched.setattr(webhooks.lake, method, unavailable)
+            assert failures(collect_events(batch(message(1, kept)))) == ["m1"]
+        logged = capsys.readouterr().out
+        assert "LakeUnavailable" in logged and "S3 is out of reach" in logged
+        assert ("Marker-4711" in logged) == quoted
 
 
 def test_the_message_with_which_s3_tries_a_queue_is_done_with(webhooks):
