@@ -54,7 +54,7 @@ def test_transitions_are_those_that_the_definition_predicts_and_the_history_has(
         predicted = cost_table.entered(render.definition(), partitions, chunks)
         inside = [predicted.pop(state) for state in ("Transform", "Validate", "Load")]
         own, children = lines(found, "states.transition")
-        assert own["quantity"] == sum(predicted.values()) == len(pipeline.states(run)) == 11 + 2 * partitions
+        assert own["quantity"] == sum(predicted.values()) == len(pipeline.states(run)) == 12 + 2 * partitions
         assert children["quantity"] == chunks + sum(inside) == 4 * chunks
         assert (own["how"], children["how"]) == ("counted", "measured")
         assert amount(found, "lambda.request") == 5 + partitions + 3 * chunks
