@@ -178,28 +178,6 @@ def test_a_reserved_concurrency_is_a_limit(pipeline, function):
     assert call(pipeline, name) == (None, {})
 
 
-def test_an_event_of_sqs_runs_it_without_docker(pipeline, function, role):
-    bucket, key = pipeline.env["SLUICE_BUCKET"], f"inbox/{uuid.uuid4().hex}"
-    name = function(
-        "import boto3\n"
-        "def handler(event, context):\n"
-        "    body = event['Records'][0]['body'].encode()\n"
-        f"    boto3.client('s3').put_object(Bucket='{bucket}', Key='{key}', Body=body)\n",
-        Role=role("s3:PutObject"),
-    )
-    sqs = pipeline.client("sqs")
-    url = sqs.create_queue(QueueName=f"queue-{uuid.uuid4().hex[:8]}")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    client = pipeline.client("lambda")
-    mapping = client.create_event_source_mapping(FunctionName=name, EventSourceArn=arn)["UUID"]
-    try:
-        sqs.send_message(QueueUrl=url, MessageBody="from the queue")
-        assert _within(20, lambda: _object(pipeline, bucket, key)) == b"from the queue"
-    finally:
-        client.delete_event_source_mapping(UUID=mapping)
-        sqs.delete_queue(QueueUrl=url)
-
-
 def test_what_is_too_large_for_lambda_is_refused(pipeline, function):
     client = pipeline.client("lambda")
     half = io.BytesIO()
