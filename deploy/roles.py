@@ -37,6 +37,7 @@ VALUES = {
     "Partition": {"Ref": "AWS::Partition"},
     "Prefix": {"Fn::Sub": "${App}-${Stage}"},
     "Region": {"Ref": "AWS::Region"},
+    "ReplicationSecretArn": {"Ref": "ReplicationSecretArn"},
     "StateMachineArn": {"Fn::Sub": _STATES + ":stateMachine:${App}-${Stage}"},
     "TokensSecretArn": {"Ref": "TokensSecret"},
     "TriggersArn": {"Fn::GetAtt": ["Triggers", "Arn"]},

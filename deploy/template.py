@@ -66,6 +66,8 @@ def template(stage: Stage, project: Path) -> dict:
     resources["ContainerExecutionRole"]["Properties"]["Policies"] = [roles.policy(policies, "container_execution")]
     [container] = resources["ContainerTask"]["Properties"]["ContainerDefinitions"]
     container["Environment"] = container_environment(stage)
+    for name in ("replication_secret", "replication_stream"):
+        resources[roles.role_id(name)]["Properties"]["Policies"] = [roles.policy(policies, name)]
     resources["SchedulerRole"]["Properties"]["Policies"] = [roles.policy(policies, "scheduler")]
     for more in (
         roles.of_functions(policies, functions, stage.deployment.read_buckets),

@@ -104,6 +104,7 @@ locals {
       BucketArn               = aws_s3_bucket.lake.arn
       ChangeStreamArn         = "arn:${local.partition}:kinesis:${local.region}:${local.account}:stream/${local.prefix}-changes"
       DatabaseSecretArn       = local.database_secret_arn
+      ReplicationSecretArn    = try(var.replication.secret_arn, "none")
       TokensSecretArn         = aws_secretsmanager_secret.tokens.arn
       AlertsTopicArn          = aws_sns_topic.alerts.arn
       DeadLetterArn           = aws_sqs_queue.dead_letters.arn
@@ -124,6 +125,7 @@ locals {
   )
 
   runs_containers = var.containers == null ? 0 : 1
+  replicates      = var.replication == null ? 0 : 1
 
   policies = "${local.project}/statemachine/policies"
 

@@ -8,6 +8,11 @@ output "change_stream_arn" {
   value       = one(aws_kinesis_stream.changes[*].arn)
 }
 
+output "replication_arn" {
+  description = "What `aws dms start-replication` takes; null without a replication."
+  value       = one(aws_dms_replication_config.changes[*].arn)
+}
+
 output "bucket" {
   description = "The lake: raw/, runs/ and inbox/."
   value       = aws_s3_bucket.lake.bucket

@@ -105,6 +105,34 @@ variable "containers" {
   }
 }
 
+variable "replication" {
+  description = "AWS DMS Serverless, which writes the changes of a PostgreSQL into the stream that `deployment.changes` makes, in subnet_ids; null for none. The secret is JSON with host, port, username and password; table_mappings are DMS's, JSON. It runs once `aws dms start-replication` starts it."
+  default     = null
+
+  type = object({
+    secret_arn         = string
+    database           = string
+    security_group_ids = list(string)
+    table_mappings     = string
+    capacity           = optional(number, 2)
+  })
+
+  validation {
+    condition     = var.replication == null || length(coalesce(var.subnet_ids, [])) > 1
+    error_message = "A replication needs subnet_ids in two zones."
+  }
+
+  validation {
+    condition     = var.replication == null || can(regex("^arn:[a-z-]+:secretsmanager:", var.replication.secret_arn))
+    error_message = "The secret of a replication is named by its whole ARN."
+  }
+
+  validation {
+    condition     = var.replication == null || try(length(jsondecode(var.replication.table_mappings).rules) > 0, false)
+    error_message = "Table mappings are JSON with a list `rules` that has some."
+  }
+}
+
 variable "database_host" {
   description = "Instead of the host in the secret, for an RDS Proxy of your own; null for `deployment.database_host` of the stage."
   type        = string

@@ -431,7 +431,7 @@ def roles(template: dict) -> Iterator[str]:
     (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html)."""
     ours = {own_roles.role_id(name) for name in FUNCTIONS}
     ours |= {"StateMachineRole", "SchedulerRole", "DatabaseMonitoringRole", "ProxyRole"}
-    ours |= {"ContainerRole", "ContainerExecutionRole"}
+    ours |= {"ContainerRole", "ContainerExecutionRole", "ReplicationSecretRole", "ReplicationStreamRole"}
     found = resources(template, "AWS::IAM::Role")
     yield from (f"{name}: nobody asked for this role" for name in sorted(set(found) - ours))
     for name, resource in found.items():
@@ -682,10 +682,102 @@ def database(template: dict) -> Iterator[str]:
             yield f"{name} is made unasked"
 
 
+# --- replication -----------------------------------------------------------------------------
+
+# what docs/change-data-capture.md takes for granted
+_WRITES = ("ControlDetails", "NullAndEmpty", "PartitionValue", "TableAlterOperations", "TransactionDetails")
+_SOURCE = {
+    "EngineName": "postgres",
+    "EndpointType": "source",
+    "SslMode": "require",
+    "KmsKeyId": {"Fn::GetAtt": ["Key", "Arn"]},
+    "PostgreSqlSettings": {
+        "SecretsManagerSecretId": {"Ref": "ReplicationSecretArn"},
+        "SecretsManagerAccessRoleArn": {"Fn::GetAtt": ["ReplicationSecretRole", "Arn"]},
+        "MapBooleanAsBoolean": True,
+        "FailTasksOnLobTruncation": True,
+    },
+}
+_TARGET = {
+    "EngineName": "kinesis",
+    "EndpointType": "target",
+    "KmsKeyId": {"Fn::GetAtt": ["Key", "Arn"]},
+    "KinesisSettings": {
+        "StreamArn": {"Fn::GetAtt": ["ChangeStream", "Arn"]},
+        "ServiceAccessRoleArn": {"Fn::GetAtt": ["ReplicationStreamRole", "Arn"]},
+        "MessageFormat": "json",
+        "PartitionIncludeSchemaTable": True,
+        **{f"Include{what}": True for what in _WRITES},
+    },
+}
+_REPLICATION = {
+    "ReplicationType": "full-load-and-cdc",
+    "SourceEndpointArn": {"Ref": "ReplicationSource"},
+    "TargetEndpointArn": {"Ref": "ReplicationTarget"},
+    "TableMappings": {"Ref": "ReplicationTableMappings"},
+}
+
+
+def replication(template: dict) -> Iterator[str]:
+    """DMS reads over TLS, as the secret says, and writes into our stream what apply_changes reads."""
+    wanted = {"ReplicationSource": _SOURCE, "ReplicationTarget": _TARGET, "ReplicationConfig": _REPLICATION}
+    for name, expected in wanted.items():
+        own = properties(template, name)
+        yield from (f"{name}: {key} is {own.get(key)}" for key in expected if own.get(key) != expected[key])
+        yield from (f"{name}: {key} belongs into the secret" for key in ("Username", "Password") if key in own)
+    own = properties(template, "ReplicationConfig")
+    before = own.get("ReplicationSettings", {}).get("BeforeImageSettings", {})
+    if before != {"EnableBeforeImage": True, "FieldName": "before-image", "ColumnFilter": "pk-only"}:
+        yield "a changed key comes without the old one"
+    compute = own.get("ComputeConfig", {})
+    if compute.get("KmsKeyId") != {"Fn::GetAtt": ["Key", "Arn"]}:
+        yield "what the replication keeps is not encrypted with our key"
+    if compute.get("ReplicationSubnetGroupId") != {"Ref": "ReplicationSubnets"}:
+        yield "the replication is not in the stage's subnets"
+    if properties(template, "ReplicationSubnets").get("SubnetIds") != {"Fn::Split": [",", {"Ref": "SubnetIds"}]}:
+        yield "the replication's subnets are not the stage's"
+    yield from _replication_roles(template)
+    for name, resource in template["Resources"].items():
+        if resource["Type"].startswith("AWS::DMS::") and resource.get("Condition") != "Replicates":
+            yield f"{name} is made unasked"
+
+
+def _replication_roles(template: dict) -> Iterator[str]:
+    stream = text(own_roles.VALUES["ChangeStreamArn"], template)
+    rights = {
+        "ReplicationSecretRole": {
+            ("secretsmanager:GetSecretValue", text({"Ref": "ReplicationSecretArn"}, template)),
+            ("kms:Decrypt", "<Key.Arn>"),
+            ("kms:DescribeKey", "<Key.Arn>"),
+        },
+        "ReplicationStreamRole": {
+            *((f"kinesis:{do}", stream) for do in ("DescribeStream", "PutRecord", "PutRecords")),
+            ("kms:GenerateDataKey", "<Key.Arn>"),
+        },
+    }
+    # the secret is read by DMS of the region (https://docs.aws.amazon.com/dms/latest/userguide/security_iam_secretsmanager.html)
+    services = {
+        "ReplicationSecretRole": {"Fn::Sub": "dms.${AWS::Region}.${AWS::URLSuffix}"},
+        "ReplicationStreamRole": "dms.amazonaws.com",
+    }
+    for role, wanted in rights.items():
+        may = {(a, r) for s in inline(template, role) for a in s["Action"] for r in s["Resource"]}
+        if may != wanted:
+            yield f"{role} may {sorted(may ^ wanted)} more or less"
+        trusted = properties(template, role).get("AssumeRolePolicyDocument", {"Statement": [{}]})["Statement"][0]
+        if trusted.get("Principal") != {"Service": services[role]}:
+            yield f"{role}: DMS may not take it, or another may"
+        if "aws:SourceAccount" not in trusted.get("Condition", {}).get("StringEquals", {}):
+            yield f"{role}: DMS may take it for any account"
+        if template["Resources"].get(role, {}).get("Condition") != "Replicates":
+            yield f"{role} is made unasked"
+
+
 # --- names and sizes -------------------------------------------------------------------------
 
 _NAMES = ("BucketName", "TopicName", "QueueName", "RoleName", "StateMachineName", "FunctionName", "AlarmName")
 _NAMES += ("DashboardName", "LogGroupName", "LayerName", "DBInstanceIdentifier", "DBProxyName", "AliasName", "Name")
+_NAMES += ("EndpointIdentifier", "ReplicationConfigIdentifier", "ReplicationSubnetGroupIdentifier")
 
 
 def names(template: dict) -> Iterator[str]:

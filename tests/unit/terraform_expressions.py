@@ -360,6 +360,13 @@ def _one(scope: dict, values: list) -> Any:
     return next(iter(values), None)
 
 
+def _jsondecode(scope: dict, text: Any) -> Any:
+    try:
+        return text if isinstance(text, Reference) else json.loads(text)
+    except ValueError as error:
+        raise ExpressionError(f"no JSON: {error}") from None
+
+
 def in_order(values: Any) -> Any:
     return sorted(values) if isinstance(values, set | frozenset) else values
 
@@ -372,7 +379,7 @@ FUNCTIONS: dict[str, Callable] = {
     "contains": lambda scope, values, value: value in values,
     "file": lambda scope, path: Path(path).read_text(),
     "fileexists": lambda scope, path: Path(path).is_file(),
-    "jsondecode": lambda scope, text: text if isinstance(text, Reference) else json.loads(text),
+    "jsondecode": _jsondecode,
     "join": lambda scope, between, parts: between.join(parts),
     "jsonencode": lambda scope, value: json.dumps(value, default=str),
     "keys": lambda scope, value: sorted(value),

@@ -21,6 +21,8 @@ FOLDER = ROOT / "statemachine" / "policies"
 FUNCTIONS = render.lambda_functions()
 # beside the functions: the state machine, its schedules, and what is attached only where it is configured
 OTHERS = {"state_machine", "scheduler", "vpc", "read_bucket", "container", "container_execution", "run_containers"}
+# what DMS does, of which no code of ours knows
+OTHERS |= {"replication_secret", "replication_stream"}
 
 # what stands for an address that is known only when it is deployed
 NAMES = {
@@ -32,6 +34,7 @@ NAMES = {
     "ReadBucketArn": "arn:aws:s3:::theirs",
     "ChangeStreamArn": "arn:aws:kinesis:eu-west-1:123456789012:stream/sluice-dev-changes",
     "DatabaseSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:sluice/dev/database-AbCdEf",
+    "ReplicationSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-AbCdEf",
     "TokensSecretArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:sluice/dev/tokens-AbCdEf",
     "AlertsTopicArn": "arn:aws:sns:eu-west-1:123456789012:sluice-dev-alerts",
     "DeadLetterArn": "arn:aws:sqs:eu-west-1:123456789012:sluice-dev-dead-letters",

@@ -53,6 +53,15 @@ DATABASE = {
     "proxy": True,
 }
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:mine-AbCdEf"
+MAPPINGS = json.dumps({"rules": [{"rule-type": "selection", "rule-id": "1", "rule-name": "1", "rule-action": "include",
+                                  "object-locator": {"schema-name": "public", "table-name": "orders"}}]})  # fmt: skip
+REPLICATION = {
+    "secret_arn": SECRET,
+    "database": "shop",
+    "security_group_ids": ["sg-2"],
+    "table_mappings": MAPPINGS,
+    "capacity": 8,
+}
 # the same wish in both languages: variables of the module, parameters of the template
 CASES = {
     "as configured": ({}, {}),
@@ -180,6 +189,9 @@ def test_the_examples_state_is_remote_encrypted_and_locked():
             {"subnet_ids": NETWORK["subnet_ids"], "database": DATABASE, "database_secret_arn": SECRET},
             "makes the secret",
         ),
+        ({"replication": REPLICATION}, "in two zones"),
+        ({**NETWORK, "replication": REPLICATION | {"secret_arn": "shop"}}, "whole ARN"),
+        ({**NETWORK, "replication": REPLICATION | {"table_mappings": "public.orders"}}, "a list `rules`"),
         ({"maximum_age_hours": 1}, "2 to 168"),
     ],
 )
@@ -227,6 +239,14 @@ MADE = {
     "aws_iam_role.state_machine.arn": "<StateMachineRole.Arn>",
     "aws_iam_role.database_monitoring[0].arn": "<DatabaseMonitoringRole.Arn>",
     "aws_iam_role.proxy[0].arn": "<ProxyRole.Arn>",
+    **{
+        f"aws_iam_role.replication_{what.lower()}[0].arn": f"<Replication{what}Role.Arn>"
+        for what in ("Secret", "Stream")
+    },
+    **{f"aws_iam_role.replication_{what}[0].name": f"sluice-dev-replication-{what}" for what in ("secret", "stream")},
+    "aws_dms_replication_subnet_group.changes[0].id": "<ReplicationSubnets>",
+    "aws_dms_endpoint.source[0].endpoint_arn": "<ReplicationSource>",
+    "aws_dms_endpoint.target[0].endpoint_arn": "<ReplicationTarget>",
     "aws_iam_role.container[0].arn": "<ContainerRole.Arn>",
     "aws_iam_role.container_execution[0].arn": "<ContainerExecutionRole.Arn>",
     "aws_db_proxy.database[0].endpoint": "<DatabaseProxy.Endpoint>",
@@ -290,7 +310,7 @@ def plain(value, names=MADE):
         for name in ("policy", "assume_role_policy"):
             if isinstance(found.get(name), str):
                 found[name] = policy(found[name])
-        for name in ("definition", "dashboard_body", "redrive_policy", "container_definitions"):
+        for name in ("definition", "dashboard_body", "redrive_policy", "container_definitions", "replication_settings"):
             if isinstance(found.get(name), str):
                 found[name] = json.loads(found[name])
         for container in found.get("container_definitions", ()):
@@ -421,6 +441,60 @@ def test_a_stage_that_is_configured_otherwise_makes_the_same_both_ways(module, b
     environment = made.resources()["aws_lambda_function.this[plan]"]["environment"][0]["variables"]
     assert environment["SLUICE_DATABASE_HOST"] == "proxy.example.com"
     assert environment["SLUICE_BUCKET"] == "our-own-lake"
+
+
+def replicating(module, built, replication=REPLICATION):
+    """The module for a stage that takes changes, by a replication."""
+    made = values(module, built, **NETWORK, replication=replication)
+    made.override("deployment", made.local("deployment") | {"changes": True})
+    return made
+
+
+IN_REPLICATING = {
+    "SubnetIds": "subnet-1,subnet-2",
+    "SecurityGroupIds": "sg-1",
+    "Changes": "true",
+    "Replication": "true",
+    "ReplicationSecretArn": SECRET,
+    "ReplicationDatabase": "shop",
+    "ReplicationSecurityGroupIds": "sg-2",
+    "ReplicationTableMappings": MAPPINGS,
+    "ReplicationCapacity": 8,
+}
+
+
+def test_a_replication_is_the_same_both_ways(module, built, document):
+    made = translated_module(replicating(module, built))
+    assert differences(of_template(document, IN_REPLICATING), made) == []
+    assert {kind for kind, _ in made if kind.startswith("aws_dms_")} == {
+        "aws_dms_endpoint",
+        "aws_dms_replication_config",
+        "aws_dms_replication_subnet_group",
+    }
+    unasked = translated_module(values(module, built, **NETWORK))
+    assert not [name for kind, name in unasked if "dms" in kind or "replication" in name]
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (lambda made: made["ReplicationSource"]["Properties"].update(SslMode="none"), "ssl_mode is 'require'"),
+        (lambda made: made["ReplicationSource"]["Properties"].pop("KmsKeyId"), "kms_key_arn"),
+        (lambda made: made["ReplicationTarget"]["Properties"]["KinesisSettings"].pop("IncludeNullAndEmpty"),
+         "sluice-dev-changes-target: kinesis_settings"),
+        (lambda made: made["ReplicationConfig"]["Properties"].update(ReplicationType="cdc"), "replication_type"),
+        (lambda made: made["ReplicationConfig"]["Properties"]["ReplicationSettings"].pop("BeforeImageSettings"),
+         "sluice-dev-changes: replication_settings"),
+        (lambda made: made["ReplicationConfig"]["Properties"]["ComputeConfig"].update(MultiAZ=True), "compute_config"),
+        (lambda made: made["ReplicationStreamRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"].pop(),
+         "aws_iam_role_policy sluice-dev-replication-stream/replication_stream: policy"),
+    ],
+)  # fmt: skip
+def test_a_difference_of_the_replication_is_found(module, built, document, fault, expected):
+    broken = copy.deepcopy(document)
+    fault(broken["Resources"])
+    found = differences(of_template(broken, IN_REPLICATING), translated_module(replicating(module, built)))
+    assert any(expected in difference for difference in found), found
 
 
 # what is changed in the template -> what must be said of it
@@ -578,6 +652,7 @@ def test_a_database_and_a_container_are_as_large_as_the_templates_where_nothing_
         "cpu": parameters["ContainerCpu"],
         "memory": parameters["ContainerMemory"],
         "image_tag": parameters["ContainerImageTag"],
+        "capacity": parameters["ReplicationCapacity"],
     }
 
 
