@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from botocore.exceptions import BotoCoreError
 
 from chalicelib import executions
-from chalicelib.errors import NotFound, WarehouseUnavailable
+from chalicelib.errors import NotFound, TransientError, TriggerConflict
 from chalicelib.failure import plain_cause
+from chalicelib.triggers import start
 from chalicelib.warehouse import backfills, connection, ledger
 from chalicelib.warehouse.backfills import DONE, FAILED, REJECTED, RUNNING, SKIPPED, WAITING, Asked, Backfill
-from cli.run import start_execution
 from cli.session import Session
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between two looks at the runs
@@ -77,6 +77,7 @@ class Driver:
         self._embed, self._concurrency, self._stop = embed, concurrency, stop
         self._began = time.monotonic()
         self._ended = 0
+        self._untold: list[int] = []  # numbers of windows that ended
         self._client = session.client("stepfunctions")
 
     def work(
@@ -85,16 +86,18 @@ class Driver:
         pause, out_of_reach = SHORTEST_PAUSE, 0
         while True:
             try:
-                ended = self._look()
+                self._look()
                 started = 0 if self._stop.wanted else self._start()
+                ended = self._news()
                 progress = self.progress()
                 out_of_reach = 0
-            except (WarehouseUnavailable, BotoCoreError):
+            except (TransientError, BotoCoreError):
                 out_of_reach += 1  # a backfill lasts for hours; its runs go on without it
                 if out_of_reach > PATIENCE:
                     raise
                 time.sleep(LONGEST_PAUSE)
                 continue
+            self._untold.clear()
             for window in ended:
                 tell(window, progress)
             show(progress)
@@ -133,31 +136,37 @@ class Driver:
             if window is None:
                 return started
             # taken first, and for good: a machine that dies in between leaves a window that the next look starts
-            self._start_run(window)
+            try:
+                self._start_run(window, self._embed)
+            except TriggerConflict as error:
+                self._finish(window, FAILED, None, f"TriggerConflict: {error}")
             started += 1
 
-    def _start_run(self, window: backfills.BackfillWindow) -> None:
-        wanted = {"source": self._asked.source, "from": window.first.isoformat(), "to": window.last.isoformat()}
-        wanted |= {"input": self._asked.input} if self._asked.input else {}
-        wanted |= {} if self._embed is None else {"embed": self._embed}
-        start_execution(self._session, window.run_id, wanted)
+    def _start_run(self, window: backfills.BackfillWindow, embed: bool | None) -> None:
+        asked = backfills.trigger(self._asked, self._backfill, window.first, window.last, embed)
+        start(asked, window.attempt)
 
-    def _look(self) -> list[backfills.BackfillWindow]:
-        """The windows whose runs have ended since the last look."""
+    def _look(self) -> None:
+        """Note how runs ended that have since the last look."""
         with self._cursor() as cursor:
             under_way = backfills.windows(cursor, self._backfill, RUNNING)
-        seen = []
         for window in under_way:
-            if (outcome := self._outcome(window)) is None:
-                continue
-            with self._cursor() as cursor:
-                if backfills.finish(cursor, self._backfill, window, *outcome):
-                    seen.append(window.number)
-        self._ended += len(seen)
-        if not seen:
+            if (outcome := self._outcome(window)) is not None:
+                self._finish(window, *outcome)
+
+    def _finish(self, window: backfills.BackfillWindow, *outcome) -> None:
+        with self._cursor() as cursor:
+            first_to_see = backfills.finish(cursor, self._backfill, window, *outcome)
+        if first_to_see:
+            self._untold.append(window.number)
+            self._ended += 1
+
+    def _news(self) -> list[backfills.BackfillWindow]:
+        """The windows that ended and were not told of yet."""
+        if not self._untold:
             return []
         with self._cursor() as cursor:
-            return [window for window in backfills.windows(cursor, self._backfill) if window.number in seen]
+            return [window for window in backfills.windows(cursor, self._backfill) if window.number in self._untold]
 
     def _outcome(self, window: backfills.BackfillWindow) -> tuple[str, int | None, str | None] | None:
         """(status, rows, error) of the window's run; None while it runs."""
@@ -170,8 +179,7 @@ class Driver:
             return None
         row = self._ledger_row(window.run_id)
         if found is None and row.get("finished_at") is None:
-            self._start_run(window)
-            return None
+            return self._started_again(window, row)
         if row.get("status") == "succeeded":
             return DONE, row["fetched"], None
         if row.get("status") == "rejected":
@@ -180,6 +188,16 @@ class Driver:
         error = details.get("error") or (found or {}).get("error") or (found or {}).get("status", "unknown")
         reason = details.get("reason") or plain_cause((found or {}).get("cause"))
         return FAILED, row.get("fetched"), f"{error}: {reason}" if reason else error
+
+    def _started_again(self, window: backfills.BackfillWindow, row: dict) -> tuple[str, None, str] | None:
+        """Begin the run that is not there, as it was begun, if it was; its outcome where the name is another run's."""
+        try:
+            self._start_run(window, row["input"].get("embed") if row else self._embed)
+        except TriggerConflict as error:
+            if row:
+                return FAILED, None, f"TriggerConflict: {error}"
+            # the other command for this backfill was faster, with another --embed: the next look finds its run
+        return None
 
     def _ledger_row(self, run_id: str) -> dict:
         try:

@@ -16,6 +16,7 @@ from chalicelib import executions, sources
 from chalicelib.errors import ConfigurationError, WarehouseUnavailable
 from chalicelib.sources.base import Source
 from chalicelib.sources.files import FileSource
+from chalicelib.triggers import starting
 from chalicelib.warehouse import connection, ledger
 from cli import outcome
 from cli.progress import follow
@@ -63,7 +64,10 @@ def run(context, source, start, end, given, embed, move_cursor, allow_gap, live,
     if (result := outcome.of_earlier(session, run_id, wanted)) is not None:
         console.print(f"{run_id} ran before; this is what became of it. Another --name starts another run.")
     else:
-        arn = start_execution(session, run_id, wanted)
+        # not by `triggers.start`: a trigger's name follows from what it asks for, and a failed one goes on under the
+        # next name; this run has the name that a person gave it, and running that again does nothing
+        starting.begin(run_id, wanted)
+        arn = executions.arn(session.settings.state_machine_arn, run_id)
         console.print(f"run {run_id}")
         result = watched(context, session, run_id, arn, console)
     if as_json:
@@ -82,16 +86,6 @@ def watched(context, session: Session, run_id: str, arn: str, console: Console) 
         click.echo(f"\nThe run goes on. Next: sluice runs show {run_id}", err=True)
         context.exit(INTERRUPTED)
     return outcome.read(session, run_id, execution)
-
-
-def start_execution(session: Session, run_id: str, wanted: dict) -> str:
-    """The ARN of the execution called `run_id`, started now or earlier."""
-    client = session.client("stepfunctions")
-    machine = session.settings.state_machine_arn
-    try:
-        return client.start_execution(stateMachineArn=machine, name=run_id, input=json.dumps(wanted))["executionArn"]
-    except client.exceptions.ExecutionAlreadyExists:
-        return executions.arn(machine, run_id)
 
 
 def _run_id(source: str) -> str:

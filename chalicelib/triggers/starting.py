@@ -42,11 +42,13 @@ def _client():
     return boto3.client("stepfunctions", config=_CONFIG)
 
 
-def start(trigger: Trigger) -> Started:
+def start(trigger: Trigger, attempt: int | None = None) -> Started:
     """Start the run that `trigger` asks for, unless it was started before.
 
     Nothing is started where the trigger's run is under way, succeeded, or was rejected by its quality gate.
-    Where it failed for another reason, the trigger is tried again under the next name. Raises UnknownSource,
+    Where it failed for another reason, the trigger is tried again under the next name. Whoever counts the
+    attempts himself, as a backfill does, names the `attempt`: it is the only one that is looked at, and one
+    that failed stands; one that Step Functions forgot in the middle is begun again. Raises UnknownSource,
     ContractError, TriggerConflict where the name stands for a run of another input, and TransientError or
     WarehouseUnavailable for what may pass.
     """
@@ -56,28 +58,33 @@ def start(trigger: Trigger) -> Started:
     wanted = trigger.run_input()
     RunInput.from_json(wanted)
     machine = settings.state_machine_arn
-    number, races = 1, 0
+    number, races = attempt or 1, 0
     while number <= ATTEMPTS:
         run_id = trigger.attempt(number)
         arn = executions.arn(machine, run_id)
-        found = _standing(arn, run_id, wanted)
-        if found == _TAKEN:
+        found = _standing(arn, run_id, wanted, counted=attempt is not None)
+        if found == _TAKEN or (found == _FAILED and attempt is not None):
             return Started(run_id, arn, new=False)
         if found == _FAILED:
             number += 1
-        elif _begin(machine, run_id, wanted):
+        elif begin(run_id, wanted):
             return Started(run_id, arn, new=True)
         elif (races := races + 1) > _RACES:  # DescribeExecution lags behind StartExecution on AWS
             raise TransientError(f"Step Functions knows the name {run_id}, and does not tell of it yet")
+    last, command = trigger.attempt(ATTEMPTS), RunInput.from_json(wanted).command()
     raise TriggerConflict(
         f"{trigger.text} failed {ATTEMPTS} times",
         source=trigger.source,
-        next_step=f"mend what `sluice runs show {run_id}` says, then `{RunInput.from_json(wanted).command()}`",
+        next_step=f"mend what `sluice runs show {last}` says, then `{command}`",
     )
 
 
-def _begin(machine: str, run_id: str, wanted: dict) -> bool:
-    """False where another delivery has taken the name meanwhile."""
+def begin(run_id: str, wanted: dict) -> bool:
+    """Start the execution `run_id` with the input `wanted`; False where the name is taken.
+
+    The one place where executions are started. Raises TransientError or ConfigurationError.
+    """
+    machine = settings_module.current().state_machine_arn
     try:
         _client().start_execution(stateMachineArn=machine, name=run_id, input=json.dumps(wanted))
     except ClientError as error:
@@ -89,13 +96,13 @@ def _begin(machine: str, run_id: str, wanted: dict) -> bool:
     return True
 
 
-def _standing(arn: str, run_id: str, wanted: dict) -> str:
+def _standing(arn: str, run_id: str, wanted: dict, counted: bool) -> str:
     """Whether a name is free, taken by a run that stands, or by one that failed."""
     try:
         found = _client().describe_execution(executionArn=arn)
     except ClientError as error:
         if boto_errors.code(error) == "ExecutionDoesNotExist":
-            return _remembered(run_id, wanted)
+            return _remembered(run_id, wanted, counted)
         raise _ours(error, arn) from error
     except BotoCoreError as error:
         raise _ours(error, arn) from error
@@ -105,7 +112,7 @@ def _standing(arn: str, run_id: str, wanted: dict) -> str:
     return _TAKEN
 
 
-def _remembered(run_id: str, wanted: dict) -> str:
+def _remembered(run_id: str, wanted: dict, counted: bool) -> str:
     """The same by the ledger: Step Functions forgets 90 days after an end, the local one when the stack goes down."""
     try:
         with connection.transaction() as open_connection:
@@ -113,7 +120,8 @@ def _remembered(run_id: str, wanted: dict) -> str:
     except (NotFound, UndefinedTable):  # the latter before the first run of a stage: Plan makes the tables
         return _FREE
     _expect_same(run_id, run["input"], redaction.strings(wanted))  # as the ledger has it
-    if run["status"] == "running":  # lost in the middle: it is begun again under its name
+    # lost in the middle: it is begun again under its name, by who waits for its end also after its rows were published
+    if run["status"] == "running" or (counted and run["finished_at"] is None):
         return _FREE
     return _FAILED if run["status"] == "failed" else _TAKEN
 

@@ -115,6 +115,25 @@ def scheduled(source: str, time: str) -> Trigger:
     return Trigger(SCHEDULE, source, f"{due:%Y%m%dT%H%M%SZ}", about=f"{due:%Y-%m-%dT%H:%M:%SZ}")
 
 
+def backfill(
+    source: str, first: dt.date, last: dt.date, given: str | None, generation: int, embed: bool | None
+) -> Trigger:
+    """The trigger of a backfill's window, both days included.
+
+    `given` is the part of the source that is wanted, if not all of it; a `generation` above 1 does days again
+    that were published before.
+    """
+    identity = f"{first:%Y%m%d}-{last:%Y%m%d}"
+    if given:
+        identity += f"-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
+    if generation > 1:
+        identity += f"-again{generation - 1}"
+    start, end = first.isoformat(), last.isoformat()
+    return Trigger(
+        BACKFILL, source, identity, start=start, end=end, input=given or None, embed=embed, about=f"{start} to {end}"
+    )
+
+
 def slug(text: str) -> str:
     """`text` in characters that a name may have."""
     return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")

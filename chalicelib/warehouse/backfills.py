@@ -7,12 +7,13 @@ start no more runs together than each was told to.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from psycopg2.extras import execute_values
 
+from chalicelib.triggers import Trigger
+from chalicelib.triggers import trigger as triggers
 from chalicelib.warehouse.queries import statement
 
 WAITING, RUNNING, DONE, SKIPPED = "waiting", "running", "done", "skipped"
@@ -92,7 +93,8 @@ def take(cursor, asked: Asked, backfill: Backfill, concurrency: int) -> Backfill
     if (row := cursor.fetchone()) is None:
         return None
     number, first, last, attempt = row
-    run_id = run_name(asked, backfill, first, last, attempt + 1)
+    # the name depends on no option of the command that goes on with the backfill
+    run_id = trigger(asked, backfill, first, last, None).attempt(attempt + 1)
     values = {"id": backfill.id, "number": number, "attempt": attempt + 1, "run_id": run_id}
     cursor.execute(statement("backfills", "take"), values)
     return BackfillWindow(number, first, last, RUNNING, attempt + 1, run_id, None, None)
@@ -132,11 +134,6 @@ def list_backfills(cursor, source: str | None, limit: int) -> list[dict]:
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def run_name(asked: Asked, backfill: Backfill, first: dt.date, last: dt.date, attempt: int) -> str:
-    """The name of a window's run, the same on every machine: `weather-b20150101-20150107`, its second attempt `…-2`."""
-    name = f"{asked.source[:40]}-b{first:%Y%m%d}-{last:%Y%m%d}"
-    if asked.input:
-        name += f"-{hashlib.sha256(asked.input.encode()).hexdigest()[:8]}"
-    if backfill.generation > 1:
-        name += f"-again{backfill.generation - 1}"
-    return f"{name}-{attempt}" if attempt > 1 else name
+def trigger(asked: Asked, backfill: Backfill, first: dt.date, last: dt.date, embed: bool | None) -> Trigger:
+    """What starts a window's run; its name is the same on every machine: `weather-b20150101-20150107`."""
+    return triggers.backfill(asked.source, first, last, asked.input, backfill.generation, embed)

@@ -274,6 +274,9 @@ def test_a_backfill_runs_its_windows_as_executions_of_their_own_so_many_at_once_
             ("20240129", "20240131"),
         )
     ]
+    says = "SELECT input ->> 'trigger' FROM pipeline.runs WHERE source = %s ORDER BY run_id"
+    triggers = [text for (text,) in shop.query(says, name)]
+    assert len(triggers) == 5 and triggers[0] == "backfill 2024-01-01 to 2024-01-07"
     moments = [(execution["startDate"], 1) for execution in executions.values()]
     moments += [(execution["stopDate"], -1) for execution in executions.values()]
     under_way = most = 0
@@ -321,6 +324,19 @@ def test_failed_windows_are_listed_with_the_next_command_which_runs_them_again(s
     assert (found["done"], found["failed"], found["troubled"], found["next"]) == (3, 0, [], None)
     assert f"{name}-b20240103-20240103-2" in shop.runs(name)
     assert len(shop.runs(name)) == 4
+
+
+def test_a_window_whose_name_somebody_gave_to_another_run_is_not_taken_for_done(shop):
+    name = shop.source("namesake")
+    taken = f"{name}-b20240101-20240101"
+    shop.sluice("run", name, "--from", "2024-01-09", "--to", "2024-01-09", "--name", taken)
+    found = shop.backfill(name, "2024-01-01", "2024-01-02", status=4)
+    assert (found["done"], found["failed"]) == (1, 1)
+    assert found["troubled"][0]["error"].startswith("TriggerConflict: ")
+    found = shop.backfill(name, "2024-01-01", "2024-01-02", "--retry-failed")
+    assert (found["done"], found["failed"]) == (2, 0)
+    assert sorted(shop.readings(name)) == ["2024-01-01", "2024-01-02", "2024-01-09"]
+    assert f"{taken}-2" in shop.runs(name)
 
 
 def test_a_failed_window_that_was_mended_by_hand_counts_as_done(shop):

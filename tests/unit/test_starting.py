@@ -103,6 +103,19 @@ def test_an_aborted_run_is_tried_again(machine):
     assert start(wanted).run_id == f"{wanted.name}-2"
 
 
+@pytest.mark.parametrize("error", [starting.REJECTED, "WarehouseUnavailable"])
+def test_an_attempt_that_is_named_is_started_once_whatever_became_of_it_and_of_the_one_before(machine, error):
+    client = machine(failing(error))
+    wanted = trigger()
+    for attempt in (1, 2):
+        started = start(wanted, attempt)
+        assert (started.run_id, started.new) == (wanted.attempt(attempt), True)
+        finished(client, started)
+        assert not start(wanted, attempt).new
+    with pytest.raises(TriggerConflict, match="failed 99 times"):
+        start(wanted, starting.ATTEMPTS + 1)
+
+
 def test_a_trigger_is_not_tried_for_ever(machine, monkeypatch):
     monkeypatch.setattr(starting, "ATTEMPTS", 2)
     client = machine(failing("WarehouseUnavailable"))
@@ -179,6 +192,18 @@ def test_one_that_failed_or_was_lost_is_tried_again(machine, ran, status, suffix
     ran(wanted, status)
     started = start(wanted)
     assert (started.run_id, started.new) == (f"{wanted.name}{suffix}", True)
+
+
+@pytest.mark.parametrize(("status", "new"), [("published", True), ("succeeded", False), ("failed", False)])
+def test_an_attempt_that_is_named_is_begun_again_until_its_end_is_known(machine, ran, database_url, status, new):
+    machine(PASS)
+    wanted = trigger()
+    ran(wanted, status)
+    if not new:
+        with connection.transaction(database_url) as open_connection, open_connection.cursor() as cursor:
+            cursor.execute("UPDATE pipeline.runs SET finished_at = now() WHERE run_id = %s", (wanted.name,))
+    started = start(wanted, 1)
+    assert (started.run_id, started.new) == (wanted.name, new)
 
 
 def test_the_first_trigger_of_a_stage_comes_before_its_tables(machine, monkeypatch, database_url):

@@ -1,6 +1,7 @@
 """A trigger's name is the same for the same trigger, another for another one, and one that Step Functions takes."""
 
 import contextlib
+import datetime as dt
 import json
 import re
 
@@ -12,7 +13,7 @@ from chalicelib.contracts import RunInput
 from chalicelib.errors import ContractError, SourceError, UnknownSource
 from chalicelib.triggers import Trigger, inbox, messages
 from chalicelib.triggers.inbox import Arrival
-from chalicelib.triggers.trigger import ATTEMPTS, scheduled
+from chalicelib.triggers.trigger import ATTEMPTS, backfill, scheduled
 from statemachine import render
 
 NAMES = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -47,6 +48,22 @@ def test_names_are_readable_where_they_can_be():
     assert Trigger("queue", "posts", "order-2026-11-21T13").name == "posts-qorder-2026-11-21T13"
     name = inbox.trigger(Arrival("lake", "inbox/files/orders of today.toml", "v1", 10)).name
     assert re.fullmatch(r"files-i-orders-of-today-toml-[0-9a-f]{16}", name)
+
+
+def test_a_backfills_window_has_one_name_and_says_its_days():
+    first, last = dt.date(2014, 1, 1), dt.date(2014, 1, 7)
+    window = backfill("weather", first, last, None, 1, None)
+    assert (window.name, window.attempt(2)) == ("weather-b20140101-20140107", "weather-b20140101-20140107-2")
+    assert window.run_input() == {
+        "source": "weather",
+        "from": "2014-01-01",
+        "to": "2014-01-07",
+        "trigger": "backfill 2014-01-01 to 2014-01-07",
+    }
+    again, part = backfill("weather", first, last, None, 2, True), backfill("weather", first, last, "Oslo", 1, None)
+    assert again.name == "weather-b20140101-20140107-again1"
+    assert len({window.name, again.name, part.name}) == 3
+    assert (again.run_input()["embed"], part.run_input()["input"]) == (True, "Oslo")
 
 
 def test_a_time_is_the_same_in_whichever_zone_it_is_written():
