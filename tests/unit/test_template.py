@@ -605,6 +605,29 @@ def test_sam_refuses_what_aws_would(packaged):
         sam.translate(broken(packaged.template, put("Plan", "Handler", None)))
 
 
+def test_the_replication_has_the_settings_that_the_document_takes_for_granted(translated):
+    text = (ROOT / "docs" / "change-data-capture.md").read_text()
+    wanted = {
+        (section, name)
+        for names in re.findall(r"^\| ((?:`\w+Settings\.)?`?[^|]*`?) = true \|", text, re.MULTILINE)
+        for section, listed in re.findall(r"(\w+Settings)\.(.*)", names)
+        for name in re.findall(r"\w+", listed)
+    }
+    settings = {
+        **{
+            ("KinesisSettings", name): value
+            for name, value in own(translated, "ReplicationTarget")["KinesisSettings"].items()
+        },
+        **{
+            ("PostgreSQLSettings", name): value
+            for name, value in own(translated, "ReplicationSource")["PostgreSqlSettings"].items()
+        },
+    }
+    # CloudFormation has no property for one, which the document says
+    assert len(wanted) == 7
+    assert {name for name in wanted if settings.get(name) is not True} == {("KinesisSettings", "UseLargeIntegerValue")}
+
+
 # --- what goes in ----------------------------------------------------------------------------
 
 
