@@ -23,7 +23,7 @@ resource "aws_lambda_event_source_mapping" "changes" {
   batch_size                         = 1000
   maximum_batching_window_in_seconds = 5
   bisect_batch_on_function_error     = true
-  maximum_retry_attempts             = 100
+  maximum_retry_attempts             = -1 # what is given up is lost: the position moves beyond it
   function_response_types            = ["ReportBatchItemFailures"]
 
   destination_config {

@@ -540,6 +540,11 @@ def triggers(template: dict) -> Iterator[str]:
         if own.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
             yield f"{name}: one message that fails brings its whole batch back"
         source, function = own["EventSourceArn"]["Fn::GetAtt"][0], own["FunctionName"]["Fn::GetAtt"][0]
+        # what Lambda gives up of a stream is lost: the shard's position moves beyond it
+        if "StartingPosition" in own and own.get("MaximumRetryAttempts", -1) != -1:
+            yield f"{name}: an outage may use up its retries"
+        if "StartingPosition" in own and own.get("MaximumRecordAgeInSeconds", -1) != -1:
+            yield f"{name}: an outage may outlast its records"
         if template["Resources"].get(source, {}).get("Type") != "AWS::SQS::Queue":
             continue
         queue = properties(template, source)

@@ -356,6 +356,8 @@ FAULTS = {
     checks.triggers: [
         drop("TriggersMapping"),
         drop("WebhookEventsMapping"),
+        put("ChangeStreamMapping", "MaximumRetryAttempts", 100),
+        put("ChangeStreamMapping", "MaximumRecordAgeInSeconds", 3600),
         put("WebhookEvents", "VisibilityTimeout", 719),
         put("Bucket", "NotificationConfiguration.QueueConfigurations.1.Filter.S3Key.Rules.0.Value", "inbox/x/"),
         put("TriggersMapping", "FunctionResponseTypes", None),
