@@ -25,7 +25,6 @@ from chalicelib.lake import Lake
 from chalicelib.lake.position import seq
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
-from chalicelib.telemetry import tellable
 from chalicelib.warehouse import connection
 from chalicelib.warehouse.queries import statement
 
@@ -114,8 +113,8 @@ def _read(batch: Batch) -> None:
         try:
             found = record.read(arrival.payload)
         except ChangeError as error:
-            # it is logged; the record itself is kept beside it
-            batch.malformed.append((arrival, str(tellable(error, None))))
+            # it is logged and sent, and nobody knows what is personal in it; the record is kept whole beside it
+            batch.malformed.append((arrival, str(error.without_quote())))
         else:
             (batch.data if isinstance(found, Data) else batch.controls).append((arrival, found))
 
@@ -246,7 +245,7 @@ def _quarantine(cursor, batch: Batch, quarantined: Sequence[tuple[Arrival, str |
             arrival.sequence,
             batch.id,
             source,
-            json.dumps([{"column": column, "message": message.replace("\0", "\\0")} for column, message in reasons]),
+            json.dumps([{"column": column, "message": _storable(message)} for column, message in reasons]),
             _readable(arrival),
             arrival.arrived,
         )
@@ -257,7 +256,11 @@ def _quarantine(cursor, batch: Batch, quarantined: Sequence[tuple[Arrival, str |
 
 def _readable(arrival: Arrival) -> str:
     """A record as text that Postgres and a person can take; whole, since the lake may not have it."""
-    return (arrival.payload or b"").decode(errors="backslashreplace").replace("\0", "\\0")
+    return _storable((arrival.payload or b"").decode(errors="backslashreplace"))
+
+
+def _storable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
 
 
 def _record_controls(cursor, batch: Batch, mapped: dict[tuple[str, str], Source]) -> None:

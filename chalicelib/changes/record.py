@@ -21,6 +21,7 @@ import json
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 from chalicelib.changes import position
 from chalicelib.errors import ChangeError
@@ -39,6 +40,9 @@ CONTROL_OPERATIONS = (
     "column-type-change",
 )
 _QUOTED = 200  # characters of a record that its error quotes
+_DEPTH = 100  # levels of objects and arrays; DMS writes four, encoders end at 254
+_DIGITS = 131_072  # those of Postgres' numeric; written out, 1e999999999 takes a gigabyte
+_NAMES = 800  # bytes of schema and table in a key of S3, which takes 1,024
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Control:
 
 
 def read(payload: bytes | None) -> Data | Control:
-    """One record; raises ChangeError, which says what is wrong and quotes it."""
+    """One record; raises ChangeError, which says what is wrong. What it quotes of the record is its `quote` alone."""
     if payload is None:
         raise ChangeError("the record's base64 is damaged")
     try:
@@ -88,15 +92,18 @@ def read(payload: bytes | None) -> Data | Control:
     except UnicodeDecodeError as error:
         raise ChangeError(f"the record is not UTF-8: {error}") from None
     try:
-        document = json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
+        document = json.loads(text, parse_float=number, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ChangeError(f"the record is no JSON: {error}", quote=f"it begins {text[:_QUOTED]!r}") from None
+    if text.count("{") + text.count("[") > _DEPTH:
+        _check_depth(document)
     if "\\ud" in text.lower():
         _check_surrogates(document)
     try:
         return _record(document)
     except ChangeError as error:
-        raise ChangeError(error.message, quote=f"it begins {text[:_QUOTED]!r}") from None
+        said = "" if error.quote is None else f"{error.quote}; "
+        raise ChangeError(error.message, quote=f"{said}it begins {text[:_QUOTED]!r}") from None
 
 
 def _record(document: Any) -> Data | Control:
@@ -108,32 +115,34 @@ def _record(document: Any) -> Data | Control:
     operation = _text(metadata, "operation")
     if not table:
         raise ChangeError("table-name is empty")
+    if len(quote(schema)) + len(quote(table)) > _NAMES:
+        raise ChangeError("schema-name and table-name are too long for a key of the lake")
     written = _moment(metadata, "timestamp")
     if written is None:
         raise ChangeError("timestamp is missing")
     if kind == "control":
         if operation not in CONTROL_OPERATIONS:
-            raise ChangeError(f"a control record has the operation {operation!r}")
+            raise ChangeError("a control record has an operation that is none", quote=_short(operation))
         return Control(operation, schema, table, _object(document, "control"), written)
     if kind != "data":
-        raise ChangeError(f"record-type is {kind!r}, expected data or control")
+        raise ChangeError("record-type is neither data nor control", quote=_short(kind))
     if operation not in OPERATIONS:
-        raise ChangeError(f"a data record has the operation {operation!r}, expected one of {', '.join(OPERATIONS)}")
+        raise ChangeError(f"a data record's operation is none of {', '.join(OPERATIONS)}", quote=_short(operation))
     data, before = _object(document, "data"), _object(document, "before-image")
     if not data and not (operation == DELETE and before):
         raise ChangeError("data is empty or missing")
     committed = _moment(metadata, "commit-timestamp")
     stream_position = metadata.get("stream-position")
     if stream_position is not None and not isinstance(stream_position, str):
-        raise ChangeError(f"stream-position is {stream_position!r}, expected text")
+        raise ChangeError("stream-position is no text", quote=_short(stream_position))
     transaction = metadata.get("transaction-id")
     if transaction is not None and (isinstance(transaction, bool) or not isinstance(transaction, int | str)):
-        raise ChangeError(f"transaction-id is {transaction!r}, expected a number")
+        raise ChangeError("transaction-id is no number", quote=_short(transaction))
     record_id = metadata.get("transaction-record-id")
     if record_id is not None and (
         isinstance(record_id, bool) or not isinstance(record_id, int) or not 0 <= record_id < 2**62
     ):
-        raise ChangeError(f"transaction-record-id is {record_id!r}, expected a number")
+        raise ChangeError("transaction-record-id is no number", quote=_short(record_id))
     if transaction is not None:
         # transaction numbers of Postgres come around; the commit's time tells them apart
         transaction = f"{transaction}@{committed.isoformat()}" if committed else str(transaction)
@@ -153,8 +162,10 @@ def _record(document: Any) -> Data | Control:
 
 def _text(metadata: dict, name: str) -> str:
     value = metadata.get(name)
+    if value is None:
+        raise ChangeError(f"{name} is missing")
     if not isinstance(value, str):
-        raise ChangeError(f"{name} is missing" if value is None else f"{name} is {value!r}, expected text")
+        raise ChangeError(f"{name} is no text", quote=_short(value))
     return value
 
 
@@ -163,7 +174,7 @@ def _object(document: dict, name: str) -> dict:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ChangeError(f"{name} is {str(value)[:40]!r}, expected an object")
+        raise ChangeError(f"{name} is no object", quote=_short(value))
     return value
 
 
@@ -175,7 +186,32 @@ def _moment(metadata: dict, name: str) -> dt.datetime | None:
         moment = dt.datetime.fromisoformat(value)
         return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
     except (TypeError, ValueError, OverflowError):
-        raise ChangeError(f"{name} is {str(value)[:40]!r}, expected a time as YYYY-MM-DDTHH:MM:SS.ffffffZ") from None
+        raise ChangeError(f"{name} is no time as YYYY-MM-DDTHH:MM:SS.ffffffZ", quote=_short(value)) from None
+
+
+def _short(value: Any) -> str:
+    return repr(str(value)[:40])
+
+
+def number(text: str) -> Decimal:
+    """A number of JSON with a fraction or an exponent; raises ValueError for one that Postgres has no room for."""
+    try:
+        found = Decimal(text)
+    except ArithmeticError:
+        raise ValueError("a number has an exponent that no computer has room for") from None
+    if abs(found.adjusted()) > _DIGITS:
+        raise ValueError(f"a number has more than {_DIGITS} digits")
+    return found
+
+
+def _check_depth(document: Any) -> None:
+    level = [document]
+    for _ in range(_DEPTH):
+        values = (value for holder in level for value in (holder.values() if isinstance(holder, dict) else holder))
+        level = [value for value in values if isinstance(value, dict | list)]
+        if not level:
+            return
+    raise ChangeError(f"the record is nested more than {_DEPTH} levels deep")
 
 
 def _no_constant(name: str):

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from chalicelib.changes.record import number
 from chalicelib.columns import Column
 from chalicelib.conversion import NULL, Problems, encode, quoted
 from chalicelib.conversion.values import BOUNDS, ESCAPED
@@ -43,7 +44,7 @@ def _documents(values: Sequence[Any], column: Column) -> tuple[list[str], Proble
                 problems[place] = f"{column.name} is null or missing"
             continue
         try:
-            text = json_text(json.loads(value, parse_float=Decimal) if isinstance(value, str) else value, sort=True)
+            text = json_text(json.loads(value, parse_float=number) if isinstance(value, str) else value, sort=True)
         except (ValueError, RecursionError) as error:
             problems[place] = f"{column.name} is {quoted(value, column)}, which is no JSON: {error}"
             continue

@@ -6,15 +6,21 @@ import time
 from collections.abc import Sequence
 
 import psycopg2
+from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib import personal
 from chalicelib import settings as settings_module
 from chalicelib.changes import batch, record
 from chalicelib.changes.arrival import Arrival, read_event
 from chalicelib.changes.mapping import by_table
-from chalicelib.errors import ChangeError, TransientError
+from chalicelib.errors import ChangeError, SluiceError, TransientError, WithheldError
 from chalicelib.settings import Settings
 from chalicelib.telemetry import logger, tellable
 from chalicelib.warehouse import migrations
+
+# what no record is to blame for: to bury records would not mend it
+_NOT_THE_RECORD = (SluiceError, BotoCoreError, ClientError, OSError, ImportError, NameError, MemoryError)
+_LIMITS = "54"  # Postgres' class "program limit exceeded", such as a key that is too long for an index
 
 _ready = False
 
@@ -66,15 +72,26 @@ def _take(arrivals: Sequence[Arrival], settings: Settings, counts: dict[str, int
         try:
             _add(counts, batch.take(arrivals[:number], settings))
             return number
-        except (psycopg2.DataError, ArithmeticError, ValueError) as error:
+        except Exception as error:
+            if not _may_be_the_record(error):
+                raise
             if number > 1:
                 number //= 2
                 continue
-            told = tellable(error, _source(arrivals[0]))
+            source = _source(arrivals[0])
+            # of a table that is not mapped nobody knows what is personal in it
+            told = tellable(error, source) if source else WithheldError(personal.told(error))
             reason = f"it cannot be taken: {type(told).__name__}: {told}"
             logger.error("change record quarantined", shard=arrivals[0].shard, reason=reason)
             _add(counts, batch.take(arrivals[:1], settings, refused=reason))
             return 1
+
+
+def _may_be_the_record(error: Exception) -> bool:
+    if isinstance(error, psycopg2.Error):
+        refused = isinstance(error, psycopg2.DataError | psycopg2.IntegrityError)
+        return refused or (error.pgcode or "").startswith(_LIMITS)
+    return not isinstance(error, _NOT_THE_RECORD)
 
 
 def _source(arrival: Arrival) -> str | None:

@@ -1,6 +1,7 @@
 """A shard's records go into the lake and the curated table, in order and once, whatever breaks in between."""
 
 import datetime as dt
+import hashlib
 import itertools
 import json
 import sys
@@ -16,7 +17,7 @@ from memory_s3 import MemoryS3
 from chalicelib import settings, sources, telemetry
 from chalicelib.anomalies import Anomaly
 from chalicelib.changes import batch as batches
-from chalicelib.changes import notices
+from chalicelib.changes import notices, stored
 from chalicelib.changes.mapping import Changes
 from chalicelib.changes.replay import records, replay
 from chalicelib.columns import Column
@@ -588,8 +589,6 @@ def test_poison_is_quarantined_with_its_reason_told_to_the_queue_and_never_block
 
 
 def test_a_record_that_nobody_foresaw_is_found_and_quarantined_alone(consumer, monkeypatch):
-    from chalicelib.changes import stored
-
     body = stored.body
 
     def fails(file, *given):
@@ -603,10 +602,59 @@ def test_a_record_that_nobody_foresaw_is_found_and_quarantined_alone(consumer, m
     assert [reasons for _, reasons in consumer.quarantine] == [["it cannot be taken: ValueError: unforeseen"]]
 
 
+@pytest.mark.parametrize("error", [TypeError("unforeseen"), RecursionError("too deep"), KeyError("unforeseen")])
+def test_so_it_is_whatever_the_record_made_the_code_raise(consumer, monkeypatch, error):
+    text = stored.text
+
+    def fails(value):
+        if value == "poison":
+            raise error
+        return text(value)
+
+    monkeypatch.setitem(stored._CONVERTERS, stored.TEXT, fails)
+    items = [consumer.change("insert", row(n, city="poison" if n == 2 else "Lisbon")) for n in range(5)]
+    assert consumer(*items) == []
+    assert set(consumer.rows) == {0, 1, 3, 4} and len(consumer.quarantine) == 1
+    assert consumer.quarantine[0][1][0].startswith(f"it cannot be taken: {type(error).__name__}")
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is full"), MemoryError(), SchemaMismatch("another table")])
+def test_what_no_record_is_to_blame_for_buries_none(consumer, monkeypatch, error):
+    items = [consumer.change("insert", row(n)) for n in range(3)]
+
+    def fails(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stored, "body", fails)
+        with pytest.raises(type(error)):
+            consumer(*items, first=1)
+    assert consumer.quarantine == []
+    assert consumer(*items, first=1) == [] and set(consumer.rows) == {0, 1, 2}
+
+
+def test_records_beyond_what_encoders_or_postgres_hold_never_block_the_shard(consumer_of):
+    consumer = consumer_of(columns=(Column("id", "bigint"), Column("code", "text"), *COLUMNS[1:]), key=("id", "code"))
+    deep = []
+    for _ in range(600):
+        deep = [deep]
+    # longer than a key of an index may be, and it cannot be compressed
+    code = "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(200))
+    poison = [
+        consumer.change("insert", row(2, code="b", extra=deep)),
+        consumer.change("insert", row(3, code=code)),
+        json.dumps(consumer.change("insert", row(4, code="d"))).replace("12.5", "1e999999999").encode(),
+        consumer.change("insert", row(5, code="e", extra='{"n": 1e999999999}')),
+    ]
+    assert (
+        consumer(consumer.change("insert", row(1, code="a")), *poison, consumer.change("insert", row(6, code="f")))
+        == []
+    )
+    assert set(consumer.rows) == {1, 6} and len(consumer.quarantine) == 4
+
+
 @pytest.mark.parametrize("personal", [True, False])
 def test_neither_log_nor_reason_quotes_a_record_where_a_source_is_personal(consumer_of, monkeypatch, capsys, personal):
-    from chalicelib.changes import stored
-
     consumer = consumer_of(columns=(*COLUMNS[:1], Column("city", "text", personal=personal), *COLUMNS[2:]))
     for handler in telemetry.logger.handlers:  # it keeps the stream that it was made with
         monkeypatch.setattr(handler, "stream", sys.stdout)

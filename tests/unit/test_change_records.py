@@ -70,6 +70,15 @@ def having(name, value):
     return document
 
 
+def nested(levels):
+    return json.loads("[" * levels + "]" * levels)
+
+
+def test_what_is_nested_as_documents_are_is_read_and_brackets_in_a_text_are_no_levels():
+    document = {"deep": nested(90), "text": "[{" * 500, "wide": [[], {}] * 500}
+    assert read(json.dumps(change("insert", document)).encode()).data == document
+
+
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
@@ -77,26 +86,30 @@ def having(name, value):
         (b'{"data": ', "no JSON"),
         (b'{"data": {"id": NaN}}', "no JSON"),
         (b"[" * 100_000, "no JSON"),
+        (change("insert", {"id": 1, "deep": nested(600)}), "nested more than 100 levels deep"),
+        (b'{"data": {"id": 1e999999999}}', "more than 131072 digits"),
+        (b'{"data": {"id": 1e99999999999999999999}}', "an exponent that no computer has room for"),
+        (having("table-name", "\u00e4" * 300), "too long for a key of the lake"),
         (b"[]", "no metadata"),
         (b"{}", "no metadata"),
         (b'{"Records": []}', "no metadata"),
-        (having("record-type", "dat"), "record-type is 'dat'"),
-        (having("operation", "upsert"), "operation 'upsert'"),
-        (having("timestamp", "yesterday"), "timestamp is 'yesterday'"),
-        (having("commit-timestamp", 17), "commit-timestamp is '17'"),
+        (having("record-type", "dat"), "record-type is neither data nor control: 'dat'"),
+        (having("operation", "upsert"), "operation is none of load, insert, update, delete: 'upsert'"),
+        (having("timestamp", "yesterday"), "timestamp is no time as YYYY-MM-DDTHH:MM:SS.ffffffZ: 'yesterday'"),
+        (having("commit-timestamp", 17), "commit-timestamp is no time as YYYY-MM-DDTHH:MM:SS.ffffffZ: '17'"),
         (having("table-name", ""), "table-name is empty"),
         (having("schema-name", None), "schema-name is missing"),
-        (having("transaction-record-id", "one"), "transaction-record-id is 'one'"),
-        (having("transaction-id", True), "transaction-id is True"),
-        (having("stream-position", 4), "stream-position is 4"),
+        (having("transaction-record-id", "one"), "transaction-record-id is no number: 'one'"),
+        (having("transaction-id", True), "transaction-id is no number: 'True'"),
+        (having("stream-position", 4), "stream-position is no text: '4'"),
         (without("metadata", "timestamp"), "timestamp is missing"),
         (without("metadata", "operation"), "operation is missing"),
         (without("data"), "data is empty or missing"),
         (change("insert", {}), "data is empty or missing"),
-        (change("insert", [1]), "data is '[1]', expected an object"),
-        (change("update", {"id": 1}, before="x"), "before-image is 'x'"),
+        (change("insert", [1]), "data is no object: '[1]'"),
+        (change("update", {"id": 1}, before="x"), "before-image is no object: 'x'"),
         (change("insert", {"name": "\ud800"}), "half a surrogate pair"),
-        (control("explode-table"), "operation 'explode-table'"),
+        (control("explode-table"), "operation that is none: 'explode-table'"),
     ],
 )
 def test_what_is_no_record_of_dms_is_refused_with_its_reason(record, reason):
@@ -109,6 +122,28 @@ def test_what_is_no_record_of_dms_is_refused_with_its_reason(record, reason):
 def test_an_error_quotes_the_beginning_of_the_record():
     with pytest.raises(ChangeError, match=r"it begins '\{\"hello\""):
         read(b'{"hello": "world"}')
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b'{"name": "Marker-4711"',
+        b'{"name": "Marker-4711"}',
+        change("insert", "Marker-4711"),
+        change("Marker-4711", {"id": 1}),
+        control("Marker-4711"),
+        *(
+            having(name, "Marker-4711")
+            for name in ("record-type", "operation", "timestamp", "commit-timestamp", "transaction-record-id")
+        ),
+        *(having(name, ["Marker-4711"]) for name in ("table-name", "stream-position", "transaction-id")),
+    ],
+)
+def test_nothing_but_the_quote_of_an_error_has_anything_of_the_record(record):
+    with pytest.raises(ChangeError) as refused:
+        read(record if isinstance(record, bytes) else json.dumps(record).encode())
+    assert "Marker-4711" in str(refused.value)
+    assert "Marker-4711" not in str(refused.value.without_quote())
 
 
 @given(st.binary(max_size=200))
