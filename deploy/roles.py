@@ -12,7 +12,7 @@ from statemachine import render
 
 FOLDER = Path("statemachine", "policies")
 
-# the source `files` reads from other buckets, where the stage names them
+# the source `files` reads from other buckets, where the stage names them; containers do too
 READS_BUCKETS = ("plan", "fetch_partition")
 
 _STATES = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}"
@@ -79,6 +79,19 @@ def policy(folder: Path, name: str, more: dict | None = None, called: str | None
     }
 
 
+def of_buckets(folder: Path, read_buckets: Iterable[str]) -> list[dict]:
+    """Policies of whoever reads what `files` declares: one for each of the other buckets."""
+    return [
+        policy(
+            folder,
+            "read_bucket",
+            {"ReadBucketArn": {"Fn::Sub": f"arn:${{AWS::Partition}}:s3:::{bucket}"}},
+            f"read-{bucket}",
+        )
+        for bucket in sorted(read_buckets)
+    ]
+
+
 def _role(folder: Path, function: str, read_buckets: Iterable[str]) -> dict:
     log_group = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws/lambda/"
     policies = [
@@ -88,13 +101,7 @@ def _role(folder: Path, function: str, read_buckets: Iterable[str]) -> dict:
         {"Fn::If": ["InVpc", policy(folder, "vpc"), {"Ref": "AWS::NoValue"}]},
     ]
     if function in READS_BUCKETS:
-        policies += [
-            policy(
-                folder, "read_bucket", {"ReadBucketArn": {"Fn::Sub": f"arn:${{AWS::Partition}}:s3:::{bucket}"}}, name
-            )
-            for bucket in sorted(read_buckets)
-            for name in (f"read-{bucket}",)
-        ]
+        policies += of_buckets(folder, read_buckets)
     return {
         "Type": "AWS::IAM::Role",
         "Properties": {

@@ -62,7 +62,10 @@ def template(stage: Stage, project: Path) -> dict:
         roles.policy(policies, "state_machine"),
         {"Fn::If": ["RunsContainers", roles.policy(policies, "run_containers"), {"Ref": "AWS::NoValue"}]},
     ]
-    resources["ContainerRole"]["Properties"]["Policies"] = [roles.policy(policies, "container")]
+    resources["ContainerRole"]["Properties"]["Policies"] = [
+        roles.policy(policies, "container"),
+        *roles.of_buckets(policies, stage.deployment.read_buckets),
+    ]
     resources["ContainerExecutionRole"]["Properties"]["Policies"] = [roles.policy(policies, "container_execution")]
     [container] = resources["ContainerTask"]["Properties"]["ContainerDefinitions"]
     container["Environment"] = container_environment(stage)

@@ -67,6 +67,18 @@ resource "aws_iam_role_policy" "container" {
   policy = templatefile("${local.policies}/container.json", local.names)
 }
 
+# a partition that is fetched in a container may lie in another bucket, as one that a Lambda fetches
+resource "aws_iam_role_policy" "container_read_bucket" {
+  for_each = { for bucket in local.deployment.read_buckets : bucket => bucket if local.runs_containers > 0 }
+
+  name = "read-${each.value}"
+  role = aws_iam_role.container[0].name
+  policy = templatefile(
+    "${local.policies}/read_bucket.json",
+    merge(local.names, { ReadBucketArn = "arn:${local.partition}:s3:::${each.value}" }),
+  )
+}
+
 resource "aws_iam_role" "container_execution" {
   count = local.runs_containers
 

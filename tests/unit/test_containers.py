@@ -149,6 +149,27 @@ def test_overrides_beyond_the_limit_of_ecs_are_refused(tmp_path):
 ROOT = Path(__file__).parents[2]
 
 
+def tasks(states):
+    for state in states.values():
+        if state.get("Resource") == "arn:aws:states:::ecs:runTask.sync":
+            yield state
+        yield from tasks(state.get("ItemProcessor", {}).get("States", {}))
+
+
+def test_a_container_that_ecs_could_not_start_is_tried_again_longer_than_one_that_failed():
+    """RunTask's own errors: no capacity is AmazonECSException, the others are named as ECS names them."""
+    machine = json.loads((ROOT / "statemachine" / "pipeline.asl.json").read_text())
+    found = list(tasks(machine["States"]))
+    assert len(found) == 2
+    for state in found:
+        starting, failed = state["Retry"]
+        wanted = {"AmazonECSException", "ServerException", "ThrottlingException", "SdkClientException"}
+        assert set(starting["ErrorEquals"]) == {f"ECS.{name}" for name in wanted}
+        # the first that matches counts, and this one matches almost everything
+        assert failed["ErrorEquals"] == ["States.TaskFailed"]
+        assert starting["MaxAttempts"] > failed["MaxAttempts"]
+
+
 def instructions():
     """(instruction, arguments) of the Dockerfile, its continued lines joined, without comments."""
     text = (ROOT / "infra" / "container" / "Dockerfile").read_text()

@@ -304,7 +304,7 @@ def test_a_function_writes_its_own_log_and_sends_traces(function):
     assert {action for s in statements for action in s["Action"]} == LAMBDAS_OWN
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", [*FUNCTIONS, "container"])
 def test_an_objects_pattern_is_of_keys_that_the_lake_has(function):
     made = [
         keys.raw("weather", "2026-01-01", "run", 1, 2, "csv"),
@@ -337,6 +337,23 @@ def test_who_builds_its_source_from_the_runs_declaration_may_read_that(project, 
         for statement in raw(function)["Statement"]
     )
     assert reads == ("chalicelib.lake.keys.declaration" in project.reachable(START.get(function, f"app.{function}")))
+
+
+def objects(name, action):
+    """The patterns of objects on which a policy grants the action."""
+    return {
+        resource
+        for statement in raw(name)["Statement"]
+        if action in statement["Action"]
+        for resource in statement["Resource"]
+        if resource.startswith("${BucketArn}/")
+    }
+
+
+@pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"])
+@pytest.mark.parametrize("function", ["fetch_partition", "transform", "validate", "load"])
+def test_a_container_may_read_and_write_the_objects_of_the_functions_it_stands_for(function, action):
+    assert not objects(function, action) - objects("container", action)
 
 
 CHUNK_OBJECTS = ("rows.copy", "observed.json", "malformed.ndjson", "failing.ndjson", "results.json", "failure.json")

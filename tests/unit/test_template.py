@@ -689,7 +689,7 @@ def test_other_buckets_are_read_only_by_who_fetches_and_only_if_named(tmp_path):
     folder = project(tmp_path, read_buckets=["theirs"])
     made = template.template(stage.read(folder, "dev"), folder)["Resources"]
     readers = {name for name, r in made.items() if "arn:${AWS::Partition}:s3:::theirs" in json.dumps(r)}
-    assert readers == {"PlanRole", "FetchPartitionRole"}
+    assert readers == {"PlanRole", "FetchPartitionRole", "ContainerRole"}
 
 
 def test_a_policy_with_an_unknown_name_is_refused(tmp_path):
