@@ -20,9 +20,10 @@ def reject(request: RejectRequest) -> RejectResult:
     source = sources.as_declared(request.source, request.run_id, lake)
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         run = ledger.get_run(open_connection, request.run_id)
-        arrival = inbox.unusable(RunInput.from_json(run["input"]), run["fetched"] - run["quarantined"], lake)
+        fetched, quarantined = run["fetched"] or 0, run["quarantined"] or 0
+        arrival = inbox.unusable(RunInput.from_json(run["input"]), fetched - quarantined, lake)
         if arrival is not None:
-            reason = f"none of its {run['fetched']:,} records can be used; `sluice runs show {request.run_id}` says why"
+            reason = f"none of its {fetched:,} records can be used; `sluice runs show {request.run_id}` says why"
             quarantined_objects.add(cursor, arrival, reason, request.run_id)
         tables.drop_staging(cursor, source.table, request.run_id)
         ledger.reject(cursor, request.run_id)
