@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
 import re
 import secrets
 
-from chalicelib import sources, triggers
+from chalicelib import sources, triggers, windows
 from chalicelib.contracts import RunInput
 from chalicelib.errors import ContractError, RequestRefused
 from chalicelib.triggers import Trigger
+
+# not `trigger`, which we write, nor `live`, which is the laptop's
+_FIELDS = ("source", "from", "to", "input", "embed", "move_cursor", "allow_gap")
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
@@ -20,16 +22,23 @@ _KEY = re.compile(r'"?[A-Za-z0-9_.:/+=-]{1,128}"?', re.ASCII)
 
 
 def start(body: bytes, idempotency_key: str | None, caller: str) -> dict:
-    """Start the run that `body` asks for: {"source", "from", "to", "input", "embed"}; only the first is needed.
+    """Start the run that `body` asks for: an object of _FIELDS; only the source is needed.
 
     `caller` is the name of the token. The same key of the same caller starts one run. Returns {"run_id",
     "execution", "new"}. Raises RequestRefused where `body` or the key is none, ContractError where a field is
     not, UnknownSource.
     """
-    wanted = RunInput.from_json(_object(body))
+    given = _object(body)
+    if unknown := sorted(set(given) - set(_FIELDS)):
+        raise ContractError(
+            f"the body has fields that are not known: {', '.join(unknown)}",
+            next_step=f"a run may have {', '.join(_FIELDS)}",
+        )
+    wanted = RunInput.from_json(given)
     sources.get(wanted.source)
     for name, day in (("from", wanted.start), ("to", wanted.end)):
-        _check_day(name, day)
+        if day:
+            windows.day(f"input.{name}", day)
     started = triggers.start(
         Trigger(
             kind="api",
@@ -38,6 +47,8 @@ def start(body: bytes, idempotency_key: str | None, caller: str) -> dict:
             end=wanted.end,
             input=wanted.input,
             embed=wanted.embed,
+            move_cursor=wanted.move_cursor,
+            allow_gap=wanted.allow_gap,
             identity=_identity(idempotency_key, caller),
         )
     )
@@ -52,13 +63,6 @@ def _object(body: bytes) -> dict:
     if not isinstance(given, dict):
         raise RequestRefused("the body is no JSON object", status=400, reason="not JSON")
     return given
-
-
-def _check_day(name: str, day: str | None) -> None:
-    try:
-        dt.date.fromisoformat(day or "2026-01-01")
-    except ValueError:
-        raise ContractError(f"input.{name} is {day!r}, expected a day such as 2026-01-31") from None
 
 
 def _identity(key: str | None, caller: str) -> str:

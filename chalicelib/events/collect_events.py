@@ -1,4 +1,4 @@
-"""CollectEvents: what webhooks brought in the last minute becomes one object per source in the inbox."""
+"""CollectEvents: what webhooks brought in the last minute becomes objects of the inbox, mostly one per source."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
@@ -19,18 +20,29 @@ from chalicelib.webhooks import body as bodies
 
 # S3 answers in 10 to 100 ms: 1,000 objects in 10 s
 _AT_ONCE = 16
+# a batch may bring 200 MB: 1,000 deliveries of 200 kB
+OBJECT_BYTES = 16 * 1000 * 1000
 
-_KEY = re.compile(r"webhooks/([a-z][a-z0-9_]*)/[0-9]{4}-[0-9]{2}-[0-9]{2}/([A-Za-z0-9_-]+)\.json", re.ASCII)
+_KEY = re.compile(r"webhooks/([a-z][a-z0-9_]*)/([A-Za-z0-9_-]+)\.json", re.ASCII)
 
 
 @dataclass(frozen=True)
 class _Delivery:
-    """A delivery that was kept: what it is ordered by, and its events as JSON text."""
+    """A delivery that was kept: what it is ordered by, and its events as NDJSON.
+
+    As bytes: one character beyond Latin-1 makes a text four times as large.
+    """
 
     key: str
     source: str
-    order: tuple[int, str]  # the signed time stamp, the delivery's id
-    events: tuple[str, ...]
+    id: str
+    timestamp: int  # the signed one
+    events: bytes
+    count: int
+
+    @property
+    def order(self) -> tuple[int, str]:
+        return self.timestamp, self.id
 
 
 def collect_events(event: dict) -> dict:
@@ -39,9 +51,11 @@ def collect_events(event: dict) -> dict:
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
 
-    Per source the events, in order of time stamp and delivery, are written as one NDJSON object whose key
-    stands for the deliveries: the same batch again writes the same object, which starts no other run. A
-    message whose object is gone, or holds no events, fails and is received again until the queue gives it up.
+    Per source the events, in order of time stamp and delivery, are written as NDJSON objects of at most
+    OBJECT_BYTES, or one delivery, whose keys stand for their deliveries. A key is written once, so that the
+    same batch again starts no other run, not in a bucket with versions either. Deliveries are marked once their
+    events are in the inbox: a notice that comes again later, in other company, brings nothing.
+    A message whose object is gone, or holds no events, fails and is received again until the queue gives it up.
     """
     lake = Lake(settings.current().bucket)
     failed: set[str] = set()
@@ -57,7 +71,8 @@ def collect_events(event: dict) -> dict:
         # S3 may notify twice of one object
         deliveries = {each.key: each for message in messages.values() for each in message}
         try:
-            _write(lake, source, sorted(deliveries.values(), key=lambda each: each.order))
+            for piece in _pieces(sorted(deliveries.values(), key=lambda each: each.order)):
+                _write(lake, source, piece)
         except SluiceError as error:
             told = tellable(error, source)
             logger.error("events not collected", source=source, error=type(told).__name__, reason=str(told))
@@ -65,22 +80,42 @@ def collect_events(event: dict) -> dict:
     return {"batchItemFailures": [{"itemIdentifier": each} for each in sorted(failed)]}
 
 
+def _pieces(deliveries: list[_Delivery]) -> Iterator[list[_Delivery]]:
+    piece, size = [], 0
+    for delivery in deliveries:
+        if piece and size + len(delivery.events) > OBJECT_BYTES:
+            yield piece
+            piece, size = [], 0
+        piece.append(delivery)
+        size += len(delivery.events)
+    if piece:
+        yield piece
+
+
 def _write(lake: Lake, source: str, deliveries: list[_Delivery]) -> None:
-    lines = [line for delivery in deliveries for line in delivery.events]
     digest = hashlib.sha256("\n".join(sorted(each.key for each in deliveries)).encode()).hexdigest()[:32]
-    body = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
-    key = lake.put(keys.collected(source, digest), body, "application/x-ndjson")
-    logger.info("events collected", source=source, deliveries=len(deliveries), events=len(lines), key=key)
+    key, body = keys.collected(source, digest), b"".join(each.events for each in deliveries)
+    new = lake.put_new(key, body, "application/x-ndjson", {})
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        # after the object: a mark without it would lose the events
+        list(pool.map(lambda each: _mark(lake, each, key), deliveries))
+    events = sum(each.count for each in deliveries)
+    logger.info("events collected", source=source, deliveries=len(deliveries), events=events, key=key, new=new)
+
+
+def _mark(lake: Lake, delivery: _Delivery, collected: str) -> None:
+    lake.put_json(keys.collection(delivery.source, delivery.id), {"object": collected})
 
 
 def _read(lake: Lake, message: dict) -> list[_Delivery] | None:
-    """The deliveries that a message tells of; None where one of them cannot be read."""
+    """The deliveries that a message tells of and that are not collected yet; None where one of them cannot be read."""
     source, deliveries = None, []
     try:
         for key in _keys(message):
             found = _KEY.fullmatch(key)
             source = found and found[1]
-            deliveries.append(_delivery(lake, key))
+            delivery = _delivery(lake, key)
+            deliveries += [delivery] if delivery else []
     except (SluiceError, ValueError) as error:
         told = tellable(error, source)
         logger.error(
@@ -106,11 +141,18 @@ def _keys(message: dict) -> list[str]:
         raise ContractError("the message is no notification of S3") from None
 
 
-def _delivery(lake: Lake, key: str) -> _Delivery:
+def _delivery(lake: Lake, key: str) -> _Delivery | None:
+    """None where its events are in the inbox already."""
     found = _KEY.fullmatch(key)
     if not found:
         raise ContractError(f"{key} is no key of a webhook's delivery")
+    source, delivery = found[1], found[2]
+    # listed, not asked for: S3 refuses what is not there to whoever may list a part of the bucket only
+    if lake.keys(keys.collection(source, delivery)):
+        logger.info("the delivery was collected before", source=source, delivery=delivery)
+        return None
     body, metadata = lake.get_with_metadata(key)
     timestamp = metadata.get("timestamp", "")
-    order = (int(timestamp) if timestamp.isdecimal() else 0, found[2])
-    return _Delivery(key, found[1], order, tuple(bodies.events(body)))
+    events = bodies.events(body)
+    lines = "".join(f"{event}\n" for event in events).encode("utf-8", "surrogatepass")
+    return _Delivery(key, source, delivery, int(timestamp) if timestamp.isdecimal() else 0, lines, len(events))

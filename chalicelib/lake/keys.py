@@ -65,9 +65,14 @@ def readings(day: str, time: str) -> str:
     return f"inbox/sensors/date={day}/{time}.ndjson"
 
 
-def webhook(source: str, day: str, delivery: str) -> str:
-    """What a webhook brought, as it came. `day` is the ISO date of its signed time stamp, in UTC."""
-    return f"webhooks/{source}/{day}/{delivery}.json"
+def webhook(source: str, delivery: str) -> str:
+    """What a webhook brought, as it came."""
+    return f"webhooks/{source}/{delivery}.json"
+
+
+def collection(source: str, delivery: str) -> str:
+    """The mark of a webhook's delivery whose events are in the inbox."""
+    return f"collected/{source}/{delivery}.json"
 
 
 def collected(source: str, digest: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Mapping
 
@@ -45,10 +44,8 @@ def take_in(lake: Lake, source: str, headers: Mapping[str, str], body: bytes, no
         bodies.events(body)
     except ValueError as error:
         raise _refused(400, "not events", str(error)) from None
-    # the day that was signed: a replay shortly after midnight has the key of the original
-    day = dt.datetime.fromtimestamp(int(timestamp), dt.UTC).date().isoformat()
     noted = {"timestamp": timestamp}
-    if not lake.put_new(keys.webhook(source, day, delivery), body, "application/json", noted):
+    if not lake.put_new(keys.webhook(source, delivery), body, "application/json", noted):
         raise _refused(409, "replayed", f"the delivery {delivery} is here already")
     return delivery
 

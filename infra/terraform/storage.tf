@@ -121,6 +121,19 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
   }
 
   rule {
+    id     = "marks-of-collected-webhooks-expire"
+    status = "Enabled"
+
+    filter {
+      prefix = "collected/"
+    }
+
+    expiration {
+      days = 30
+    }
+  }
+
+  rule {
     id     = "raw-moves-to-cheaper-storage"
     status = "Enabled"
 

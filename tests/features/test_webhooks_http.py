@@ -178,6 +178,9 @@ def test_a_run_is_started_once_for_a_key(pipeline, token):
         (b"{}", 422),
         (b'{"source": "weather", "colour": "red"}', 422),
         (b'{"source": "weather", "from": "yesterday"}', 422),
+        (b'{"source": "weather", "from": "20240131"}', 422),
+        (b'{"source": "weather", "trigger": "somebody"}', 422),
+        (b'{"source": "weather", "live": true}', 422),
         (b'{"source": "no_such_source"}', 404),
     ],
 )

@@ -1,7 +1,10 @@
 """CollectEvents: batches of notifications become one inbox object per source; what cannot be read comes back."""
 
+import io
 import json
 import sys
+import tracemalloc
+from typing import ClassVar
 from urllib.parse import quote_plus
 
 import pytest
@@ -12,8 +15,7 @@ from chalicelib.errors import LakeUnavailable
 from chalicelib.events import collect_events as module
 from chalicelib.events.collect_events import collect_events
 from chalicelib.lake.store import Lake
-
-DAY = "2026-11-21"
+from chalicelib.webhooks.intake import LARGEST
 
 
 class Webhooks:
@@ -24,7 +26,7 @@ class Webhooks:
         self.lake = Lake("lake", self.s3)
 
     def deliver(self, delivery, body, timestamp=1, source="orders"):
-        key = f"webhooks/{source}/{DAY}/{delivery}.json"
+        key = f"webhooks/{source}/{delivery}.json"
         self.lake.put_new(
             key, body if isinstance(body, bytes) else json.dumps(body).encode(), "", {"timestamp": str(timestamp)}
         )
@@ -70,23 +72,90 @@ def test_events_of_a_source_become_one_object_in_order_of_time_and_delivery(webh
     }
 
 
-def test_the_same_deliveries_make_the_same_object_however_they_are_batched(webhooks):
+class Writes(MemoryS3):
+    """Notes which keys of the inbox were written how often: in a bucket with versions each is an object that came."""
+
+    def __init__(self):
+        super().__init__()
+        self.written = []
+
+    def put_object(self, Key, **more):
+        super().put_object(Key=Key, **more)
+        if Key.startswith("inbox/"):
+            self.written.append(Key)
+
+
+def test_the_same_deliveries_are_written_once_however_they_are_batched(webhooks):
+    webhooks.lake.client = webhooks.s3 = Writes()
     keys = [webhooks.deliver(f"d{n}", {"id": n}, timestamp=n) for n in range(3)]
     collect_events(batch(*(message(n, key) for n, key in enumerate(keys))))
-    before = webhooks.inbox()
-    collect_events(batch(message(7, keys[2], keys[0]), message(8, keys[1]), message(9, keys[1])))
-    assert webhooks.inbox() == before
-    collect_events(batch(message(1, keys[0])))
-    assert len(webhooks.inbox()) == 2
+    again = batch(message(7, keys[2], keys[0]), message(8, keys[1]), message(9, keys[1]))
+    assert collect_events(again) == {"batchItemFailures": []}
+    # a crash between the object and the marks
+    for key in [key for key in webhooks.s3.objects if key.startswith("collected/")]:
+        webhooks.lake.delete(key)
+    assert collect_events(again) == {"batchItemFailures": []}
+    assert len(webhooks.s3.written) == 1
+
+
+def test_a_notice_that_comes_again_in_other_company_brings_its_event_no_second_time(webhooks):
+    old, new = webhooks.deliver("a", {"id": 1, "v": "old"}, 1), webhooks.deliver("b", {"id": 1, "v": "new"}, 2)
+    collect_events(batch(message(1, old)))
+    collect_events(batch(message(2, new)))
+    later = webhooks.deliver("c", {"id": 2}, 3)
+    assert collect_events(batch(message(3, old), message(4, later))) == {"batchItemFailures": []}
+    assert sorted(webhooks.inbox().values()) == sorted(
+        ['{"id": 1, "v": "old"}\n', '{"id": 1, "v": "new"}\n', '{"id": 2}\n']
+    )
+    # a delivery whose name begins like one that was collected is another one
+    longer = webhooks.deliver("aa", {"id": 3}, 4)
+    collect_events(batch(message(5, longer)))
+    assert '{"id": 3}\n' in webhooks.inbox().values()
+
+
+def test_a_batch_of_the_largest_bodies_becomes_objects_of_a_bounded_size_within_the_functions_memory(
+    webhooks,
+):
+    body = '{"x": "\U0001f600' + "a" * (LARGEST - 13) + '"}'  # as a text it has 800 kB
+    body = body.encode()
+    assert len(body) <= LARGEST
+
+    class Generated(MemoryS3):
+        """Makes the deliveries up when they are read, and keeps of the inbox its sizes."""
+
+        sizes: ClassVar[list[int]] = []
+
+        def get_object(self, Bucket, Key, **_):
+            return {"Body": io.BytesIO(body), "Metadata": {"timestamp": Key[-8:-5]}}
+
+        def put_object(self, Bucket, Key, Body, **more):
+            if Key.startswith("inbox/"):
+                self.sizes.append(len(Body))
+
+        def paginate(self, Bucket, Prefix):
+            yield {}
+
+    webhooks.lake.client = Generated()
+    messages = [message(n, f"webhooks/orders/d{n:03d}.json") for n in range(1000)]
+    tracemalloc.start()
+    try:
+        assert collect_events(batch(*messages)) == {"batchItemFailures": []}
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sum(Generated.sizes) == 1000 * (len(body) + 1)
+    assert max(Generated.sizes) <= module.OBJECT_BYTES
+    assert len(Generated.sizes) == 13
+    assert peak < 500_000_000  # of 1,024 MB
 
 
 @pytest.mark.parametrize(
     "faulty",
     [
-        message(2, f"webhooks/orders/{DAY}/gone.json"),
-        message(2, f"webhooks/orders/{DAY}/broken.json"),
-        message(2, f"webhooks/orders/{DAY}/fine.json", f"webhooks/orders/{DAY}/gone.json"),
-        message(2, "webhooks/orders/elsewhere.json"),
+        message(2, "webhooks/orders/gone.json"),
+        message(2, "webhooks/orders/broken.json"),
+        message(2, "webhooks/orders/fine.json", "webhooks/orders/gone.json"),
+        message(2, "webhooks/orders/2026-11-21/elsewhere.json"),
         message(2, "raw/source=orders/x.json"),
         message(2, body="not JSON"),
         message(2, body="[]"),
@@ -104,14 +173,14 @@ def test_a_message_that_cannot_be_collected_comes_back_and_holds_up_no_other(web
 
 def test_where_the_inbox_cannot_be_written_all_messages_of_that_source_come_back(webhooks, monkeypatch):
     mine, theirs = webhooks.deliver("a", {"id": 1}), webhooks.deliver("b", {"id": 2}, source="payments")
-    put = webhooks.lake.put
+    put = webhooks.lake.put_new
 
     def unavailable(key, *arguments):
         if "/orders/" in key:
             raise LakeUnavailable
         return put(key, *arguments)
 
-    monkeypatch.setattr(webhooks.lake, "put", unavailable)
+    monkeypatch.setattr(webhooks.lake, "put_new", unavailable)
     assert failures(collect_events(batch(message(1, mine), message(2, theirs), message(3, mine)))) == ["m1", "m3"]
     assert list(webhooks.inbox().values()) == ['{"id": 2}\n']
 

@@ -318,7 +318,8 @@ def test_an_objects_pattern_is_of_keys_that_the_lake_has(function):
         *(keys.chunk("run", 1, name) for name in CHUNK_OBJECTS),
         "cdc/schema=public/table=orders/date=2026-01-01/hour=00/shardId-000000000000-000000000001.parquet",
         *(keys.report("run", suffix) for suffix in ("html", "json")),
-        keys.webhook("orders", "2026-01-01", "delivery"),
+        keys.webhook("orders", "delivery"),
+        keys.collection("orders", "delivery"),
         # what users put there, webhooks, and sensors
         *(inbox := ["inbox/orders.csv", keys.collected("orders", "digest"), keys.readings("2026-01-01", "1305")]),
     ]
