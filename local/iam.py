@@ -271,6 +271,7 @@ _NEEDS: dict[tuple[str, str], Callable[[Mapping, Place], list[Need]]] = {
     ("stepfunctions", "DescribeExecution"): _on("states:DescribeExecution", "executionArn"),
     ("stepfunctions", "StartExecution"): _on("states:StartExecution", "stateMachineArn"),
     ("sqs", "SendMessage"): _queue,
+    ("sqs", "SendMessageBatch"): _queue,
     ("sns", "Publish"): _topic,
     ("bedrock-runtime", "InvokeModel"): _model,
 }

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from psycopg2.extras import execute_values
 
-from chalicelib.changes import merge, notices, record, stored
+from chalicelib.changes import merge, record, stored
 from chalicelib.changes.apply import apply
 from chalicelib.changes.arrival import Arrival
 from chalicelib.changes.mapping import by_table
@@ -25,6 +25,7 @@ from chalicelib.lake import Lake
 from chalicelib.lake.position import seq
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
+from chalicelib.telemetry import logger
 from chalicelib.warehouse import connection
 from chalicelib.warehouse.queries import statement
 
@@ -66,7 +67,10 @@ def take(arrivals: Sequence[Arrival], settings: Settings, refused: str | None = 
         lake.delete(key)
     for file, key in batch.files:
         lake.put(key, stored.body(file, batch.columns[file.schema, file.table], settings.changes_format))
-    return _finish(batch, mapped, settings)
+    counts = _finish(batch, mapped)
+    for _, control in batch.controls:
+        logger.info("table changed", operation=control.operation, table=f"{control.schema}.{control.table}")
+    return counts
 
 
 # --- the first transaction -------------------------------------------------------------------
@@ -164,7 +168,7 @@ def _columns(cursor, schema: str, table: str) -> dict[str, str]:
 # --- the second transaction ------------------------------------------------------------------
 
 
-def _finish(batch: Batch, mapped: dict[tuple[str, str], Source], settings: Settings) -> dict[str, int]:
+def _finish(batch: Batch, mapped: dict[tuple[str, str], Source]) -> dict[str, int]:
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         last = batch.arrivals[-1].sequence
         if batch.files:
@@ -196,8 +200,6 @@ def _finish(batch: Batch, mapped: dict[tuple[str, str], Source], settings: Setti
         _record_controls(cursor, batch, mapped)
         cursor.execute(statement("changes", "forget_abandoned_files"), batch.of_shard)
         cursor.execute(statement("changes", "forget_seen_records"))
-        # last before the commit: what is rolled back is tried again, and would be told again
-        notices.send(batch, mapped, settings)
     return {**counts, **outcomes}
 
 

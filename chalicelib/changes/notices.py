@@ -1,21 +1,26 @@
-"""Who is told of a batch: the queue of what could not be used, and people when a mapped table changes its shape."""
+"""Who is told of a stream's records: the queue of what could not be used, and people when a mapped table changes.
+
+They are told after the commit, from the ledger: nobody waits for SQS or SNS but the rows that are told of, and what
+cannot be told now is told by the stream's next invocation.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import json
-from typing import TYPE_CHECKING
+from typing import Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.changes.record import Control
+from chalicelib.changes.mapping import by_table
+from chalicelib.errors import TransientError
 from chalicelib.settings import Settings
-from chalicelib.sources.base import Source
 from chalicelib.telemetry import logger
-
-if TYPE_CHECKING:
-    from chalicelib.changes.batch import Batch
+from chalicelib.warehouse import connection
+from chalicelib.warehouse.queries import statement
 
 # of a mapped table; creating it is how every stream begins
 _MAILED = (
@@ -28,59 +33,89 @@ _MAILED = (
     "change-columns",
     "column-type-change",
 )
+_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 4, "mode": "standard"})
+_TOGETHER = 10  # messages that SQS takes at once
+_ROUNDS = 200  # twice what one invocation can bring; the next one goes on
 _SUBJECT = 100  # characters that SNS takes
-_QUOTED = 1000  # characters of a record in a message
+_REASON = 1000  # characters of a reason in a message
+_QUOTED = 1000  # characters of a control record in an email
 
 
 @functools.cache
 def _sqs():
-    return boto3.client("sqs")
+    return boto3.client("sqs", config=_CONFIG)
 
 
 @functools.cache
 def _sns():
-    return boto3.client("sns")
+    return boto3.client("sns", config=_CONFIG)
 
 
-def send(batch: Batch, mapped: dict[tuple[str, str], Source], settings: Settings) -> None:
-    """Tell of malformed records and of changed tables. A failure is logged: the ledger has all of it already."""
+def tell(stream: str, settings: Settings) -> None:
+    """Tell of the stream's malformed records and changed tables that nobody was told of. A failure is logged."""
     try:
-        for arrival, reason in batch.malformed:
-            message = {
-                "kind": "change record",
-                "stream": batch.stream,
-                "shard": batch.shard,
-                "sequence": str(arrival.sequence),
-                "reason": reason,
-                "record": (arrival.payload or b"").decode(errors="backslashreplace")[:_QUOTED],
-            }
-            logger.warning("change record quarantined", **{k: v for k, v in message.items() if k != "record"})
-            _sqs().send_message(QueueUrl=settings.undelivered_url, MessageBody=json.dumps(message))
-        for _, control in batch.controls:
-            source = mapped.get((control.schema, control.table))
-            logger.info("table changed", operation=control.operation, table=f"{control.schema}.{control.table}")
-            if source is not None and control.operation in _MAILED:
-                subject, text = _mail(control, source)
-                _sns().publish(TopicArn=settings.topic_arn, Subject=subject, Message=text)
-    except (ClientError, BotoCoreError) as error:
-        logger.error("nobody could be told", reason=str(error))
+        for tell_some in (_tell_of_records, _tell_of_a_table):
+            for _ in range(_ROUNDS):
+                if not tell_some(stream, settings):
+                    break
+    except (ClientError, BotoCoreError, TransientError) as error:
+        logger.error("nobody could be told yet", stream=stream, reason=str(error))
 
 
-def _mail(control: Control, source: Source) -> tuple[str, str]:
+def _tell_of_records(stream: str, settings: Settings) -> bool:
+    """Tell the queue of some; whether there may be more."""
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        cursor.execute(statement("changes", "untold_records"), {"stream": stream, "limit": _TOGETHER})
+        found = cursor.fetchall()
+        if not found:
+            return False
+        entries = []
+        for number, (shard, sequence, reason) in enumerate(found):
+            # not the record: it may hold personal values, and is whole in the ledger
+            message = {"stream": stream, "shard": shard, "sequence": str(sequence), "reason": reason[:_REASON]}
+            logger.warning("change record quarantined", **message)
+            entries.append({"Id": str(number), "MessageBody": json.dumps({"kind": "change record", **message})})
+        answer = _sqs().send_message_batch(QueueUrl=settings.undelivered_url, Entries=entries)
+        told = [found[int(sent["Id"])] for sent in answer.get("Successful", ())]
+        shards, sequences = [shard for shard, _, _ in told], [sequence for _, sequence, _ in told]
+        values = {"stream": stream, "shards": shards, "sequences": sequences}
+        cursor.execute(statement("changes", "told_records"), values)
+    if len(told) < len(found):
+        codes = sorted({str(failed.get("Code")) for failed in answer.get("Failed", ())})
+        logger.error("the queue did not take all yet", stream=stream, reason=", ".join(codes))
+        return False
+    return True
+
+
+def _tell_of_a_table(stream: str, settings: Settings) -> bool:
+    """Mail one control record; whether there may be more."""
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        cursor.execute(statement("changes", "untold_control"), {"stream": stream, "operations": list(_MAILED)})
+        found = cursor.fetchone()
+        if found is None:
+            return False
+        shard, sequence, operation, schema, table, control, source, happened_at = found
+        subject, text = _mail(operation, f"{schema}.{table}", control, source, happened_at)
+        _sns().publish(TopicArn=settings.topic_arn, Subject=subject, Message=text)
+        cursor.execute(statement("changes", "told_control"), {"stream": stream, "shard": shard, "sequence": sequence})
+    return True
+
+
+def _mail(operation: str, table: str, control: dict[str, Any], source: str, at: dt.datetime) -> tuple[str, str]:
     """Subject and text of the email about a mapped table that changed."""
-    table = f"{control.schema}.{control.table}"
-    subject = f"[sluice] {source.name}: {control.operation} of {table}"
+    curated = {mapped.name: mapped.table for mapped in by_table().values()}.get(source, source)
+    subject = f"[sluice] {source}: {operation} of {table}"
     subject = subject.encode("ascii", "replace").decode()[:_SUBJECT]
     lines = [
-        f"The table {table}, whose changes go to curated.{source.table},",
-        f"was changed at its source: {control.operation}.",
+        f"The table {table}, whose changes go to curated.{curated},",
+        f"was changed at its source: {operation}.",
         "",
         "The lake takes the change as it is. The curated table keeps the columns that the source declares:",
         "a new column is not applied, and rows without a declared one go to pipeline.quarantined_changes.",
         "",
-        f"Next: bring `columns` in chalicelib/sources/{source.name}.py up to date, or let it be.",
+        f"Next: bring `columns` in chalicelib/sources/{source}.py up to date, or let it be.",
         "",
-        f"At: {control.timestamp.isoformat()}",
-        f"Record: {json.dumps(control.control, default=str)[:_QUOTED]}",
+        f"At: {at.isoformat()}",
+        f"Record: {json.dumps(control, default=str)[:_QUOTED]}",
     ]
     return subject, "\n".join(lines)

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import personal
 from chalicelib import settings as settings_module
-from chalicelib.changes import batch, record
+from chalicelib.changes import batch, notices, record
 from chalicelib.changes.arrival import Arrival, read_event
 from chalicelib.changes.mapping import by_table
 from chalicelib.errors import ChangeError, SluiceError, TransientError, WithheldError
@@ -52,6 +52,7 @@ def apply_changes(event: dict) -> dict:
         if told is error:
             raise
         raise told from None
+    notices.tell(arrivals[0].stream, settings)
     seconds = round(time.perf_counter() - started, 4)
     logger.info("changes applied", shard=arrivals[0].shard, seconds=seconds, **counts)
     return {"batchItemFailures": []}
@@ -82,7 +83,7 @@ def _take(arrivals: Sequence[Arrival], settings: Settings, counts: dict[str, int
             # of a table that is not mapped nobody knows what is personal in it
             told = tellable(error, source) if source else WithheldError(personal.told(error))
             reason = f"it cannot be taken: {type(told).__name__}: {told}"
-            logger.error("change record quarantined", shard=arrivals[0].shard, reason=reason)
+            logger.error("change record cannot be taken", shard=arrivals[0].shard, reason=reason)
             _add(counts, batch.take(arrivals[:1], settings, refused=reason))
             return 1
 

@@ -10,7 +10,9 @@ import time
 import uuid
 from types import SimpleNamespace
 
+import psycopg2
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from change_events import change, control, event, failures
 from memory_s3 import MemoryS3
 
@@ -61,8 +63,9 @@ class Recorder:
     def __init__(self):
         self.sent = []
 
-    def send_message(self, **given):
-        self.sent.append(json.loads(given["MessageBody"]))
+    def send_message_batch(self, **given):
+        self.sent += [json.loads(entry["MessageBody"]) for entry in given["Entries"]]
+        return {"Successful": [{"Id": entry["Id"]} for entry in given["Entries"]]}
 
     def publish(self, **given):
         self.sent.append(given)
@@ -669,8 +672,8 @@ def test_neither_log_nor_reason_quotes_a_record_where_a_source_is_personal(consu
     malformed = b'{"city": "Marker-4711"'
     assert consumer(consumer.change("insert", row(1, city="Marker-4711")), malformed) == []
     logged = capsys.readouterr().out
-    assert logged.count("change record quarantined") == 3  # where it was found, and where the queue is told
-    said = logged + json.dumps(consumer.quarantine)
+    assert logged.count("change record quarantined") == 2 and logged.count("change record cannot be taken") == 1
+    said = logged + json.dumps(consumer.quarantine) + json.dumps(consumer.told.sent)
     assert ("Marker-4711" in said) != personal
     assert [reasons[0].partition(":")[0] for _, reasons in consumer.quarantine] == [
         "it cannot be taken",
@@ -701,6 +704,47 @@ def test_an_event_of_something_else_is_refused(consumer):
     for given in ({}, {"Records": []}, {"Records": [{"body": "of a queue"}]}, {"Records": [1]}):
         with pytest.raises(ContractError):
             apply_changes(given)
+
+
+def test_who_is_told_is_told_when_everything_is_committed_and_nothing_is_locked(consumer, monkeypatch, database_url):
+    seen, sent = [], consumer.told.send_message_batch
+
+    def looking(**given):
+        other = psycopg2.connect(database_url)
+        with other, other.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '1s'")
+            cursor.execute(f"LOCK TABLE curated.{consumer.name} IN ACCESS EXCLUSIVE MODE")
+            cursor.execute("SELECT 1 FROM pipeline.change_shards WHERE stream = %s FOR UPDATE", (consumer.name,))
+            cursor.execute("SELECT records FROM pipeline.change_batches WHERE stream = %s", (consumer.name,))
+            seen.extend(cursor.fetchall())
+        other.close()
+        return sent(**given)
+
+    monkeypatch.setattr(consumer.told, "send_message_batch", looking)
+    assert consumer(consumer.change("insert", row(1)), b"poison", control("add-column", consumer.name)) == []
+    assert seen == [(3,)] and len(consumer.told.sent) == 2
+
+
+@pytest.mark.parametrize("refused", ["all", "one"])
+def test_what_nobody_could_be_told_of_is_told_by_the_next_invocation_once(consumer, monkeypatch, refused):
+    sent = consumer.told.send_message_batch
+
+    def fails(**given):
+        if refused == "all":
+            raise EndpointConnectionError(endpoint_url="https://sqs")
+        answer = sent(Entries=given["Entries"][1:])
+        return {**answer, "Failed": [{"Id": given["Entries"][0]["Id"], "Code": "InternalError"}]}
+
+    poison = [b"poison %d" % n for n in range(23)]
+    with monkeypatch.context() as patch:
+        patch.setattr(consumer.told, "send_message_batch", fails)
+        assert consumer(*poison, first=1) == []
+    assert len(consumer.told.sent) == (0 if refused == "all" else 9)
+    # also when nothing in it is new, or it is of another shard
+    consumer(*poison[:2], first=1)
+    consumer(consumer.change("insert", row(1)), shard="shardId-000000000001")
+    told = [int(message["sequence"]) for message in consumer.told.sent]
+    assert sorted(told) == [sequence for sequence, _ in consumer.quarantine] and len(told) == 23
 
 
 def test_every_record_is_accounted_for(consumer):

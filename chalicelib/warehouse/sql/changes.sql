@@ -72,6 +72,25 @@ INSERT INTO pipeline.change_controls
 VALUES (%(stream)s, %(shard)s, %(sequence)s, %(batch_id)s, %(operation)s, %(schema)s, %(table)s, %(control)s,
         %(source)s, %(happened_at)s);
 
+-- name: untold_records -- of any shard of the stream, but those that another invocation tells of just now
+SELECT shard, sequence, reasons -> 0 ->> 'message' FROM pipeline.quarantined_changes
+WHERE stream = %(stream)s AND told_at IS NULL AND source IS NULL
+ORDER BY shard, sequence LIMIT %(limit)s FOR UPDATE SKIP LOCKED;
+
+-- name: told_records
+UPDATE pipeline.quarantined_changes AS q SET told_at = now()
+FROM unnest(%(shards)s::text[], %(sequences)s::numeric[]) AS t (shard, sequence)
+WHERE q.stream = %(stream)s AND q.shard = t.shard AND q.sequence = t.sequence;
+
+-- name: untold_control
+SELECT shard, sequence, operation, schema_name, table_name, control, source, happened_at FROM pipeline.change_controls
+WHERE stream = %(stream)s AND told_at IS NULL AND source IS NOT NULL AND operation = ANY (%(operations)s)
+ORDER BY shard, sequence LIMIT 1 FOR UPDATE SKIP LOCKED;
+
+-- name: told_control
+UPDATE pipeline.change_controls SET told_at = now()
+WHERE stream = %(stream)s AND shard = %(shard)s AND sequence = %(sequence)s;
+
 -- name: key_positions
 SELECT key, position, committed_at, since, stale, past, departed FROM pipeline.change_keys WHERE table_name = %(table)s AND key = ANY (%(keys)s);
 
