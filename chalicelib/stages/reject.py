@@ -18,10 +18,12 @@ def reject(request: RejectRequest) -> RejectResult:
     settings.require("bucket", "database_url")
     lake = Lake(settings.bucket)
     source = sources.as_declared(request.source, request.run_id, lake)
-    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+    with connection.transaction() as open_connection:
         run = ledger.get_run(open_connection, request.run_id)
-        fetched, quarantined = run["fetched"] or 0, run["quarantined"] or 0
-        arrival = inbox.unusable(RunInput.from_json(run["input"]), fetched - quarantined, lake)
+    fetched, quarantined = run["fetched"] or 0, run["quarantined"] or 0
+    # S3 is asked between two transactions: neither waits for it
+    arrival = inbox.unusable(RunInput.from_json(run["input"]), fetched - quarantined, lake)
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         if arrival is not None:
             reason = f"none of its {fetched:,} records can be used; `sluice runs show {request.run_id}` says why"
             quarantined_objects.add(cursor, arrival, reason, request.run_id)
