@@ -7,8 +7,8 @@ import pytest
 
 COLUMNS = {"id": "bigint not null", "amount": "integer", "name": "text"}
 
-PLANNED = ["Plan", "Fetch", "FetchPartition", "PartitionFetched", "WriteManifest", "Process"]
-PLANNED += ["ReviewNeeded", "QualityGate", "Verdict"]
+PLANNED = ["Plan", "FetchRunsOn", "Fetch", "FetchPartition", "PartitionFetched", "WriteManifest"]
+PLANNED += ["ProcessRunsOn", "Process", "ReviewNeeded", "QualityGate", "Verdict"]
 PUBLISHED = ["Publish", "EmbedNeeded", "Complete"]
 STATES = {
     "pass": [*PLANNED, *PUBLISHED],

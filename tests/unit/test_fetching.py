@@ -36,7 +36,7 @@ def fetch(monkeypatch):
     """fetch(live=…): the raw objects that a partition of Tides leaves, where the sample API says []."""
     lake = Lake("bucket", MemoryS3())
     monkeypatch.setattr(stage, "Lake", lambda bucket: lake)
-    monkeypatch.setattr(sources, "for_run", lambda *_: Tides())
+    monkeypatch.setattr(sources, "as_declared", lambda *_: Tides())
 
     def fetched(live, sources_url):
         monkeypatch.setattr(settings, "current", lambda: Settings(bucket="bucket", sources_url=sources_url))

@@ -419,6 +419,7 @@ _EVERYTHING = {
     "kms:ListAliases",
     "kms:ListKeys",
     "kms:TagResource",
+    "lambda:ListEventSourceMappings",
     "logs:DescribeLogGroups",
     "logs:DescribeResourcePolicies",
 }
@@ -454,7 +455,11 @@ def faults_of_the_role(template):
                 found.append(f"{statement['Sid']}: {action}")
         for resource in statement["Resource"]:
             text = resource if isinstance(resource, str) else resource["Fn::Sub"]
-            named = "${App}-${Stage}" in text or "${App}/${Stage}" in text
+            # mappings have ids: they are known by the function that they invoke
+            of_a_function = json.dumps(statement.get("Condition", {}).get("ArnLike", {}).get("lambda:FunctionArn", ""))
+            named = any("${App}-${Stage}" in part or "${App}/${Stage}" in part for part in (text, of_a_function))
+            # REST APIs have ids too, and no condition tells whose one is
+            named = named or (statement["Sid"] == "RestApis" and ":apigateway:" in text and "/restapis" in text)
             of_a_key = text.endswith(":key/*") and (
                 "Condition" in statement or "kms:CreateAlias" in statement["Action"]
             )
