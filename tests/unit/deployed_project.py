@@ -172,8 +172,9 @@ class Project:
         document = {"swagger": "2.0", "info": info, "paths": {"/health": {"get": method}}}
         api_id = there[0] if there else client.import_rest_api(body=json.dumps(document))["id"]
         client.create_deployment(restApiId=api_id, stageName="api")
-        with contextlib.suppress(ClientError):  # it is there already
-            self.aws.client("lambda").add_permission(
+        functions = self.aws.client("lambda")
+        with contextlib.suppress(functions.exceptions.ResourceConflictException):  # it is there already
+            functions.add_permission(
                 FunctionName=stage.prefix,
                 StatementId="api",
                 Action="lambda:InvokeFunction",
