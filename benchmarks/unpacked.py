@@ -6,6 +6,7 @@ what it needs, as in Lambda's runtime. Nothing else of this environment can be i
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -23,6 +24,7 @@ import boto3
 from chalicelib import cold_start
 from chalicelib.lake import Lake
 from deploy.artefacts import GATE_FUNCTIONS, Artefacts
+from statemachine import render
 
 # what Lambda's runtime has besides Python: boto3 and what it requires
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3")
@@ -130,7 +132,7 @@ class Unpacked:
             "TZ": ":UTC",
             "LANG": "en_US.UTF-8",
             "LAMBDA_TASK_ROOT": "/var/task",
-            "_HANDLER": f"app.{function}",
+            "_HANDLER": render.handler(function),
             "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0",
             "AWS_LAMBDA_FUNCTION_NAME": f"sluice-{self._made.stage}-{function}",
             "AWS_LAMBDA_INITIALIZATION_TYPE": initialization,
@@ -163,8 +165,60 @@ def _imports(log: str) -> float:
     return sum(int(own) for own, _ in _IMPORT.findall(log)) / 1e6
 
 
+_CHANGE = {
+    "data": {"id": 1},
+    "metadata": {
+        "timestamp": "2027-05-01T06:00:00.000000Z",
+        "record-type": "data",
+        "operation": "load",
+        "partition-key-type": "primary-key",
+        "schema-name": "public",
+        "table-name": "unpacked",
+    },
+}
+# what invokes the functions that are no states: a reading, a change, a batch of nothing, a request
+EVENTS = {
+    "start_run": {"Records": []},
+    "collect_events": {"Records": []},
+    "simulate_sensors": {"scheduled": "2027-05-01T06:05:00Z"},
+    "apply_changes": {
+        "Records": [
+            {
+                "eventSourceARN": "arn:aws:kinesis:us-east-1:123456789012:stream/unpacked",
+                "eventID": "shardId-000000000000:1",
+                "kinesis": {
+                    "data": base64.b64encode(json.dumps(_CHANGE).encode()).decode(),
+                    "partitionKey": "1",
+                    "sequenceNumber": "1",
+                    "approximateArrivalTimestamp": 1809151200.0,
+                },
+            }
+        ]
+    },
+    "authorize": {
+        "type": "TOKEN",
+        "authorizationToken": "Bearer nobody",
+        "methodArn": "arn:aws:execute-api:us-east-1:123456789012:api/api/POST/runs",
+    },
+    "api_handler": {
+        "resource": "/health",
+        "path": "/health",
+        "httpMethod": "GET",
+        "headers": {},
+        "multiValueHeaders": {},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": None,
+        "stageVariables": None,
+        "body": None,
+        "isBase64Encoded": False,
+        "requestContext": {"resourcePath": "/health", "httpMethod": "GET", "stage": "api", "identity": {}},
+    },
+}
+
+
 def run(unpacked: Unpacked, environment: Mapping[str, str], run_id: str) -> dict[str, Call]:
-    """One call of every function, by name, with the events that a run of `SOURCE` gives them.
+    """One call of every function but ReviewSchema, which no run of `SOURCE` needs, by name, with the events it gets.
 
     A run as the state machine makes it, then one that is rejected and one that breaks off.
     `environment` is that of a running stack. Raises RuntimeError where a function fails.
@@ -215,6 +269,8 @@ def run(unpacked: Unpacked, environment: Mapping[str, str], run_id: str) -> dict
     call("plan", {**begun(rejected), "started_at": STARTED})
     call("reject", {"run_id": rejected, "source": SOURCE})
     call("record_failure", {**begun(failed), "error": {"Error": "PlanFailed", "Cause": "{}"}})
+    for function, event in EVENTS.items():
+        call(function, event)
     return calls
 
 

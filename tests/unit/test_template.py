@@ -332,10 +332,10 @@ FAULTS = {
         put("Bucket", "OwnershipControls", None),
         put("Bucket", "LifecycleConfiguration.Rules.0.Status", "Disabled"),
         put("Bucket", "LifecycleConfiguration.Rules.0.ExpirationInDays", None),
-        put("Bucket", "LifecycleConfiguration.Rules.1.ExpirationInDays", 90),
-        put("Bucket", "LifecycleConfiguration.Rules.1.Transitions", None),
         put("Bucket", "LifecycleConfiguration.Rules.2.ExpirationInDays", 90),
-        put("Bucket", "LifecycleConfiguration.Rules.2.AbortIncompleteMultipartUpload", None),
+        put("Bucket", "LifecycleConfiguration.Rules.2.Transitions", None),
+        put("Bucket", "LifecycleConfiguration.Rules.3.ExpirationInDays", 90),
+        put("Bucket", "LifecycleConfiguration.Rules.3.AbortIncompleteMultipartUpload", None),
     ],
     checks.topic_and_queues: [
         put("AlertsTopic", "KmsMasterKeyId", None),
