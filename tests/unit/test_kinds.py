@@ -299,7 +299,14 @@ def holder(aws, type):
     for name in queues.get(type, ["triggers"] if type == "AWS::Lambda::EventSourceMapping" else []):
         KINDS["AWS::SQS::Queue"].create(aws, {"QueueName": name, "Tags": TAGS})
     if type == "AWS::Lambda::EventSourceMapping":
-        trusted = {"RoleName": "start_run", "AssumeRolePolicyDocument": trust("lambda.amazonaws.com")}
+        actions = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+        queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:triggers"
+        allowed = {"Sid": "Queue", "Effect": "Allow", "Action": actions, "Resource": [queue]}
+        trusted = {
+            "RoleName": "start_run",
+            "AssumeRolePolicyDocument": trust("lambda.amazonaws.com"),
+            "Policies": [{"PolicyName": "own", "PolicyDocument": {"Version": "2012-10-17", "Statement": [allowed]}}],
+        }
         aws.client("lambda").create_function(
             FunctionName="sluice-dev-start_run",
             Runtime="python3.11",
