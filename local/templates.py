@@ -11,6 +11,7 @@ import functools
 from typing import Any
 
 from moto import settings
+from moto.apigateway.models import RestAPI, apigateway_backends
 from moto.awslambda.models import LambdaFunction, LayerVersion, lambda_backends
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import UnformattedGetAttTemplateException, ValidationError
@@ -32,6 +33,7 @@ def apply() -> None:
         ignored_types,
         lost_properties_of_functions,
         lost_names_of_layers,
+        lost_bodies_of_apis,
         ignored_failures,
     ):
         correct()
@@ -117,6 +119,24 @@ def lost_names_of_layers() -> None:
     LayerVersion.create_from_cloudformation_json = classmethod(create_from_cloudformation_json)
     LayerVersion.delete = delete
     LayerVersion.physical_resource_id = property(lambda self: self.arn)
+
+
+def lost_bodies_of_apis() -> None:
+    """A REST API's Body, in which SAM has its methods, is not read: a deployment of it then finds none."""
+    original = RestAPI.create_from_cloudformation_json.__func__
+
+    def create_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name, **more):
+        properties = cloudformation_json["Properties"]
+        body = properties.get("Body")
+        if body and "Name" not in properties:  # it is the document's title then
+            properties = {**properties, "Name": body["info"]["title"]}
+            cloudformation_json = {**cloudformation_json, "Properties": properties}
+        made = original(cls, resource_name, cloudformation_json, account_id, region_name, **more)
+        if body:
+            apigateway_backends[account_id][region_name].put_rest_api(made.id, body, False, "overwrite")
+        return made
+
+    RestAPI.create_from_cloudformation_json = classmethod(create_from_cloudformation_json)
 
 
 def ignored_failures() -> None:
