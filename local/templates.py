@@ -34,6 +34,7 @@ def apply() -> None:
         lost_properties_of_functions,
         lost_names_of_layers,
         lost_bodies_of_apis,
+        missing_stages_of_apis,
         ignored_failures,
     ):
         correct()
@@ -137,6 +138,44 @@ def lost_bodies_of_apis() -> None:
         return made
 
     RestAPI.create_from_cloudformation_json = classmethod(create_from_cloudformation_json)
+
+
+def missing_stages_of_apis() -> None:
+    """Stages of REST APIs are made by deployments alone, not as resources of their own."""
+    parsing.get_model_map()[ApiStage.cloudformation_type()] = ApiStage
+
+
+class ApiStage(CloudFormationModel):
+    """A stage of a REST API; its settings per method are kept, not enforced."""
+
+    def __init__(self, account_id: str, region_name: str, properties: dict):
+        self._backend, self.properties = apigateway_backends[account_id][region_name], properties
+        self.physical_resource_id = properties["StageName"]
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::ApiGateway::Stage"
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return ""  # its name is among its properties
+
+    @classmethod
+    def create_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name, **more):
+        properties = cloudformation_json["Properties"]
+        made = cls(account_id, region_name, properties)
+        made._backend.create_stage(properties["RestApiId"], properties["StageName"], properties["DeploymentId"])
+        return made
+
+    @classmethod
+    def update_from_cloudformation_json(
+        cls, original_resource, new_resource_name, cloudformation_json, account_id, region_name
+    ):
+        original_resource.delete(account_id, region_name)
+        return cls.create_from_cloudformation_json(new_resource_name, cloudformation_json, account_id, region_name)
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        self._backend.delete_stage(self.properties["RestApiId"], self.properties["StageName"])
 
 
 def ignored_failures() -> None:
