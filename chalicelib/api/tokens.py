@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass
 
 from chalicelib.errors import ConfigurationError, NotFound
-from chalicelib.warehouse.queries import statement
+from chalicelib.warehouse.queries import rows, statement
 
 # so that a token that was committed or pasted somewhere is found by its looks
 PREFIX = "sluice_"
@@ -45,7 +45,7 @@ def create(connection, name: str, scopes: tuple[str, ...], expires: dt.timedelta
         "expires_at": expires and dt.datetime.now(dt.UTC) + expires,
     }
     with connection.cursor() as cursor:
-        if not _rows(cursor, "add_token", **values):
+        if not rows(cursor, "access", "add_token", **values):
             raise ConfigurationError(
                 f"there is a token called {name!r}, or there was", next_step="take another name for the new one"
             )
@@ -55,13 +55,13 @@ def create(connection, name: str, scopes: tuple[str, ...], expires: dt.timedelta
 def existing(connection) -> list[dict]:
     """What there is, newest first: name, scopes, created_at, expires_at, revoked_at, last_used_at."""
     with connection.cursor() as cursor:
-        return _rows(cursor, "list_tokens")
+        return rows(cursor, "access", "list_tokens")
 
 
 def revoke(connection, name: str) -> None:
     """Refuse the token from now on; raises NotFound."""
     with connection.cursor() as cursor:
-        if not _rows(cursor, "revoke_token", name=name):
+        if not rows(cursor, "access", "revoke_token", name=name):
             raise NotFound(f"no token is called {name!r}", next_step="sluice token list")
 
 
@@ -74,18 +74,12 @@ def caller(connection, authorization: str) -> Caller | None:
     if not given or not _TOKEN.fullmatch(given[1]):
         return None
     with connection.cursor() as cursor:
-        found = _rows(cursor, "find_token", sha256=_hash(given[1]))
+        found = rows(cursor, "access", "find_token", sha256=_hash(given[1]))
         if not found:
             return None
         if found[0]["note_use"]:
             cursor.execute(statement("access", "note_use"), {"name": found[0]["name"]})
     return Caller(found[0]["name"], tuple(found[0]["scopes"]))
-
-
-def _rows(cursor, name: str, /, **values) -> list[dict]:
-    cursor.execute(statement("access", name), values)
-    names = [column.name for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _hash(token: str) -> bytes:

@@ -14,6 +14,7 @@ from psycopg2.extras import execute_values
 
 from chalicelib.triggers import Trigger
 from chalicelib.triggers import trigger as triggers
+from chalicelib.warehouse import queries
 from chalicelib.warehouse.queries import statement
 
 WAITING, RUNNING, DONE, SKIPPED = "waiting", "running", "done", "skipped"
@@ -129,9 +130,7 @@ def loaded(cursor, backfill: Backfill) -> int:
 
 
 def list_backfills(cursor, source: str | None, limit: int) -> list[dict]:
-    cursor.execute(statement("backfills", "list_backfills"), {"source": source, "limit": limit})
-    names = [column.name for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return queries.rows(cursor, "backfills", "list_backfills", source=source, limit=limit)
 
 
 def trigger(asked: Asked, backfill: Backfill, first: dt.date, last: dt.date, embed: bool | None) -> Trigger:

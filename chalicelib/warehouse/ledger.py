@@ -12,7 +12,7 @@ from chalicelib.contracts import Window
 from chalicelib.errors import ContractError, NotFound
 from chalicelib.sources.base import Source
 from chalicelib.telemetry import logger
-from chalicelib.warehouse import cursors
+from chalicelib.warehouse import cursors, queries
 from chalicelib.warehouse.publishing import Account
 from chalicelib.warehouse.queries import statement
 
@@ -111,9 +111,7 @@ def count_quarantined(cursor, run_id: str) -> int:
 
 def rows(cursor, name: str, **values) -> list[dict]:
     """The result of a statement of ledger.sql, a dict per row."""
-    cursor.execute(statement("ledger", name), values)
-    names = [column.name for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return queries.rows(cursor, "ledger", name, **values)
 
 
 def judge(cursor, run_id: str, verdict: str, report_key: str, fetched: int, quarantined: int) -> None:

@@ -30,3 +30,10 @@ def names(file: str) -> tuple[str, ...]:
 def statement(file: str, name: str, **identifiers: sql.Composable) -> sql.Composable:
     """The statement `name` of `sql/<file>.sql` with its identifiers filled in."""
     return sql.SQL(_statements(file)[name]).format(**identifiers)
+
+
+def rows(cursor, file: str, name: str, /, **values) -> list[dict]:
+    """What the statement `name` of `sql/<file>.sql` finds, a dict per row."""
+    cursor.execute(statement(file, name), values)
+    names = [column.name for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

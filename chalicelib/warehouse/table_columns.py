@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chalicelib.columns import Column
 from chalicelib.schema import DISCARD, EVOLVE, ladder
-from chalicelib.warehouse.queries import statement
+from chalicelib.warehouse.queries import rows, statement
 
 if TYPE_CHECKING:
     from chalicelib.sources.base import Source
@@ -19,9 +19,7 @@ _TYPES = {"timestamp without time zone": "timestamp", "timestamp with time zone"
 
 def changes(cursor, table: str | None = None, run_id: str | None = None) -> list[dict]:
     """What was changed, of a table, or by a run: rows of `pipeline.schema_changes`, oldest first."""
-    cursor.execute(statement("schema", "changes"), {"table": table, "run_id": run_id})
-    names = [column.name for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return rows(cursor, "schema", "changes", table=table, run_id=run_id)
 
 
 @dataclass(frozen=True)
