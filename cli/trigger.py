@@ -138,9 +138,7 @@ def _tell_of_object(context: click.Context, session: Session, key: str, wait: bo
     """Say what run comes of an object of the inbox that was just written, or where not `new`, lay there."""
     bucket = session.settings.bucket
     about = session.client("s3").head_object(Bucket=bucket, Key=key)
-    version = about.get("VersionId")
-    known = version if version and version != "null" else about["ETag"].strip('"')
-    arrival = inbox.Arrival(bucket, key, known, about["ContentLength"])
+    arrival = inbox.described(bucket, key, about)
     click.echo(f"object   {arrival.address}, {arrival.bytes:,} bytes")
     if (asked := inbox.trigger(arrival)) is not None:
         # the notification is on its way already: a run that has begun since is the object's own

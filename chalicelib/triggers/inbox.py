@@ -45,6 +45,16 @@ class Arrival:
         return self.key.endswith("/") and not self.bytes
 
 
+def version(version_id: str | None, etag: str) -> str:
+    """What an object is known by: S3 says no version, or "null", in a bucket that keeps none."""
+    return version_id if version_id and version_id != "null" else etag
+
+
+def described(bucket: str, key: str, about: dict) -> Arrival:
+    """The object that HeadObject tells `about`."""
+    return Arrival(bucket, key, version(about.get("VersionId"), about["ETag"].strip('"')), about["ContentLength"])
+
+
 def trigger(arrival: Arrival) -> Trigger | None:
     """What an object asks for; None where it asks for nothing.
 
@@ -119,9 +129,7 @@ def _present(where: str, lake: Lake) -> Arrival | None:
         if isinstance(cause, ClientError) and boto_errors.code(cause) in ("403", "AccessDenied"):
             return None
         raise
-    version = about.get("VersionId")
-    known = version if version and version != "null" else about["ETag"].strip('"')
-    return Arrival(lake.bucket, key, known, about["ContentLength"])
+    return described(lake.bucket, key, about)
 
 
 def _declares(source: str) -> bool:

@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 
 from chalicelib.contracts import RunInput
 from chalicelib.errors import ContractError
+from chalicelib.triggers import inbox
 from chalicelib.triggers import trigger as triggers
 from chalicelib.triggers.inbox import PREFIX, Arrival
 from chalicelib.triggers.trigger import QUEUE, Trigger
@@ -65,8 +66,7 @@ def _arrival(record: dict, bucket: str) -> Arrival:
         name, about = s3["bucket"]["name"], s3["object"]
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html: a form's encoding
         key = unquote_plus(about["key"], errors="strict")
-        version = about.get("versionId")
-        version = version if version and version != "null" else about["eTag"]
+        version = inbox.version(about.get("versionId"), about["eTag"])
         size = int(about.get("size", 0))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ContractError(f"Records holds something that is no event of S3: {type(error).__name__} {error}") from None
