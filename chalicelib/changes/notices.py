@@ -12,9 +12,9 @@ import json
 from typing import Any
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib import boto_clients
 from chalicelib.changes.mapping import by_table
 from chalicelib.errors import TransientError
 from chalicelib.settings import Settings
@@ -33,7 +33,6 @@ _MAILED = (
     "change-columns",
     "column-type-change",
 )
-_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 4, "mode": "standard"})
 _TOGETHER = 10  # messages that SQS takes at once
 _ROUNDS = 200  # twice what one invocation can bring; the next one goes on
 _SUBJECT = 100  # characters that SNS takes
@@ -43,12 +42,12 @@ _QUOTED = 1000  # characters of a control record in an email
 
 @functools.cache
 def _sqs():
-    return boto3.client("sqs", config=_CONFIG)
+    return boto3.client("sqs", config=boto_clients.QUICK)
 
 
 @functools.cache
 def _sns():
-    return boto3.client("sns", config=_CONFIG)
+    return boto3.client("sns", config=boto_clients.QUICK)
 
 
 def tell(stream: str, settings: Settings) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib import boto_clients
 from chalicelib import settings as settings_module
 from chalicelib.contracts import Alert
 from chalicelib.errors import ContractError, SluiceError, SourceError, TriggerConflict, UnknownSource
@@ -24,7 +24,6 @@ from chalicelib.warehouse import connection, migrations, quarantined_objects
 
 # what no later delivery would change; anything else may be our own fault, and is tried again
 _REFUSED = (ContractError, TriggerConflict, UnknownSource)
-_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 4, "mode": "standard"})
 _REASON = 1_000  # characters in a message's attribute
 
 
@@ -139,9 +138,9 @@ def _printable(text: str) -> str:
 
 @functools.cache
 def _sqs():
-    return boto3.client("sqs", config=_CONFIG)
+    return boto3.client("sqs", config=boto_clients.QUICK)
 
 
 @functools.cache
 def _sns():
-    return boto3.client("sns", config=_CONFIG)
+    return boto3.client("sns", config=boto_clients.QUICK)

@@ -7,11 +7,10 @@ import json
 from dataclasses import dataclass
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from psycopg2.errors import UndefinedTable
 
-from chalicelib import boto_errors, executions, redaction, sources
+from chalicelib import boto_clients, boto_errors, executions, redaction, sources
 from chalicelib import settings as settings_module
 from chalicelib.contracts import RunInput
 from chalicelib.errors import ConfigurationError, NotFound, TransientError, TriggerConflict
@@ -21,7 +20,6 @@ from chalicelib.warehouse import connection, ledger
 # the error of the Fail state that a verdict leads to: the data were judged, another run of them says the same
 REJECTED = "QualityFailed"
 
-_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 4, "mode": "standard"})
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html#API_StartExecution_Errors
 _TRANSIENT_CODES = frozenset({"ExecutionLimitExceeded", "StateMachineDeleting", "ThrottlingException"})
 _TAKEN, _FREE, _FAILED = "taken", "free", "failed"
@@ -39,7 +37,7 @@ class Started:
 
 @functools.cache
 def _client():
-    return boto3.client("stepfunctions", config=_CONFIG)
+    return boto3.client("stepfunctions", config=boto_clients.QUICK)
 
 
 def start(trigger: Trigger, attempt: int | None = None) -> Started:
