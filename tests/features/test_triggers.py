@@ -68,7 +68,9 @@ class Ways:
         for page in client.get_paginator("list_executions").paginate(stateMachineArn=machine):
             for execution in page["executions"]:
                 about = client.describe_execution(executionArn=execution["executionArn"])
-                if json.loads(about["input"]).get("trigger") == trigger:
+                given = json.loads(about["input"])
+                # on this stack other tests start executions whose input is no object
+                if isinstance(given, dict) and given.get("trigger") == trigger:
                     found.append((about["name"], about["status"]))
         return sorted(found)
 
