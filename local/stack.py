@@ -109,12 +109,15 @@ class Stack:
 
     def info(self) -> StackInfo | None:
         """The running stack; None while there is none that is ready."""
-        if self._server_pid() is None:
+        pid = self._server_pid()
+        if pid is None:
             return None
         try:
-            return StackInfo(**json.loads(self._home.description.read_text()))
+            found = StackInfo(**json.loads(self._home.description.read_text()))
         except FileNotFoundError:  # starting, or stopping
             return None
+        # what a killed server left is there until the next one, just started, takes it away
+        return found if found.pid == pid else None
 
     def env(self) -> dict[str, str]:
         """The environment variables with which any client talks to the stack."""

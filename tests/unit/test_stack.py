@@ -2,6 +2,8 @@
 
 import contextlib
 import datetime as dt
+import fcntl
+import json
 import os
 import signal
 import time
@@ -16,6 +18,7 @@ import pytest
 from chalicelib import settings
 from chalicelib.errors import ConfigurationError, TerminalError
 from local import processes
+from local.home import Home
 from local.stack import Stack
 
 
@@ -154,3 +157,17 @@ def test_a_stack_that_cannot_start_says_why(tmp_path):
     with pytest.raises(TerminalError, match=r"made by PostgreSQL 9\.6"):
         stack.up()
     assert stack.info() is None
+
+
+def test_what_a_killed_server_left_is_not_taken_for_the_one_that_is_starting(tmp_path):
+    home = Home(tmp_path)
+    home.create()
+    left = dict.fromkeys(("endpoint", "database_url", "sources_url", "logs"), "")
+    home.description.write_text(json.dumps({**left, "pid": 1, "postgres_pid": 1, "environment": {}}))
+    with home.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        assert Stack(tmp_path).info() is None
+        home.description.write_text(json.dumps({**left, "pid": os.getpid(), "postgres_pid": 1, "environment": {}}))
+        assert Stack(tmp_path).info().pid == os.getpid()
