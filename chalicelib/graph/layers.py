@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 Size = tuple[float, float]  # width, height
 Pair = tuple[str, str]  # source, target
@@ -38,21 +39,28 @@ class Layers:
 
 
 def arrange(
-    names: list[str], pairs: Iterable[Pair], sizes: dict[str, Size], weak: Collection[Pair] = frozenset()
+    names: list[str],
+    pairs: Iterable[Pair],
+    sizes: dict[str, Size],
+    weak: Collection[Pair] = frozenset(),
+    aside: Literal["left", "right"] = "left",
 ) -> Layers:
-    """Place `names` (in the order to prefer) so that `pairs` lead downwards; the corner is (0, 0).
+    """Place `names` and `pairs` (each in the order to prefer) so that pairs lead downwards; the corner is (0, 0).
 
     The chain that begins at the first name stands in one straight column, its spine; `weak` pairs
-    do not belong to it where another leads on.
+    do not belong to it where another leads on. `aside` is where nodes beside the spine stand.
     """
     pairs = list(dict.fromkeys(pair for pair in pairs if pair[0] != pair[1]))
     backward = _backward(names, pairs)
     forward = [pair for pair in pairs if pair not in backward]
     rank = _ranks(names, forward)
     layers, links = _slots(names, forward, rank)
+    spine = _spine(names[0], links, set(weak))
+    for layer in layers:
+        layer.sort(key=lambda node: (node in spine) == (aside == "left"))
     _order(layers, links)
     width_of = {node: sizes[node][0] if isinstance(node, str) else SLOT_WIDTH for layer in layers for node in layer}
-    centre = _centres(layers, links, width_of, _spine(names[0], links, set(weak)))
+    centre = _centres(layers, links, width_of, spine)
 
     left = min(centre[node] - width_of[node] / 2 for node in centre)
     right = max(centre[node] + width_of[node] / 2 for node in centre)
@@ -148,7 +156,7 @@ def _order(layers: list[list], links: list[tuple]) -> None:
 
 
 def _spine(first: str, links: list[tuple], weak: set[Pair]) -> set:
-    """The nodes and slots from `first` on: along strong pairs, and by way of states where it can."""
+    """The nodes and slots from `first` on: by strong pairs, by way of states where it can, by the first of equals."""
     below: dict = {}
     for upper, lower in links:
         below.setdefault(upper, []).append(lower)
@@ -177,8 +185,10 @@ def _centres(layers: list[list], links: list[tuple], width_of: dict, spine: set)
                 0.0 if node in spine or not near[node] else sum(centre[other] for other in near[node]) / len(near[node])
                 for node in layer
             ]
-            for node, x in zip(layer, _apart(layer, wanted, width_of, spine), strict=True):
-                centre[node] = x
+            places = dict(zip(layer, _apart(layer, wanted, width_of, spine), strict=True))
+            # its weight leaves the spine a hair's breadth beside 0, and what runs along it crooked
+            off = next((x for node, x in places.items() if node in spine), 0.0)
+            centre |= {node: x - off for node, x in places.items()}
     return centre
 
 

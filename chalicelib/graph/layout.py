@@ -176,7 +176,9 @@ class _Machine:
 
     def _place(self, left, groups, within, across) -> tuple[float, float, float]:
         """Fill in the boxes; returns the x of the innermost tracks of the margins, and the whole width."""
-        arranged = layers.arrange(left, [(e.source, e.target) for e in within if e.source in left], self._sizes)
+        # what a Choice does by default is the usual way, which the straight column is for
+        usual_first = sorted(within, key=lambda e: e.target != self._states[e.source].get("Default", e.target))
+        arranged = layers.arrange(left, [(e.source, e.target) for e in usual_first if e.source in left], self._sizes)
         margin = TRACK_GAP * len({target for _, target in arranged.backward})
         self._put(arranged, margin, 0.0)
         self._channel = margin + arranged.width + CHANNEL_MARGIN
@@ -190,7 +192,7 @@ class _Machine:
         for wanted, group in sorted(((self._anchor(g, across), g) for g in groups), key=lambda pair: pair[0]):
             pairs = [(e.source, e.target) for e in within if e.source in group]
             strong = {(e.source, e.target) for e in within if e.kind != CATCH}
-            arranged = layers.arrange(group, pairs, self._sizes, weak=set(pairs) - strong)
+            arranged = layers.arrange(group, pairs, self._sizes, weak=set(pairs) - strong, aside="right")
             y = max(y, wanted)
             self._put(arranged, x, y)
             y += arranged.height + GROUP_GAP

@@ -60,7 +60,7 @@ class _Picture:
         self._states = {
             name: execution.states.get(name, State(name, p.state["Type"])) for name, p in self._placed.items()
         }
-        self._box_width = min(max([BOX[0], *map(self._needed_width, self._states)]), BOX[1])
+        self._box_widths = self._widths()
 
     def document(self) -> str:
         layout = lay_out(self._definition, self._size, CONTAINER_HEADER)
@@ -126,19 +126,25 @@ class _Picture:
 
     # --- states --------------------------------------------------------------------------
 
+    def _widths(self) -> dict[str | None, float]:
+        """The one width of the plain boxes of a machine, by the state that it is inside (None at the top)."""
+        widths: dict[str | None, float] = {}
+        for name, place in self._placed.items():
+            needed = self._needed_width(name) if not asl.inner(place.state) else 0.0
+            widths[place.parent] = min(max(widths.get(place.parent, BOX[0]), needed), BOX[1])
+        return widths
+
     def _needed_width(self, name: str) -> float:
-        state = self._states[name]
-        return (
-            ICON_ROOM
-            + 14
-            + max(text.width(name, 13, bold=True), text.width(self._facts(name), 11) if state.entered else 0)
-        )
+        entered = self._states[name].entered
+        facts = text.width(self._facts(name), 11) if entered or asl.inner(self._placed[name].state) else 0
+        return ICON_ROOM + 14 + max(text.width(name, 13, bold=True), facts)
 
     def _size(self, name: str) -> tuple[float, float]:
-        if asl.inner(self._placed[name].state):
-            needed = ICON_ROOM + 14 + max(text.width(name, 13, bold=True), text.width(self._facts(name), 11))
-            return max(self._box_width, min(needed, 2 * BOX[1])), CONTAINER_HEADER
-        return self._box_width, BOX_HEIGHT + ERROR_LINE * len(self._error_lines(name, self._box_width, 2))
+        place = self._placed[name]
+        width = self._box_widths[place.parent]
+        if asl.inner(place.state):
+            return max(width, min(self._needed_width(name), 2 * BOX[1])), CONTAINER_HEADER
+        return width, BOX_HEIGHT + ERROR_LINE * len(self._error_lines(name, width, 2))
 
     def _error_lines(self, name: str, width: float, lines: int) -> list[str]:
         """The error of a state that failed or is being retried, in the words that fit its box."""

@@ -324,9 +324,26 @@ def test_what_follows_a_failure_stands_right_of_the_way_to_success():
     failures += ["AlertQualityFailure", "Reject", "DeadLetterQuality", "QualityFailed"]
     good = [boxes[name] for name in PIPELINE["States"] if name not in failures]
     assert min(boxes[name].x for name in failures) > max(box.right for box in good)
-    # one straight column, but for what stands beside its other in containers
-    aside = {"Fetch", "Process"}
+    # one straight column of what is usual: Lambdas, not containers, which a Choice takes by a rule
+    aside = {"FetchInContainers", "ProcessInContainers"}
     assert len({round(boxes[name].centre, 3) for name in PIPELINE["States"] if name not in {*failures, *aside}}) == 1
+
+
+@pytest.mark.parametrize("rule_first", [True, False], ids=["rule-first", "default-first"])
+def test_what_a_choice_takes_by_default_stands_below_it_and_what_by_a_rule_left_of_that(rule_first):
+    both = ["ByRule", "Usual"] if rule_first else ["Usual", "ByRule"]
+    states = {"Which": {"Type": "Choice", "Choices": [{"Next": "ByRule"}], "Default": "Usual"}}
+    states |= {name: {"Type": "Task", "Next": "Last"} for name in both} | {"Last": {"Type": "Succeed"}}
+    boxes = placed({"StartAt": "Which", "States": states}).boxes
+    assert boxes["Usual"].centre == boxes["Which"].centre == boxes["Last"].centre
+    assert boxes["ByRule"].right < boxes["Usual"].x
+
+
+def test_boxes_are_as_wide_as_the_names_beside_them_ask_for_not_those_inside_a_map():
+    machine = chain("A", "B", "Each")
+    machine["States"]["Each"] = {"Type": "Map", "ItemProcessor": chain("OneWithANameThatIsRatherLong"), "End": True}
+    widths = {name: float(state.find(f"{SVG}rect").get("width")) for name, state in states_of(drawn(machine)).items()}
+    assert widths["A"] == widths["B"] < widths["OneWithANameThatIsRatherLong"] < widths["Each"]
 
 
 def test_the_same_execution_gives_the_same_picture():
