@@ -8,10 +8,21 @@ import pytest
 
 from chalicelib.warehouse import ledger
 
-TYPE = {"kind": "type", "column": "day", "message": "day is 'x'", "value": "x"}
-OTHER = {"kind": "type", "column": "total", "message": "total is 'x'", "value": "x"}
-RECORD = {"kind": "record", "column": None, "message": "no JSON"}
-RULE = {"kind": "expectation", "column": "total", "message": "total at least 0", "expectation": "e1"}
+RULE = {"kind": "expectation", "column": "total", "message": "total is -1, expected at least 0", "expectation": "e1"}
+
+
+def unfit(column, value, problem):
+    """The reason of a value that its column cannot hold."""
+    return {"kind": "type", "column": column, "value": value, "message": f"{column} is {value}, {problem}"}
+
+
+def malformed(message):
+    return {"kind": "record", "column": None, "value": None, "message": message}
+
+
+TYPE = unfit("day", "'x'", "expected a date")
+OTHER = unfit("total", "'x'", "expected a number")
+RECORD = malformed("not valid JSON")
 
 
 @pytest.fixture
@@ -52,17 +63,60 @@ def reasons(cursor, run_id):
     return [(row["kind"], row["rows"], row["message"], row["record"], row["line"], row["key"]) for row in found]
 
 
+def told(cursor, run_id):
+    return [(rows, message) for _, rows, message, *_ in reasons(cursor, run_id)]
+
+
 def test_each_reason_is_counted_once_with_its_first_record(cursor, run_id):
-    set_aside(cursor, run_id, 1, 1, {**TYPE, "message": "day is 'y'"}, OTHER)
+    set_aside(cursor, run_id, 1, 1, TYPE, OTHER)
     set_aside(cursor, run_id, 0, 7, TYPE, RULE)
     set_aside(cursor, run_id, 0, 9, TYPE, RULE)
     set_aside(cursor, run_id, 0, 10, RECORD)
     assert reasons(cursor, run_id) == [
-        ("type", 3, "day is 'x'", "record 0:7", 7, "raw/0"),
-        ("expectation", 2, "total at least 0", "record 0:7", 7, "raw/0"),
-        ("record", 1, "no JSON", "record 0:10", 10, "raw/0"),
-        ("type", 1, "total is 'x'", "record 1:1", 1, "raw/1"),
+        ("type", 3, "day is 'x', expected a date", "record 0:7", 7, "raw/0"),
+        ("expectation", 2, "total is -1, expected at least 0", "record 0:7", 7, "raw/0"),
+        ("record", 1, "not valid JSON", "record 0:10", 10, "raw/0"),
+        ("type", 1, "total is 'x', expected a number", "record 1:1", 1, "raw/1"),
     ]
+
+
+def test_values_of_one_reason_are_counted_together_and_the_first_is_an_example(cursor, run_id):
+    for line, value in enumerate(("'x'", "'y'", "'is 5, expected a time'")):
+        set_aside(cursor, run_id, 0, line, unfit("day", value, "expected a date"))
+    for line, low in enumerate((-1, -2)):
+        rule = {**RULE, "message": f"total is {low}, expected at least 0"}
+        pair = {**RULE, "expectation": "e2", "column": "a, b", "message": f"a is {low} and b is 0, expected a above b"}
+        set_aside(cursor, run_id, 1, line, rule, pair)
+    assert sorted(told(cursor, run_id)) == [
+        (2, "e.g. a is -1 and b is 0, expected a above b"),
+        (2, "total is e.g. -1, expected at least 0"),
+        (3, "day is e.g. 'x', expected a date"),
+    ]
+
+
+def test_what_is_wrong_in_different_ways_is_not_counted_under_the_first(cursor, run_id):
+    set_aside(
+        cursor, run_id, 0, 1, unfit("total", "'x'", "expected integer"), malformed("2 fields where the header has 4")
+    )
+    set_aside(cursor, run_id, 0, 2, unfit("total", "9999999999", "beyond the range of integer"))
+    set_aside(cursor, run_id, 0, 3, {**TYPE, "column": "total", "value": "None", "message": "total is null or missing"})
+    set_aside(cursor, run_id, 0, 4, malformed("3 fields where the header has 4"))
+    set_aside(cursor, run_id, 0, 5, malformed("column t1 is not valid UTF-8"))
+    set_aside(cursor, run_id, 0, 6, malformed("column t2 is not valid UTF-8"))
+    assert sorted(told(cursor, run_id)) == [
+        (1, "column t1 is not valid UTF-8"),
+        (1, "column t2 is not valid UTF-8"),
+        (1, "total is 'x', expected integer"),
+        (1, "total is 9999999999, beyond the range of integer"),
+        (1, "total is null or missing"),
+        (2, "e.g. 2 fields where the header has 4"),
+    ]
+
+
+def test_masked_values_are_one_reason_without_an_example(cursor, run_id):
+    for line in (1, 2):
+        set_aside(cursor, run_id, 0, line, unfit("born", "***", "expected a date"))
+    assert told(cursor, run_id) == [(2, "born is ***, expected a date")]
 
 
 def test_a_quarantine_of_more_than_a_gigabyte_has_reasons_too(cursor, run_id):

@@ -81,17 +81,34 @@ SELECT expectation, type, title, severity, evaluated, unexpected, observed, exam
 WHERE run_id = %(run_id)s AND NOT success ORDER BY severity, type;
 
 -- name: quarantine_reasons -- why rows were set aside, most frequent first, with the first raw record of each; records are read for the examples alone
+-- One reason is an expectation, or what is said of a column but for the value, or of a record but for the numbers;
+-- where that covers several messages, the first one's value is given as an example.
 WITH reasons AS (
-    SELECT q.id, q.part, q.line, reason ->> 'kind' AS kind, reason ->> 'message' AS message,
-           concat_ws(' ', reason ->> 'kind', reason ->> 'column', reason ->> 'expectation') AS why
+    SELECT q.id, q.part, q.line, reason ->> 'kind' AS kind, reason ->> 'column' AS col,
+           reason ->> 'expectation' AS expectation, reason ->> 'message' AS message,
+           format('%%s is %%s, ', reason ->> 'column', reason ->> 'value') AS told
     FROM pipeline.quarantine AS q CROSS JOIN jsonb_array_elements(q.reasons) AS reason
     WHERE q.run_id = %(run_id)s
 ),
-counted AS (SELECT why, count(*) AS rows FROM reasons GROUP BY why),
-examples AS (SELECT DISTINCT ON (why) * FROM reasons ORDER BY why, part, line)
-SELECT e.kind, c.rows, e.message, q.record, e.line, o.key
+abstracted AS (
+    SELECT *, CASE
+        WHEN expectation IS NOT NULL THEN expectation
+        WHEN col IS NULL THEN regexp_replace(message, '\y\d+\y', '0', 'g')
+        WHEN starts_with(message, told) THEN substr(message, length(told) + 1)
+        ELSE message
+    END AS why FROM reasons
+),
+counted AS (
+    SELECT kind, col, why, count(*) AS rows, min(message) <> max(message) AS varies FROM abstracted GROUP BY kind, col, why
+),
+examples AS (SELECT DISTINCT ON (kind, col, why) * FROM abstracted ORDER BY kind, col, why, part, line)
+SELECT e.kind, c.rows, CASE
+    WHEN NOT c.varies THEN e.message
+    WHEN starts_with(e.message, e.col || ' is ') THEN format('%%s is e.g. %%s', e.col, substr(e.message, length(e.col || ' is ') + 1))
+    ELSE 'e.g. ' || e.message
+END AS message, q.record, e.line, o.key
 FROM counted AS c
-JOIN examples AS e USING (why)
+JOIN examples AS e ON e.kind = c.kind AND e.why = c.why AND e.col IS NOT DISTINCT FROM c.col
 JOIN pipeline.quarantine AS q USING (id)
 JOIN pipeline.raw_objects AS o ON o.run_id = q.run_id AND o.part = q.part
 ORDER BY c.rows DESC, e.part, e.line;
