@@ -2,7 +2,9 @@
 
 Formats, limits and the bodies of its own refusals are those of API Gateway's REST APIs:
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
+https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-payload-encodings.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html
+https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 
@@ -52,6 +54,9 @@ class Api:
     id: str = "local"
     stage: str = "api"
 
+    def is_binary(self, media_type: str) -> bool:
+        return media_type in self.binary_types or "*/*" in self.binary_types
+
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """The route and what stands for its parameters; a literal path goes before one with parameters."""
         parts = path.rstrip("/").split("/")
@@ -96,7 +101,8 @@ class ApiGateway:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _answer(self, api: Api, request: Request, path: str, request_id: str) -> Response:
-        if (request.content_length or 0) > LARGEST:
+        # a request may come in chunks, without telling its length
+        if (request.content_length or 0) > LARGEST or len(request.get_data()) > LARGEST:
             raise Refused(413, "RequestTooLarge", {"message": "Request Too Long"})
         found = api.find(request.method, path)
         if found is None:
@@ -114,7 +120,7 @@ class ApiGateway:
         except UnknownFunction:
             raise Refused(500, "InternalServerErrorException", {"message": "Internal server error"}) from None
         try:
-            return _response(result)
+            return _response(result, api.is_binary(_first_accepted(request)))
         except (ValueError, TypeError, KeyError, AttributeError):
             raise Refused(502, "InternalServerErrorException", {"message": "Internal server error"}) from None
 
@@ -136,8 +142,9 @@ class ApiGateway:
             if result.error or not all(s["Resource"] for s in answer["policyDocument"]["Statement"]):
                 raise ValueError
             effects = {s["Effect"] for s in answer["policyDocument"]["Statement"] if _is_about(s, arn)}
-            context = {**answer.get("context", {}), "principalId": answer["principalId"]}
-        except (ValueError, TypeError, KeyError, TimeoutError):
+            context = {name: _as_text(value) for name, value in (answer.get("context") or {}).items()}
+            context["principalId"] = answer["principalId"]
+        except (ValueError, TypeError, AttributeError, LookupError, TimeoutError):
             raise Refused(500, "AuthorizerConfigurationException", {"message": None}) from None
         if "Deny" in effects or "Allow" not in effects:
             told = "User is not authorized to access this resource"
@@ -154,9 +161,21 @@ def _is_about(statement: Mapping, arn: str) -> bool:
     return actions and any(matches(resource, arn) for resource in listed(statement["Resource"]))
 
 
+def _as_text(value: object) -> str:
+    """A value of an authorizer's context as the function sees it; raises TypeError for an object or array."""
+    if not isinstance(value, str | int | float):
+        raise TypeError(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _first_accepted(request: Request) -> str:
+    """The media type that the Accept header names first, whatever the weights say."""
+    return request.headers.get("Accept", "").split(",")[0].split(";")[0].strip().lower()
+
+
 def _event(api: Api, route: Route, parameters: dict, request: Request, path: str, request_id: str) -> dict:
     body, encoded = request.get_data(), False
-    if body and request.mimetype in api.binary_types:
+    if body and api.is_binary(request.mimetype):
         text, encoded = base64.b64encode(body).decode(), True
     else:
         # API Gateway hands text on: what is not UTF-8 is replaced
@@ -192,18 +211,23 @@ def _event(api: Api, route: Route, parameters: dict, request: Request, path: str
     }
 
 
-def _response(result: Result) -> Response:
-    """Raises ValueError or another for an answer that is not of the form that a proxy integration has."""
+def _response(result: Result, binary: bool) -> Response:
+    """`binary` says that the client accepts a binary body: any other goes out as the function gave it, Base64 too.
+
+    Raises ValueError or another for an answer that is not of the form that a proxy integration has.
+    """
     if result.error:
         raise ValueError(result.payload)
     answer = json.loads(result.payload)
     body = answer.get("body") or ""
-    content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
+    content = base64.b64decode(body, validate=True) if binary and answer.get("isBase64Encoded") else body.encode()
     response = Response(content, int(answer["statusCode"]))
     response.headers["Content-Type"] = "application/json"
     for name, value in (answer.get("headers") or {}).items():
         response.headers[name] = str(value)
     for name, values in (answer.get("multiValueHeaders") or {}).items():
+        if not isinstance(values, list):
+            raise TypeError(values)
         response.headers.pop(name, None)
         for value in values:
             response.headers.add(name, str(value))
