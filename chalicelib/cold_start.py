@@ -20,7 +20,7 @@ SNAP_START = "snap-start"
 # of these every event needs them; other stages import what only some paths need when they take one
 _ALWAYS = {"validate": ("pandas",)}
 # handlers that are no stage and no event's; what routes need beside it they import themselves
-_OF_THE_API = {"app.app": "chalicelib.webhooks.intake", "app.authorize": "chalicelib.api.access"}
+_OF_THE_API = {"app.app": "chalicelib.api.webhooks", "app.authorize": "chalicelib.api.access"}
 _GATE = ("validate", "quality_gate")
 
 

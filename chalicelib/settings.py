@@ -21,7 +21,7 @@ LOCAL = "local"
 LIVE = "live"  # as `sources_url`: the sources' own hosts
 
 # for the laptop alone: on AWS anybody who may look at a function could read them
-SECRET = frozenset({"SLUICE_DATABASE_URL", "SLUICE_TOKENS"})
+SECRET = frozenset({"SLUICE_DATABASE_URL", "SLUICE_READER_DATABASE_URL", "SLUICE_TOKENS"})
 
 # read by tools around the pipeline, not by the pipeline itself
 TOOLING = frozenset({"SLUICE_HOME", "SLUICE_CALLS", "SLUICE_TASK"})
@@ -34,6 +34,8 @@ class Settings:
     # libpq's; on AWS in a secret, named by the ARN below
     database_url: str = ""
     database_secret_arn: str = ""
+    # a login that only reads, as which the API reads; empty: the pipeline's own, see warehouse/reader.py
+    reader_database_url: str = ""
     # instead of the host in that secret: RDS Proxy's
     database_host: str = ""
     # the sources' tokens by name, one JSON object; on AWS in a secret, named by the ARN below

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from chalicelib import secrets
-from chalicelib.api.runs import IDEMPOTENCY_KEY
+from chalicelib.api.callers import IDEMPOTENCY_KEY
 from chalicelib.errors import ConfigurationError, RequestRefused, SourceUnavailable
 from chalicelib.webhooks import signature
 from cli.session import Session, connect

@@ -10,7 +10,15 @@
 --
 --   GRANT USAGE ON SCHEMA curated TO analysts;
 --   ALTER DEFAULT PRIVILEGES FOR ROLE sluice IN SCHEMA curated GRANT SELECT ON TABLES TO analysts;
+--
+-- As sluice_reader the API reads; the schema's migrations grant it what it may. A login of its own for the API:
+--
+--   CREATE ROLE sluice_api LOGIN IN ROLE sluice_reader;
+--   GRANT CONNECT ON DATABASE sluice TO sluice_api;
+--
+-- Where the schema is older than the role: SELECT pipeline.grant_reader(); as sluice.
 
+CREATE ROLE sluice_reader NOLOGIN;
 CREATE ROLE sluice LOGIN;  -- no superuser, makes no roles and no databases: these are the defaults
 CREATE DATABASE sluice;
 
@@ -18,6 +26,7 @@ CREATE DATABASE sluice;
 REVOKE ALL ON DATABASE sluice FROM PUBLIC;
 -- CREATE: its schemas; TEMPORARY: the batches of vectors
 GRANT CONNECT, CREATE, TEMPORARY ON DATABASE sluice TO sluice;
+GRANT sluice_reader TO sluice;  -- to take on while the API reads
 
 \connect sluice
 CREATE EXTENSION IF NOT EXISTS vector;

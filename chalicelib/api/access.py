@@ -7,13 +7,14 @@ all that the token may call, not whether it may call this route.
 
 from __future__ import annotations
 
-from chalicelib.api import tokens
-from chalicelib.errors import RequestRefused
+import re
+from collections.abc import Iterable
+
+from chalicelib.api import table, tokens
 from chalicelib.telemetry import logger
 from chalicelib.warehouse import connection
 
-# a scope's methods and paths
-_ROUTES = {"read": (("GET", "*"),), "run": (("POST", "runs"),), "admin": (("*", "*"),)}
+_PARAMETER = re.compile(r"\{\w+\}")
 
 
 def policy(authorization: str, method_arn: str) -> dict:
@@ -28,22 +29,15 @@ def policy(authorization: str, method_arn: str) -> dict:
     if caller is None:
         logger.warning("token refused", method_arn=method_arn)
         return _document("nobody", "Deny", [f"{api}/*/*"], ())
-    allowed = [f"{api}/{method}/{path}" for scope in caller.scopes for method, path in _ROUTES[scope]]
-    return _document(caller.name, "Allow", allowed, caller.scopes)
+    return _document(caller.name, "Allow", [f"{api}/{path}" for path in _paths(caller.scopes)], caller.scopes)
 
 
-def caller(context: dict) -> tokens.Caller:
-    """Who calls, from a request's context, as `policy` had it; nobody where no authorizer let them in."""
-    found = context.get("authorizer") or {}
-    return tokens.Caller(found.get("principalId", ""), tuple(found.get("scopes", "").split()))
-
-
-def require(context: dict, scope: str) -> tokens.Caller:
-    """The caller; raises RequestRefused where they may not do what `scope` stands for."""
-    who = caller(context)
-    if not who.may(scope):
-        raise RequestRefused(f"the token has not the scope {scope!r}", status=403, reason="scope")
-    return who
+def _paths(scopes: Iterable[str]) -> list[str]:
+    """Methods and paths that these scopes may call: `*` stands for a parameter, and for everything below it."""
+    if "admin" in scopes:
+        return ["*/*"]
+    routes = {route for scope in scopes for route in table.within(scope)}
+    return sorted(f"{route.method}{_PARAMETER.sub('*', route.path)}" for route in routes)
 
 
 def _document(name: str, effect: str, resources: list[str], scopes: tuple[str, ...]) -> dict:

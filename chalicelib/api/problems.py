@@ -37,7 +37,10 @@ class Problem:
 def of(error: Exception, path: str) -> Problem:
     """What a request to `path` that raised is answered; an error of ours tells what it is about, others nothing."""
     if isinstance(error, RequestRefused):
-        return _problem(error.where["status"], error.message, error.where["reason"], path)
+        problem = _problem(error.where["status"], error.message, error.where["reason"], path)
+        if faults := error.where.get("errors"):
+            problem.document["errors"] = faults
+        return problem
     if isinstance(error, TransientError):
         # what is out of reach, and where, is in the log
         told = "something that is needed does not answer at the moment; send it again"

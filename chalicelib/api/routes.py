@@ -1,4 +1,4 @@
-"""The API's routes, as Chalice registers them: each takes a request apart, calls one function and answers.
+"""The API's routes, as Chalice registers them: made from `table.ROUTES`.
 
 The only module beside `app.py` that knows Chalice. What a route needs is imported when it is called:
 every Lambda imports this module with `app.py`.
@@ -12,60 +12,49 @@ from collections.abc import Callable
 
 from chalice import Blueprint, Response
 
-from chalicelib import settings
-from chalicelib.api import problems
+from chalicelib.api import problems, table
+from chalicelib.api.table import Route
 from chalicelib.telemetry import logger
-
-JSON = ["application/json"]
 
 
 def blueprint(authorizer: Callable) -> Blueprint:
-    """The routes; those that need a bearer token are guarded by `authorizer`."""
+    """The routes; those that need a scope are guarded by `authorizer`."""
     routes = Blueprint(__name__)
-
-    @routes.route("/health")
-    def health():
-        """Whether the API answers; it asks nothing else whether that does."""
-        return {"status": "ok", "stage": settings.current().stage}
-
-    @routes.route("/webhooks/{source}", methods=["POST"], content_types=JSON)
-    def post_webhook(source):
-        """Keep what a sender signed: 202 with the delivery's id, for a run that is to come."""
-        from chalicelib.lake.store import Lake, impatient_client
-        from chalicelib.webhooks.intake import take_in
-
-        def act(request):
-            lake = Lake(settings.current().bucket, impatient_client())
-            delivery = take_in(lake, source, request.headers, request.raw_body or b"", time.time())
-            return 202, {"delivery": delivery}
-
-        return _answered(routes.current_request, act, source=source)
-
-    @routes.route("/runs", methods=["POST"], content_types=JSON, authorizer=authorizer)
-    def post_run():
-        """Start a run: 202 with its id, the execution's ARN, and whether it is new."""
-        from chalicelib.api import access, runs
-
-        def act(request):
-            who = access.require(request.context, "run")
-            return 202, runs.start(request.raw_body or b"", request.headers.get(runs.IDEMPOTENCY_KEY), who.name)
-
-        return _answered(routes.current_request, act)
-
+    for route in table.ROUTES:
+        guard = {"authorizer": authorizer} if route.scope else {}
+        register = routes.route(route.path, methods=[route.method], content_types=[table.JSON], **guard)
+        register(_view(routes, route))
     return routes
 
 
-def _answered(request, act: Callable, **about) -> Response:
-    """What `act(request)` returns, (status, JSON value), or the problem that it raised.
+def _view(routes: Blueprint, route: Route) -> Callable[..., Response]:
+    def view(**parameters: str) -> Response:
+        return _answered(routes.current_request, route, parameters)
 
-    Logged by reason and caller. Headers, among them signatures and tokens, and bodies are not logged.
+    view.__name__, view.__doc__ = route.name, route.summary
+    return view
+
+
+def _answered(request, route: Route, parameters: dict[str, str]) -> Response:
+    """What the route answers, or the problem that it raised.
+
+    Logged by reason and caller. Headers, among them signatures and tokens, queries and bodies are not logged.
     """
+    from chalicelib.api import answering, callers
+
     identity = request.context.get("identity") or {}
-    about |= {"method": request.method, "route": request.path, "caller": identity.get("sourceIp")}
+    about = {"method": route.method, "route": route.path, "caller": identity.get("sourceIp"), **parameters}
     about = {name: str(value)[:200] for name, value in about.items()}
     started = time.perf_counter()
     try:
-        status, document = act(request)
+        arrived = answering.Arrived(
+            path=parameters,
+            query={name: request.query_params.getlist(name) for name in request.query_params or ()},
+            headers=request.headers,
+            body=request.raw_body or b"",
+            caller=callers.require(request.context, route.scope),
+        )
+        response = answering.answer(route, arrived)
     except Exception as error:  # of any kind: it is the caller who is to be told that it failed
         problem = problems.of(error, request.context.get("path") or request.path)
         tell = logger.error if problem.status >= 500 else logger.warning
@@ -74,5 +63,7 @@ def _answered(request, act: Callable, **about) -> Response:
         tell("request refused", status=problem.status, reason=problem.reason, **cause, **about)
         headers = {"Content-Type": problems.CONTENT_TYPE, **problem.headers}
         return Response(json.dumps(problem.document), status_code=problem.status, headers=headers)
-    logger.info("request served", status=status, seconds=round(time.perf_counter() - started, 4), **about)
-    return Response(document, status_code=status)
+    seconds = round(time.perf_counter() - started, 4)
+    logger.info("request served", status=response.status, seconds=seconds, **about)
+    headers = {"Content-Type": response.media, **response.headers}
+    return Response(response.content, status_code=response.status, headers=headers)

@@ -6,29 +6,19 @@ import datetime as dt
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass
 
+from chalicelib.api import table
+from chalicelib.api.callers import Caller
 from chalicelib.errors import ConfigurationError, NotFound
 from chalicelib.warehouse.queries import rows, statement
 
 # so that a token that was committed or pasted somewhere is found by its looks
 PREFIX = "sluice_"
-SCOPES = ("read", "run", "admin")
+SCOPES = (table.READ, table.RUN, table.ADMIN)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _TOKEN = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}", re.ASCII)
 _BEARER = re.compile(r"Bearer +(\S+)", re.ASCII | re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Whose token it is, and what it may do: `admin` may do everything."""
-
-    name: str
-    scopes: tuple[str, ...]
-
-    def may(self, scope: str) -> bool:
-        return scope in self.scopes or "admin" in self.scopes
 
 
 def create(connection, name: str, scopes: tuple[str, ...], expires: dt.timedelta | None = None) -> str:

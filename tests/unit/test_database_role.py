@@ -45,7 +45,7 @@ def server(tmp_path_factory):
 @pytest.fixture
 def prepared(server):
     execute(url(server, "postgres", "postgres"), "DROP DATABASE IF EXISTS sluice WITH (FORCE)")
-    execute(url(server, "postgres", "postgres"), "DROP ROLE IF EXISTS sluice")
+    execute(url(server, "postgres", "postgres"), "DROP ROLE IF EXISTS sluice, sluice_reader")
     subprocess.run(
         [BINARIES / "psql", url(server, "postgres", "postgres"), "-v", "ON_ERROR_STOP=1", "-q", "-f", SCRIPT],
         check=True,

@@ -11,6 +11,7 @@ import pytest
 from call_graph import ROOT, Project
 
 from chalicelib import settings
+from chalicelib.api import table
 from chalicelib.lake import keys
 from deploy import roles
 from local import iam
@@ -88,7 +89,7 @@ POLLERS = OF_QUEUES | OF_STREAMS
 OF_POLLERS = "kinesis.${Region}.amazonaws.com"  # through which they decrypt; a queue's key is a sender's too
 
 # where the function behind the routes begins; the others are handlers of `app.py`
-START = {"api_handler": "chalicelib.api.routes.blueprint"}
+START = {"api_handler": ("chalicelib.api.routes.blueprint", *(route.handler for route in table.ROUTES))}
 
 # a source may ask for its token while it fetches (docs/sources.md), though none of ours does
 MAY_BE_CALLED = {name: {"chalicelib.secrets.token"} for name in ("fetch_partition", "chalicelib.container.main")}
@@ -197,14 +198,15 @@ def test_a_fault_of_form_is_found(change, expected):
 
 def needed(project, function):
     """Actions, keys' with the service they go through, secrets' with the secret."""
-    start = START.get(function, function if "." in function else f"app.{function}")
+    starts = START.get(function, (function if "." in function else f"app.{function}",))
     extensions = MAY_BE_CALLED.get(function, set())
+    reachable = extensions.union(*map(project.reachable, starts))
     secrets = {
         name
         for name, reader in (("Database", "database_url"), ("Tokens", "token"), ("Tokens", "of_webhook"))
-        if f"chalicelib.secrets.{reader}" in project.reachable(start) | extensions
+        if f"chalicelib.secrets.{reader}" in reachable
     }
-    calls = project.calls(start).union(*map(project.calls, extensions))
+    calls = set().union(*map(project.calls, {*starts, *extensions}))
     found = set()
     for service, operation in calls:
         for need in iam.needs(service, operation, ARGUMENTS, PLACE):
@@ -337,7 +339,8 @@ def test_who_builds_its_source_from_the_runs_declaration_may_read_that(project, 
         statement["Action"] == ["s3:GetObject"] and "${BucketArn}/" + keys.declaration("*") in statement["Resource"]
         for statement in raw(function)["Statement"]
     )
-    assert reads == ("chalicelib.lake.keys.declaration" in project.reachable(START.get(function, f"app.{function}")))
+    reachable = set().union(*map(project.reachable, START.get(function, (f"app.{function}",))))
+    assert reads == ("chalicelib.lake.keys.declaration" in reachable)
 
 
 def objects(name, action):

@@ -1,0 +1,75 @@
+"""What the models of requests and answers are made of (https://docs.pydantic.dev).
+
+In the API's own layer alone: other functions have no pydantic.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
+
+
+class Parameters(BaseModel):
+    """Of the path and the query, or of headers: what is not declared is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+
+class Body(BaseModel):
+    """Of a JSON body: what is not declared, or of another JSON type, is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=False)
+
+
+class Answer(BaseModel):
+    """Of an answer, which has exactly these fields, made from a dict or an object."""
+
+    model_config = ConfigDict(extra="ignore", from_attributes=True, populate_by_name=True)
+
+
+def _iso_day(value: Any) -> Any:
+    # pydantic also takes a number of seconds for a day
+    if isinstance(value, str):
+        if not _DAY.fullmatch(value):
+            raise ValueError("a day is written YYYY-MM-DD")
+        return dt.date.fromisoformat(value)
+    return value
+
+
+def _whole(value: Any) -> Any:
+    # pydantic also takes 1_000, 10.0 and blanks around
+    if isinstance(value, str) and not _WHOLE.fullmatch(value):
+        raise ValueError("expected a whole number")
+    return value
+
+
+def _plain(value: str) -> str:
+    # Postgres has neither
+    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("has a character that is none")
+    return value
+
+
+Day = Annotated[dt.date, BeforeValidator(_iso_day)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Text = Annotated[str, Field(max_length=1000), AfterValidator(_plain)]
+Moment = Annotated[dt.datetime, Field(description="UTC, ISO 8601")]
+
+SourceName = Annotated[Text, Field(description="The name of a source.", examples=["weather"])]
+RunId = Annotated[
+    Text,
+    Field(description="The name of a run.", examples=["weather-s20261121T130000Z"], min_length=1, max_length=80),
+]
+Limit = Annotated[Whole, Field(ge=1, le=1000, description="How many, at most.")]
+Page = Annotated[
+    Text, Field(description="Where to go on: from `next` of the page before.", max_length=4000, examples=["eyJ…"])
+]
+Next = Annotated[
+    str | None, Field(description="Path and query of the next page, below the API's address; null on the last one.")
+]

@@ -1,0 +1,84 @@
+"""`POST /runs`: start a run."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Annotated
+
+from pydantic import Field
+
+from chalicelib import sources, triggers
+from chalicelib.api.answering import Request
+from chalicelib.api.callers import IDEMPOTENCY_KEY
+from chalicelib.api.models import Answer, Body, Day, Parameters, SourceName, Text
+from chalicelib.contracts import RunInput
+from chalicelib.errors import TriggerConflict
+from chalicelib.triggers import Trigger
+
+
+class StartHeaders(Parameters):
+    # https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+    idempotency_key: Annotated[
+        str | None,
+        Field(
+            alias=IDEMPOTENCY_KEY,
+            description="The same key of the same token starts one run; without one, every request is a run. "
+            "The quotes of the draft may be left out.",
+            pattern=r'^("[A-Za-z0-9_.:/+=-]{1,128}"|[A-Za-z0-9_.:/+=-]{1,128})$',
+            examples=["orders-2026-11-21"],
+        ),
+    ] = None
+
+
+class StartBody(Body):
+    # not `trigger`, which we write, nor `live`, which is the laptop's
+    source: SourceName
+    start: Annotated[Day | None, Field(alias="from", description="The first day of the window.")] = None
+    end: Annotated[Day | None, Field(alias="to", description="Its last day.")] = None
+    input: Annotated[Text | None, Field(description="What only the source understands.")] = None
+    embed: Annotated[bool | None, Field(description="Whether texts get vectors; null: if the source has any.")] = None
+    move_cursor: Annotated[bool | None, Field(description="Whether the window moves the source's cursor.")] = None
+    allow_gap: Annotated[bool | None, Field(description="Whether it may leave out days before it.")] = None
+
+
+class StartedRun(Answer):
+    run_id: str
+    execution: Annotated[str, Field(description="The ARN of the execution.")]
+    new: Annotated[bool, Field(description="False where the same request was there before.")]
+
+
+def start(request: Request) -> triggers.Started:
+    """Raises UnknownSource, ContractError for a window that can only fail, TriggerConflict."""
+    body, key = request.body, request.headers.idempotency_key
+    sources.get(body.source)
+    given = body.model_dump(mode="json", by_alias=True, exclude_none=True)
+    wanted = RunInput.from_json(given)
+    trigger = Trigger(
+        kind="api",
+        source=wanted.source,
+        start=wanted.start,
+        end=wanted.end,
+        input=wanted.input,
+        embed=wanted.embed,
+        move_cursor=wanted.move_cursor,
+        allow_gap=wanted.allow_gap,
+        identity=_identity(key, request.caller.name),
+    )
+    try:
+        return triggers.start(trigger)
+    except TriggerConflict as error:
+        if key is None:
+            raise
+        raise TriggerConflict(
+            f"the {IDEMPOTENCY_KEY} {key} cannot start this run: {error.message}",
+            next_step=error.next_step or "send another key with another request",
+            **error.where,
+        ) from error
+
+
+def _identity(key: str | None, caller: str) -> str:
+    """What makes the request the one it is; keys of several callers do not meet."""
+    if key is None:
+        return secrets.token_hex(8)
+    return hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()[:16]

@@ -1,0 +1,39 @@
+"""Transactions of the API's reading routes: read-only, short, and of a role that may read and nothing else.
+
+`sluice_reader` may select from what is published and from the ledger, not from the API's tokens: the schema's
+migrations grant it that, infra/database.sql makes it where the pipeline's login may not. The strongest is a login of
+its own, `SLUICE_READER_DATABASE_URL`. Without one it is the pipeline's own login, which takes on the role where
+there is one; where there is none, the transaction is only read-only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import psycopg2
+from psycopg2.errors import QueryCanceled
+
+from chalicelib import settings
+from chalicelib.errors import RequestRefused
+from chalicelib.warehouse import connection
+from chalicelib.warehouse.queries import statement
+
+ROLE = "sluice_reader"
+SECONDS = 5  # of one statement; API Gateway waits 29 for the whole request
+
+
+@contextlib.contextmanager
+def transaction(database_url: str | None = None) -> Iterator[psycopg2.extensions.connection]:
+    """A read-only transaction on the process's warm connection, see `connection.transaction`.
+
+    Raises RequestRefused, of which the API makes a 503, where a statement takes longer than SECONDS.
+    """
+    try:
+        with connection.transaction(database_url or settings.current().reader_database_url or None) as opened:
+            with opened.cursor() as cursor:
+                cursor.execute(statement("reader", "restrict"), {"role": ROLE, "timeout": f"{int(SECONDS * 1000)}ms"})
+            yield opened
+    except QueryCanceled:
+        told = f"reading took more than {SECONDS} s; ask for less, or by an indexed column"
+        raise RequestRefused(told, status=503, reason="too slow") from None

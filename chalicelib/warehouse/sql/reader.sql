@@ -1,0 +1,3 @@
+-- name: restrict -- for this transaction; the role where there is one that the login may take on
+SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %(timeout)s, true),
+       (SELECT set_config('role', rolname, true) FROM pg_roles WHERE rolname = %(role)s AND pg_has_role(oid, 'SET'));

@@ -1,0 +1,86 @@
+"""As whom the API reads: the tables of runs and what is published, never the tokens, never a write, never long."""
+
+import psycopg2
+import pytest
+from psycopg2 import errors
+
+from chalicelib.errors import RequestRefused
+from chalicelib.warehouse import connection, reader
+
+
+@pytest.fixture(scope="module")
+def published(database_url):
+    with connection.transaction(database_url) as opened, opened.cursor() as cursor:
+        cursor.execute("CREATE TABLE IF NOT EXISTS curated.made_after_the_role (id integer)")
+    return database_url
+
+
+def test_it_reads_what_is_published_later_and_the_pipelines_tables_but_the_tokens(published):
+    with reader.transaction(published) as opened, opened.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        assert cursor.fetchone() == (reader.ROLE,)
+        cursor.execute("SELECT count(*) FROM curated.made_after_the_role")
+        cursor.execute(
+            "SELECT relname, has_table_privilege(c.oid, 'SELECT') FROM pg_class c"
+            " WHERE relnamespace = 'pipeline'::regnamespace AND relkind = 'r'"
+        )
+        readable = dict(cursor.fetchall())
+    assert [name for name, may in sorted(readable.items()) if not may] == ["api_tokens"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT sha256 FROM pipeline.api_tokens",
+        "SELECT name FROM pipeline.api_tokens",
+        "INSERT INTO pipeline.api_tokens (name, sha256, scopes) VALUES ('x', 'x', '{admin}')",
+        "DELETE FROM pipeline.runs",
+        "UPDATE pipeline.cursors SET position = '2020-01-01'",
+        "INSERT INTO curated.made_after_the_role VALUES (1)",
+        "CREATE TABLE curated.more (id integer)",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+    ],
+    ids=lambda text: text.split(" ")[0].lower() + "-" + text.split(".")[-1].split(" ")[0].lower(),
+)
+@pytest.mark.parametrize("writable", [False, True], ids=["read-only", "as-the-role-alone"])
+def test_it_reads_no_tokens_and_writes_nothing(published, statement, writable):
+    with psycopg2.connect(published) as opened, opened.cursor() as cursor:
+        if writable:  # the role itself refuses, not only the transaction
+            cursor.execute(f"SET LOCAL ROLE {reader.ROLE}")
+        else:
+            cursor.execute(reader.statement("reader", "restrict"), {"role": reader.ROLE, "timeout": "5s"})
+        with pytest.raises((errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction)):
+            cursor.execute(statement)
+
+
+def test_the_next_transaction_of_the_same_connection_is_the_pipelines_own_again(published):
+    with reader.transaction(published):
+        pass
+    with connection.transaction(published) as opened, opened.cursor() as cursor:
+        cursor.execute("SELECT current_user, current_setting('transaction_read_only')")
+        assert cursor.fetchone() == ("postgres", "off")
+        cursor.execute("SELECT count(*) FROM pipeline.api_tokens")
+
+
+def test_what_takes_too_long_is_broken_off_and_says_so(published, monkeypatch):
+    monkeypatch.setattr(reader, "SECONDS", 0.05)
+    with (
+        pytest.raises(RequestRefused) as raised,
+        reader.transaction(published) as opened,
+        opened.cursor() as cursor,
+    ):
+        cursor.execute("SELECT pg_sleep(30)")
+    assert raised.value.where["status"] == 503
+
+
+def test_a_login_without_the_role_reads_read_only(published):
+    with connection.transaction(published) as opened, opened.cursor() as cursor:
+        cursor.execute("CREATE ROLE reader_without_role LOGIN")
+    parameters = psycopg2.extensions.parse_dsn(published) | {"user": "reader_without_role"}
+    try:
+        with reader.transaction(psycopg2.extensions.make_dsn(**parameters)) as opened, opened.cursor() as cursor:
+            cursor.execute("SELECT current_user, current_setting('transaction_read_only')")
+            assert cursor.fetchone() == ("reader_without_role", "on")
+    finally:
+        with connection.transaction(published) as opened, opened.cursor() as cursor:
+            cursor.execute("DROP ROLE reader_without_role")
