@@ -5,7 +5,7 @@
 - `gate`: `requirements-gate.txt` without what is in `dependencies`; Validate's and QualityGate's alone.
 
 They are written to `build/<stage>/`. Chalice reuses the first two: they are placed under the names it
-looks for. The layers are kept in `build/cache/` by a hash of all they are made from.
+looks for. The layers are kept by `layer_cache` under a hash of all they are made from.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from chalice.deploy.packager import AppOnlyDeploymentPackager, DependencyBuilder
 from chalice.utils import UI, OSUtils
 
 from chalicelib.errors import ConfigurationError
-from deploy import bytecode, elf, layers, project, pruning, stage, zips
+from deploy import bytecode, elf, layer_cache, layers, project, pruning, stage, zips
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 UNZIPPED_LIMIT = 262_144_000  # a function's package and its layers
@@ -109,18 +109,17 @@ def build(
     dependencies, gate = output / f"dependencies-{kind}.zip", output / f"gate-{kind}.zip"
     cache = folder / FOLDER / "cache"
     made_from = _fingerprint(copied, python, architecture)
-    _cached(
-        cache / f"dependencies-{kind}-{made_from}.zip",
-        dependencies,
-        lambda path: layers.dependencies(copied, path, python, architecture),
-        progress,
-    )
-    _cached(
-        cache / f"gate-{kind}-{made_from}.zip",
-        gate,
-        lambda path: layers.gate(copied, path, python, architecture, below=dependencies),
-        progress,
-    )
+
+    def place(name: str, path: Path, write: Callable[[Path], None]) -> None:
+        def make(kept: Path) -> None:
+            progress(f"building {path.name}, a minute or two the first time …")
+            write(kept)
+
+        _place(layer_cache.layer(cache, f"{name}-{kind}", made_from, make), path)
+
+    place("dependencies", dependencies, lambda kept: layers.dependencies(copied, kept, python, architecture))
+    place("gate", gate, lambda kept: layers.gate(copied, kept, python, architecture, below=dependencies))
+    layer_cache.forget_unused(cache)
     made = Artefacts(
         stage_name,
         python,
@@ -162,13 +161,6 @@ def _fingerprint(copied: Path, python: str, architecture: str) -> str:
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()[:16]
-
-
-def _cached(kept: Path, path: Path, make: Callable[[Path], None], progress: Callable[[str], None]) -> None:
-    if not kept.exists():
-        progress(f"building {path.name}, a minute or two the first time …")
-        make(kept)
-    _place(kept, path)
 
 
 def _place(artefact: Path, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""API Gateway's part on the laptop: which request reaches which function, as which event, and what it answers itself."""
+"""API Gateway's part on the laptop: which request reaches which function, as which event, and what it refuses."""
 
 import base64
 import json
@@ -119,7 +119,7 @@ def test_headers_and_query_strings_come_with_their_last_and_with_all_their_value
     assert event["queryStringParameters"] == {"city": "Lima", "empty": "", "text": "a&b c"}
     assert event["multiValueQueryStringParameters"] == {"city": ["Oslo", "Lima"], "empty": [""], "text": ["a&b c"]}
     # unlike on AWS: WSGI has one text for headers of one name
-    assert event["multiValueHeaders"]["X-Many"] == [event["headers"]["X-Many"]] == ["one,two"]
+    assert event["multiValueHeaders"]["X-Many"] == [event["headers"]["X-Many"]] == ["one, two"]
     assert event["requestContext"]["identity"]["userAgent"] == "curl"
     ask(functions, path="/tables/orders")
     assert functions.event["queryStringParameters"] is functions.event["multiValueQueryStringParameters"] is None
