@@ -80,6 +80,7 @@ _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 START_SECONDS = 60
+STREAM_SECONDS = 2  # for those who read change streams to confirm what they have got
 STOP_SECONDS = 20
 
 
@@ -166,11 +167,13 @@ class Postgres:
         """Shut down, disconnecting clients; nothing of it is left running."""
         if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)  # "fast": https://www.postgresql.org/docs/18/server-shutdown.html
-            try:
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            for seconds, then in ((STREAM_SECONDS, self._end_streams), (STOP_SECONDS, self._process.kill)):
+                try:
+                    self._process.wait(seconds)
+                    break
+                except subprocess.TimeoutExpired:
+                    then()
+            self._process.wait()
         self._end_leftovers()
         if self._socket_folder != self.folder:
             shutil.rmtree(self._socket_folder, ignore_errors=True)
@@ -238,6 +241,17 @@ class Postgres:
             left = processes.wait(left, STOP_SECONDS)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         (self._socket_folder / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+
+    def _end_streams(self) -> None:
+        """End what sends change streams: a shutdown waits until all is confirmed, and nobody may be left to confirm it.
+
+        Nothing is lost: a stream begins again with what was not confirmed.
+        """
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self._process.pid).children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if any("walsender" in word for word in process.cmdline()):
+                        process.terminate()
 
     def _let_servant_in(self) -> None:
         """As root: Postgres' account gets the folder, and may pass (not read) those above it and above the binaries."""

@@ -208,7 +208,7 @@ class Runtime:
     def _follow_code(self) -> None:
         """Start anew with the code on disk when it is not what the workers have loaded."""
         with self._lock:
-            if not self._code.changed() and self._prefork.alive:
+            if self._closed or (not self._code.changed() and self._prefork.alive):
                 return
             old, self._prefork = self._prefork, self._start_prefork()
             self._functions.clear()
@@ -263,8 +263,9 @@ class Runtime:
         return self._prefork.complete
 
     def close(self) -> None:
-        """End all workers, in the middle of an invocation too."""
-        self._closed = True
+        """End all workers, in the middle of an invocation too; no others are started."""
+        with self._lock:
+            self._closed = True
         self._work.set()
         self._prefork.close()
 

@@ -78,6 +78,7 @@ class Sandbox:
         self._policies = [policy] if isinstance(policy, Mapping) else None if policy is None else list(policy)
         self._described, self._place, self._log = described or Described(), place or Place(), log
         self._using = threading.Lock()
+        self._closed = False
         self._process: subprocess.Popen | None = None
         self.peak = 0  # bytes resident, of the last invocation or before
         opt = merged([Path(layer) for layer in layers], self._folder / "opt")
@@ -93,6 +94,8 @@ class Sandbox:
         """(succeeded, JSON text) of the handler; the environment starts anew after a crash or a timeout."""
         with self._using:
             invocation = self._invocation(event, timeout)
+            if self._closed:
+                return False, failure(f"RequestId: {invocation.request_id} Error: the stack ends", "Runtime.ExitError")
             if self._process is None:
                 refusal = self._start(invocation)
                 if refusal is not None:
@@ -100,7 +103,8 @@ class Sandbox:
             return self._call(invocation)
 
     def close(self) -> None:
-        """End the process, whatever it does, and delete its folder."""
+        """End the process, whatever it does, and delete its folder; invocations fail from now on."""
+        self._closed = True
         if self._process is not None:
             self._process.kill()
         with self._using:
@@ -130,6 +134,8 @@ class Sandbox:
                 stderr=output,
                 pass_fds=(theirs.fileno(), life_read),
             )
+        if self._closed:  # meanwhile, when there was no process to kill yet
+            self._process.kill()
         theirs.close()
         os.close(life_read)
         start = {

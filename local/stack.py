@@ -116,7 +116,7 @@ class Stack:
             found = StackInfo(**json.loads(self._home.description.read_text()))
         except FileNotFoundError:  # starting, or stopping
             return None
-        # what a killed server left is there until the next one, just started, takes it away
+        # what the last server left is there until the next one, just started, takes it away
         return found if found.pid == pid else None
 
     def env(self) -> dict[str, str]:

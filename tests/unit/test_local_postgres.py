@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 
@@ -9,6 +10,7 @@ import psutil
 import psycopg2
 import pytest
 import sqlalchemy
+from psycopg2 import extras
 
 from local.postgres import BINARIES, PORT, SOCKET_PATH_BYTES, Postgres
 
@@ -90,6 +92,24 @@ def test_a_busy_client_does_not_delay_the_stop(postgres):
         connection.cursor().execute("SELECT 1")
         postgres.stop()
     assert not processes(postgres)
+
+
+def test_who_reads_a_change_stream_and_confirms_nothing_does_not_keep_it_from_shutting_down(postgres):
+    query(postgres, "CREATE TABLE streamed (n int)")
+    query(postgres, "CREATE PUBLICATION streamed FOR TABLE streamed")
+    connecting = psycopg2.connect(postgres.database_url, connection_factory=extras.LogicalReplicationConnection)
+    with contextlib.closing(connecting) as connection, connection.cursor() as stream:
+        stream.create_replication_slot("streamed", output_plugin="pgoutput")
+        options = {"proto_version": "1", "publication_names": "streamed"}
+        stream.start_replication("streamed", options=options, decode=False)
+        query(postgres, "INSERT INTO streamed VALUES (1)")
+        while not stream.read_message():
+            select.select([stream], [], [], 10)
+        postgres.stop()
+    # killed, it says nothing more
+    assert "database system is shut down" in postgres.log.read_text().splitlines()[-1]
+    postgres.start()
+    query(postgres, "SELECT pg_drop_replication_slot('streamed')")
 
 
 def test_a_long_path_gets_its_socket_elsewhere(folder):

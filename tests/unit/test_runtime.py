@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from chalicelib.errors import TerminalError
 from local import processes
 from local.functions import name_of, read
 from local.home import REPOSITORY
@@ -251,6 +252,15 @@ def test_a_change_of_the_code_takes_effect_at_the_next_invocation(tmp_path):
         assert "nothing_of_the_kind" in answer["errorMessage"]
     finally:
         runtime.close()
+
+
+def test_who_is_closed_starts_no_workers_anew(tmp_path):
+    write_app(tmp_path)
+    runtime = Runtime(tmp_path, {"PATH": os.environ["PATH"], "FROM_THE_STACK": "given"}, tmp_path / "log", preload=())
+    runtime.close()
+    with pytest.raises(TerminalError):
+        runtime.invoke("echo")
+    assert not [process for process in psutil.process_iter() if _cwd(process) == str(tmp_path)]
 
 
 def test_workers_die_with_the_server_whatever_kills_it(tmp_path):

@@ -173,13 +173,12 @@ def test_what_it_prints_is_in_the_log(sandbox, tmp_path):
     assert (tmp_path / "log").read_text() == "hello\n"
 
 
-def test_closing_ends_a_handler_that_is_at_work(sandbox, tmp_path):
-    made = sandbox(
-        "import os, time\ndef handler(event, context):\n"
-        "    open(event['file'], 'w').write(str(os.getpid())); time.sleep(60)\n"
-    )
+@pytest.mark.parametrize("code", ["{work}", "def handler(event, context): {work}"], ids=["import", "call"])
+def test_closing_ends_a_handler_that_is_at_work_and_runs_no_other(sandbox, tmp_path, code):
     file = tmp_path / "pid"
-    thread = threading.Thread(target=made.invoke, args=(json.dumps({"file": str(file)}).encode(), 60))
+    work = f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    made = sandbox(code.format(work=work))
+    thread = threading.Thread(target=made.invoke, args=(b"{}", 60))
     thread.start()
     deadline = time.monotonic() + 20
     while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
@@ -189,6 +188,10 @@ def test_closing_ends_a_handler_that_is_at_work(sandbox, tmp_path):
     thread.join(10)
     assert not thread.is_alive()
     assert not psutil.pid_exists(pid)
+    file.unlink()
+    succeeded, body = made.invoke(b"{}", 60)
+    assert (succeeded, json.loads(body)["errorType"]) == (False, "Runtime.ExitError")
+    assert not file.exists()
 
 
 # --- what its role may do --------------------------------------------------------------------
