@@ -6,6 +6,7 @@ may be shared by several checkouts: what one of them used lately is not another'
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Callable
@@ -13,18 +14,34 @@ from pathlib import Path
 
 DAYS = 30  # for which a layer is kept that no build uses
 BUILDS = 3  # of each kind that are kept however old, to go back and forth between branches
+LOCK = "lock"
 
 _DAY = 86_400
 
 
 def layer(folder: Path, kind: str, made_from: str, make: Callable[[Path], None]) -> Path:
-    """The layer of this kind and hash in `folder`, which `make` writes where it is not there."""
+    """The layer of this kind and hash in `folder`, which `make` writes where it is not there.
+
+    Who needs what another process is making waits for it.
+    """
     kept = folder / f"{kind}-{made_from}.zip"
+    if _used(kept):
+        return kept
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _used(kept):
+            make(kept)
+    return kept
+
+
+def _used(kept: Path) -> bool:
+    """Whether it is there; it was used at this moment then."""
     try:
         os.utime(kept)
     except FileNotFoundError:
-        make(kept)
-    return kept
+        return False
+    return True
 
 
 def forget_unused(folder: Path) -> list[Path]:

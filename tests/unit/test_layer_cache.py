@@ -1,6 +1,7 @@
 """Layers are made once, and deleted when no build has used them for long."""
 
 import os
+import threading
 import time
 
 import pytest
@@ -35,6 +36,31 @@ def test_a_layer_is_made_where_it_is_missing_and_no_second_time(tmp_path):
     assert calls == [first] == [again] == [tmp_path / f"{KIND}-0123456789abcdef.zip"]
     layer_cache.layer(tmp_path, KIND, "fedcba9876543210", make)
     assert len(calls) == 2
+
+
+def test_who_needs_a_layer_that_another_is_making_waits_and_takes_that(tmp_path):
+    begun, twice, calls, found = threading.Event(), threading.Event(), [], []
+
+    def make(path):
+        calls.append(path)
+        if len(calls) == 1:
+            begun.set()
+            twice.wait(0.5)  # time for the other one, if it does not wait
+        else:
+            twice.set()
+        path.write_bytes(b"layer")
+
+    def take():
+        found.append(layer_cache.layer(tmp_path / "cache", KIND, "0123456789abcdef", make))
+
+    first, second = threading.Thread(target=take), threading.Thread(target=take)
+    first.start()
+    assert begun.wait(30)
+    second.start()
+    for thread in (first, second):
+        thread.join(30)
+    assert calls == [tmp_path / "cache" / f"{KIND}-0123456789abcdef.zip"]
+    assert found == calls * 2
 
 
 def test_what_was_used_lately_is_kept_however_many_they_are(tmp_path, kept):
