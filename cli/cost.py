@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 from chalice.config import Config
@@ -21,8 +22,8 @@ from chalicelib.lake.store import named
 from chalicelib.warehouse import connection
 from cli import outcome
 from cli.session import Session, connect
+from deploy import container_usage, prices, run_log, stage, usage
 from deploy import cost as bills
-from deploy import prices, run_log, stage, usage
 from deploy.cost import Bill
 from deploy.run_log import RunLog
 from local.home import REPOSITORY, Home
@@ -83,6 +84,8 @@ def cost(run_id, region, as_json) -> None:
 def _of(session: Session, run_id: str, execution: Execution, listed: prices.Prices) -> Cost:
     row = outcome.ledger_row(session, run_id)
     objects = list(_objects(session, run_id, row.get("source"), execution))
+    containers = container_usage.started(execution) > 0
+    of_containers = _container_log(session, run_id, execution) if containers else None
     used = usage.of_run(
         execution,
         _log(session, run_id, execution),
@@ -90,7 +93,10 @@ def _of(session: Session, run_id: str, execution: Execution, listed: prices.Pric
         function_size(session.settings.stage),
         addresses=_addresses(session.settings.stage),
         characters=_characters(session, run_id, row) if row.get("embedded") else 0,
+        of_containers=of_containers,
     )
+    if containers:
+        used += container_usage.quantities(execution, of_containers, _task_size(session))
     kept = usage.storage(objects)
     return Cost(
         run_id=run_id,
@@ -117,22 +123,42 @@ def _objects(session: Session, run_id: str, source: str | None, execution: Execu
 
 
 def _log(session: Session, run_id: str, execution: Execution) -> RunLog | None:
+    """The functions'."""
+    groups = [f"/aws/lambda/{render.full_name(_machine(session), name)}" for name in render.lambda_functions()]
+    return _read_log(session, run_id, execution, Home(session.folder).lambda_log, groups)
+
+
+def _container_log(session: Session, run_id: str, execution: Execution) -> RunLog | None:
+    groups = [container_usage.log_group(_machine(session))]
+    return _read_log(session, run_id, execution, Home(session.folder).container_log, groups)
+
+
+def _read_log(session: Session, run_id: str, execution: Execution, path: Path, groups: list[str]) -> RunLog | None:
     """None where nothing of the run is in the logs: they are deleted after a while, and the run is not."""
     if session.settings.is_local:
-        lines = run_log.local_lines(Home(session.folder).lambda_log)
+        lines = run_log.local_lines(path)
     else:
-        machine = session.settings.state_machine_arn.rpartition(":")[2]
-        functions = [render.full_name(machine, function) for function in render.lambda_functions()]
         ended = execution.stopped or execution.read_at
         lines = run_log.cloudwatch_lines(
             session.client("logs"),
-            functions,
+            groups,
             run_id,
             int(execution.started.timestamp() * 1000) - _MARGIN_MS,
             int(ended.timestamp() * 1000) + _MARGIN_MS,
         )
     found = run_log.read(lines, run_id)
     return found if found.lines else None
+
+
+def _machine(session: Session) -> str:
+    """The name of the stage's state machine, with which those of its parts begin."""
+    return session.settings.state_machine_arn.rpartition(":")[2]
+
+
+def _task_size(session: Session) -> container_usage.TaskSize:
+    if session.settings.is_local:
+        return container_usage.default_size()
+    return container_usage.deployed_size(session.client("ecs"), _machine(session))
 
 
 def function_size(stage_name: str) -> Callable[[str], usage.Size]:
@@ -186,7 +212,10 @@ def _tell(known: Cost) -> None:
         click.echo(
             f"kept, a month    {_dollars(bill.usd)} for {bill.lines[0].note}" if bill.lines else f"kept  {kept}: 0"
         )
-    click.echo("not in it        the database, alarms and secrets, which cost the same without a run: docs/costs.md\n")
+    click.echo(
+        "not in it        what costs the same without a run, such as database, alarms, secrets, stream of changes,"
+    )
+    click.echo("                 and the API's requests, KMS, X-Ray and traffic: docs/costs.md\n")
     for line in known.once.lines:
         if line.note:
             click.echo(f"{line.what} ({line.how}): {line.note}")

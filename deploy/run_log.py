@@ -27,19 +27,22 @@ class RunLog:
     """`milliseconds`: of each invocation by function, rounded up as Lambda bills them.
 
     `metric_hours` counts each custom metric once per hour of the clock in which it was reported:
-    CloudWatch bills a metric only for hours in which it is.
+    CloudWatch bills a metric only for hours in which it is. `tasks`: the milliseconds of all stages by the
+    chunk or partition that they were about, as one container does them.
     """
 
     bytes: int = 0
     lines: int = 0
     milliseconds: dict[str, list[int]] = field(default_factory=dict)
     metric_hours: int = 0
+    tasks: dict[str, int] = field(default_factory=dict)
 
 
 def read(lines: Iterable[str], run_id: str) -> RunLog:
     """The log of a run among `lines`, which may be about other runs too."""
     size = count = 0
     milliseconds: dict[str, list[int]] = {}
+    tasks: dict[str, int] = {}
     reported = set()
     for text, document in _documents(lines, run_id):
         size += len(text.encode())
@@ -48,6 +51,10 @@ def read(lines: Iterable[str], run_id: str) -> RunLog:
             # 0.0012 s are 1.2 ms and billed as 2; the last digits of a float are no part of a millisecond
             taken = math.ceil(round(document["seconds"] * 1000, 6))
             milliseconds.setdefault(document["state"], []).append(taken)
+            for about in ("chunk", "partition"):
+                if document.get(about) is not None:
+                    task = f"{about} {document[about]}"
+                    tasks[task] = tasks.get(task, 0) + taken
         if "_aws" not in document:
             continue
         hour = document["_aws"]["Timestamp"] // _MS_PER_HOUR
@@ -55,7 +62,7 @@ def read(lines: Iterable[str], run_id: str) -> RunLog:
             for names in directive["Dimensions"]:
                 identity = tuple((name, document.get(name)) for name in names)
                 reported |= {(hour, directive["Namespace"], identity, m["Name"]) for m in directive["Metrics"]}
-    return RunLog(size, count, milliseconds, len(reported))
+    return RunLog(size, count, milliseconds, len(reported), tasks)
 
 
 def _documents(lines: Iterable[str], run_id: str) -> Iterator[tuple[str, dict]]:
@@ -79,13 +86,12 @@ def local_lines(path: Path) -> Iterator[str]:
             yield from lines
 
 
-def cloudwatch_lines(client, functions: Iterable[str], run_id: str, start_ms: int, end_ms: int) -> Iterator[str]:
-    """What the functions, given by their names on AWS, logged about the run between two times.
+def cloudwatch_lines(client, groups: Iterable[str], run_id: str, start_ms: int, end_ms: int) -> Iterator[str]:
+    """What the log groups have about the run between two times.
 
     Raises TerminalError where the logs may not be read.
     """
-    for function in functions:
-        group = f"/aws/lambda/{function}"
+    for group in groups:
         pages = client.get_paginator("filter_log_events").paginate(
             logGroupName=group, startTime=start_ms, endTime=end_ms, filterPattern=f'{{ $.run_id = "{run_id}" }}'
         )

@@ -31,6 +31,9 @@ _STANDARD = "STANDARD"
 _STREAMED = ("/part-", "/malformed.ndjson", "/failing.ndjson")
 # GETs of a chunk: Transform reads its slices, Validate the rows, Load the rows and the results
 _GETS_PER_CHUNK = 4
+# states whose container does a chunk, and a partition
+_CHUNK_CONTAINER, _PARTITION_CONTAINER = "ProcessChunkInContainer", "FetchPartitionInContainer"
+_STAGES_PER_CHUNK = 3
 # the Map reads the manifest and QualityGate reads it again
 _GETS_OF_THE_MANIFEST = 2
 
@@ -141,29 +144,37 @@ def lake(execution: Execution, objects: Iterable[Stored], log: RunLog | None) ->
     """S3 requests, as far as the objects and the history tell them."""
     objects = list(objects)
     tried = {each.state: each.times for each in attempts(execution, log)}
-    chunks = tried.get("Transform", 0)
+    in_containers, fetched = tried.get(_CHUNK_CONTAINER, 0), tried.get(_PARTITION_CONTAINER, 0)
+    containers = in_containers + fetched
+    chunks = tried.get("Transform", 0) + in_containers
     functions = sum(times for state, times in tried.items() if render.snake_case(state) in render.lambda_functions())
+    functions += in_containers * _STAGES_PER_CHUNK + fetched
     declared = any(stored.key.endswith("/declaration.json") for stored in objects)
     rejected = sum(stored.key.endswith(("/malformed.ndjson", "/failing.ndjson")) for stored in objects)
-    gets = chunks * _GETS_PER_CHUNK + rejected + tried.get("FetchPartition", 0) + functions * declared
+    gets = chunks * _GETS_PER_CHUNK + rejected + tried.get("FetchPartition", 0) + fetched + functions * declared
+    gets += containers  # each looks up what it is to do
     if chunks:
         gets += _GETS_OF_THE_MANIFEST
-    puts = sum(map(_puts, objects))
+    puts = sum(map(_puts, objects)) + containers  # each lists what an earlier attempt left
     return [
         Quantity("s3.put", puts, DERIVED, f"from {len(objects)} objects and their sizes"),
         Quantity("s3.get", gets, DERIVED, "from partitions, chunks and what each stage reads"),
     ]
 
 
-def logs(log: RunLog | None) -> list[Quantity]:
+def logs(log: RunLog | None, of_containers: RunLog | None = None) -> list[Quantity]:
     """What CloudWatch takes in of one run."""
     if log is None:
         return [Quantity("logs.gb", None, DERIVED, "no log"), Quantity("cloudwatch.metric_month", None, DERIVED, "")]
-    note = f"{log.lines} lines of the functions; Lambda's own and the state machine's log come on top"
-    metrics = f"{log.metric_hours} metrics, each for the hour in which it was reported"
+    both = [log, *([of_containers] if of_containers else [])]
+    whose = "functions and containers" if of_containers else "functions"
+    metric_hours = sum(each.metric_hours for each in both)
+    note = f"{sum(each.lines for each in both)} lines of the {whose}; "
+    note += "Lambda's own and the state machine's log come on top"
+    metrics = f"{metric_hours} metrics, each for the hour in which it was reported"
     return [
-        Quantity("logs.gb", log.bytes / GB, MEASURED, note),
-        Quantity("cloudwatch.metric_month", log.metric_hours / HOURS_PER_MONTH, MEASURED, metrics),
+        Quantity("logs.gb", sum(each.bytes for each in both) / GB, MEASURED, note),
+        Quantity("cloudwatch.metric_month", metric_hours / HOURS_PER_MONTH, MEASURED, metrics),
     ]
 
 
@@ -191,14 +202,18 @@ def of_run(
     size: Callable[[str], Size],
     addresses: int = 1,
     characters: int = 0,
+    of_containers: RunLog | None = None,
 ) -> list[Quantity]:
-    """All that a run used and that is paid once. `characters` of text were embedded."""
+    """All that a run used and that is paid once, but for its containers' time. `characters` of text were embedded.
+
+    `log` is that of the functions, `of_containers` that of the containers.
+    """
     objects = list(objects)
     return [
         *transitions(execution, log),
         *invocations(execution, log, size),
         *lake(execution, objects, log),
-        *logs(log),
+        *logs(log, of_containers),
         *messages(execution, log, addresses),
         *embeddings(characters),
     ]
@@ -209,6 +224,12 @@ def _puts(stored: Stored) -> int:
     if stored.bytes < PART_BYTES or not any(part in stored.key for part in _STREAMED):
         return 1
     return -(-stored.bytes // PART_BYTES) + 2
+
+
+def is_container(execution: Execution, state: str) -> bool:
+    """Whether the state runs a task on ECS."""
+    states = {name: found for name, found, _ in asl.placed(execution.definition)}
+    return ":ecs:runTask" in states[state].get("Resource", "")
 
 
 def _is_lambda(state: Mapping) -> bool:

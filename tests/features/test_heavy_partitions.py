@@ -114,7 +114,12 @@ def test_a_source_publishes_the_same_table_from_containers_as_from_lambda(yard):
 
     assert {"Fetch", "FetchPartition", "Process"} & set(yard.states(in_containers)) == set()
     assert {"FetchInContainers", "ProcessInContainers"} & set(yard.states(on_lambda)) == set()
-    # logs and metrics are those of the Lambdas: two partitions, two chunks
+    # four containers, a minute of each is billed: two partitions, two chunks
+    bill = json.loads(yard.sluice("cost", in_containers.run_id, "--json").stdout)["once"]["lines"]
+    hours = {line["item"]: line["quantity"] for line in bill if line["service"] == "Fargate"}
+    assert hours == pytest.approx({"fargate.vcpu_hour": 4 * 2 / 60, "fargate.gb_hour": 4 * 8 / 60})
+    assert {line["how"] for line in bill if line["service"] == "Fargate"} == {"measured"}
+    # logs and metrics are those of the Lambdas
     lines = yard.logged(in_containers.run_id)
     done = [line["state"] for line in lines if line.get("message") == "stage done"]
     assert sorted(done) == ["fetch_partition"] * 2 + ["load"] * 2 + ["transform"] * 2 + ["validate"] * 2

@@ -254,7 +254,8 @@ def test_cloudwatch_is_asked_for_the_runs_lines_page_by_page_and_a_function_that
     stub.add_response("filter_log_events", {"events": [event], "nextToken": "t"}, asked("sluice-dev-plan"))
     stub.add_response("filter_log_events", {"events": [event]}, asked("sluice-dev-plan", nextToken="t"))
     stub.add_client_error("filter_log_events", "ResourceNotFoundException", expected_params=asked("sluice-dev-load"))
-    lines = run_log.cloudwatch_lines(client, ["sluice-dev-plan", "sluice-dev-load"], "run", 1, 2)
+    groups = ["/aws/lambda/sluice-dev-plan", "/aws/lambda/sluice-dev-load"]
+    lines = run_log.cloudwatch_lines(client, groups, "run", 1, 2)
     assert run_log.read(lines, "run").milliseconds == {"plan": [1000, 1000]}
     stub.assert_no_pending_responses()
 
@@ -263,7 +264,7 @@ def test_logs_that_may_not_be_read_are_told_with_the_permission(cloudwatch):
     client, stub = cloudwatch
     stub.add_client_error("filter_log_events", "AccessDeniedException")
     with pytest.raises(TerminalError, match=r"/aws/lambda/sluice-dev-plan.*logs:FilterLogEvents"):
-        list(run_log.cloudwatch_lines(client, ["sluice-dev-plan"], "run", 1, 2))
+        list(run_log.cloudwatch_lines(client, ["/aws/lambda/sluice-dev-plan"], "run", 1, 2))
 
 
 class Logs:
