@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 # its pins contradict ours
 CHECKOV := .venv-checkov
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print("$(name)")' 2>/dev/null)))
-REQUIREMENTS := requirements.txt requirements-gate.txt requirements-local.txt requirements-model.txt constraints.txt pyproject.toml
+REQUIREMENTS := requirements.txt requirements-gate.txt requirements-api.txt requirements-local.txt requirements-model.txt constraints.txt pyproject.toml
 
 .PHONY: run test up down build package bench lint clean
 .DEFAULT_GOAL := run

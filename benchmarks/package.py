@@ -56,9 +56,13 @@ def _sizes(made: artefacts.Artefacts) -> None:
     limit = artefacts.UNZIPPED_LIMIT
     click.echo(f"Artefacts, {made.python}, {made.architecture}")
     click.echo(f"{'':28}{'zipped':>16}{'unzipped':>16}{'of the limit':>16}")
-    for artefact in (made.code, made.dependencies, made.gate):
+    for artefact in made.all:
         click.echo(f"{artefact.name:28}{artefact.zipped:>16,}{artefact.unzipped:>16,}")
-    for title, function in (("functions", "plan"), ("functions with the gate", artefacts.GATE_FUNCTIONS[0])):
+    for title, function in (
+        ("functions", "plan"),
+        ("functions with the gate", artefacts.ABOVE["gate"][0]),
+        ("functions of the API", artefacts.ABOVE["api"][0]),
+    ):
         size = made.function_size(function)
         click.echo(f"{title:44}{size:>16,}{size / limit:>16.0%}")
 

@@ -23,7 +23,8 @@ import boto3
 
 from chalicelib import cold_start
 from chalicelib.lake import Lake
-from deploy.artefacts import GATE_FUNCTIONS, Artefacts
+from deploy import artefacts
+from deploy.artefacts import Artefacts
 from statemachine import render
 
 # what Lambda's runtime has besides Python: boto3 and what it requires
@@ -96,7 +97,8 @@ class Unpacked:
         self._folder = folder
         self._unpack("task", made.code)
         self._unpack("opt", made.dependencies)
-        self._unpack("opt-gate", made.dependencies, made.gate)
+        for name in artefacts.ABOVE:
+            self._unpack(f"opt-{name}", made.dependencies, made.above(name))
         installed = Path(sysconfig.get_path("purelib"))
         for name in RUNTIME:
             source, target = installed / name, folder / "runtime" / name
@@ -118,7 +120,7 @@ class Unpacked:
 
     def paths(self, function: str) -> list[str]:
         """What Lambda puts before the standard library."""
-        opt = self._folder / ("opt-gate" if function in GATE_FUNCTIONS else "opt")
+        opt = self._folder / "-".join(["opt", *artefacts.above(function)])
         site_packages = opt / "python" / "lib" / self._made.python / "site-packages"
         return [str(self._folder / "task"), str(site_packages), str(opt / "python")]
 

@@ -19,8 +19,12 @@ def build(stage, architecture) -> None:
     made = artefacts.build(Path.cwd(), stage, architecture, progress=lambda line: click.echo(f"  {line}", err=True))
     terraform.write(Path.cwd(), stage, made.code.path.with_name(terraform.FILE))
     click.echo(f"{'artefact':14}{'zipped':>14}{'unzipped':>14}  ({made.python}, {made.architecture})")
-    for artefact in (made.code, made.dependencies, made.gate):
+    for artefact in made.all:
         click.echo(f"{artefact.name:14}{artefact.zipped:>14,}{artefact.unzipped:>14,}  {artefact.path.name}")
-    for title, function in (("the gate's functions", artefacts.GATE_FUNCTIONS[0]), ("every other function", "plan")):
+    for title, function in (
+        ("the gate's functions", artefacts.ABOVE["gate"][0]),
+        ("the API's functions", artefacts.ABOVE["api"][0]),
+        ("every other function", "plan"),
+    ):
         size = made.function_size(function)
         click.echo(f"{title}: {size:,} of {artefacts.UNZIPPED_LIMIT:,} bytes unzipped")

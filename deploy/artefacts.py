@@ -1,8 +1,9 @@
-"""The three zips that a stage's functions are made of, inside Lambda's limits.
+"""The zips that a stage's functions are made of, inside Lambda's limits.
 
 - `code`: `app.py`, `chalicelib/` with the suites, and Chalice's runtime; every function's own package.
 - `dependencies`: Chalice's managed layer, `requirements.txt`; every function has it.
 - `gate`: `requirements-gate.txt` without what is in `dependencies`; Validate's and QualityGate's alone.
+- `api`: `requirements-api.txt` likewise; of the functions behind the API alone.
 
 They are written to `build/<stage>/`. Chalice reuses the first two: they are placed under the names it
 looks for. The layers are kept by `layer_cache` under a hash of all they are made from.
@@ -29,12 +30,15 @@ from chalice.utils import UI, OSUtils
 
 from chalicelib.errors import ConfigurationError
 from deploy import bytecode, elf, layer_cache, layers, project, pruning, stage, zips
+from statemachine import render
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 UNZIPPED_LIMIT = 262_144_000  # a function's package and its layers
 DIRECT_LIMIT = 50 * 1024 * 1024  # a zip in a call to Lambda, as Chalice makes it; by S3 it may be larger
 
-GATE_FUNCTIONS = ("validate", "quality_gate")
+# the layers that some functions have above the dependencies, and whose they are
+ABOVE = {"gate": ("validate", "quality_gate"), "api": render.API_FUNCTIONS}
+GATE_FUNCTIONS = ABOVE["gate"]
 ARCHITECTURES = ("x86_64", "arm64")
 
 FOLDER = "build"
@@ -47,7 +51,7 @@ _TASK = "/var/task"
 class Artefact:
     """A zip: its size, in all and unzipped, in bytes; its SHA-256 as Lambda tells it."""
 
-    name: str  # code, dependencies or gate
+    name: str  # code, dependencies, gate or api
     path: Path
     sha256_base64: str
     zipped: int
@@ -65,10 +69,19 @@ class Artefacts:
     code: Artefact
     dependencies: Artefact
     gate: Artefact
+    api: Artefact
+
+    @property
+    def all(self) -> tuple[Artefact, ...]:
+        return (self.code, self.dependencies, *(self.above(name) for name in ABOVE))
+
+    def above(self, name: str) -> Artefact:
+        """The layer of ABOVE of that name."""
+        return getattr(self, name)
 
     def layers(self, function: str) -> tuple[Artefact, ...]:
         """A function's layers, in the order in which Lambda unpacks them."""
-        return (self.dependencies, self.gate) if function in GATE_FUNCTIONS else (self.dependencies,)
+        return (self.dependencies, *(self.above(name) for name in above(function)))
 
     def function_size(self, function: str) -> int:
         """Unzipped bytes of a function: its package and its layers."""
@@ -106,7 +119,7 @@ def build(
     _write_code(copied, code, python)
 
     kind = f"{python}-{architecture}"
-    dependencies, gate = output / f"dependencies-{kind}.zip", output / f"gate-{kind}.zip"
+    dependencies = output / f"dependencies-{kind}.zip"
     cache = folder / FOLDER / "cache"
     made_from = _fingerprint(copied, python, architecture)
 
@@ -118,7 +131,10 @@ def build(
         _place(layer_cache.layer(cache, f"{name}-{kind}", made_from, make), path)
 
     place("dependencies", dependencies, lambda kept: layers.dependencies(copied, kept, python, architecture))
-    place("gate", gate, lambda kept: layers.gate(copied, kept, python, architecture, below=dependencies))
+    others = {name: output / f"{name}-{kind}.zip" for name in ABOVE}
+    for name, path in others.items():
+        write = {"gate": layers.gate, "api": layers.api}[name]
+        place(name, path, lambda kept, write=write: write(copied, kept, python, architecture, below=dependencies))
     layer_cache.forget_unused(cache)
     made = Artefacts(
         stage_name,
@@ -127,7 +143,7 @@ def build(
         copied,
         _measured("code", code),
         _measured("dependencies", dependencies),
-        _measured("gate", gate),
+        **{name: _measured(name, path) for name, path in others.items()},
     )
     _check(made, [*config.config_from_disk.get("lambda_functions", {}), *GATE_FUNCTIONS])
     made.place(copied)
@@ -136,6 +152,21 @@ def build(
     _place(dependencies, Path(managed))
     _write_manifest(made, output / MANIFEST)
     return made
+
+
+def above(function: str) -> tuple[str, ...]:
+    """The names of the layers that the function has above the dependencies."""
+    return tuple(name for name, functions in ABOVE.items() if function in functions)
+
+
+def layer_id(name: str) -> str:
+    """The logical id of a layer of ABOVE."""
+    return f"{name.capitalize()}Layer"
+
+
+def _requirements(function: str) -> list[str]:
+    files = {"gate": layers.GATE_REQUIREMENTS, "api": layers.API_REQUIREMENTS}
+    return [layers.REQUIREMENTS, *(files[name] for name in above(function))]
 
 
 def _write_code(copied: Path, path: Path, python: str) -> None:
@@ -151,7 +182,8 @@ def _write_code(copied: Path, path: Path, python: str) -> None:
 def _fingerprint(copied: Path, python: str, architecture: str) -> str:
     """A hash of all that decides what is in a layer."""
     rules = (layers, pruning, elf, bytecode, zips)
-    files = [copied / name for name in (layers.REQUIREMENTS, layers.GATE_REQUIREMENTS, layers.CONSTRAINTS)]
+    requirements = (layers.REQUIREMENTS, layers.GATE_REQUIREMENTS, layers.API_REQUIREMENTS)
+    files = [copied / name for name in (*requirements, layers.CONSTRAINTS)]
     files += (copied / project.VENDOR).rglob("*")
     parts = [f"{python} {platform.python_version()} {architecture} chalice {version('chalice')}".encode()]
     parts += [Path(module.__file__).read_bytes() for module in rules]
@@ -191,7 +223,7 @@ def _check(made: Artefacts, functions: list[str]) -> None:
             raise ConfigurationError(
                 f"{function} has {size:,} bytes unzipped ({made.python}, {made.architecture}), Lambda takes"
                 f" {UNZIPPED_LIMIT:,}; heaviest: {_heaviest(*parts)}",
-                next_step=f"take something out of {layers.REQUIREMENTS} or {layers.GATE_REQUIREMENTS}",
+                next_step="take something out of " + " or ".join(_requirements(function)),
             )
 
 
@@ -212,7 +244,7 @@ def _write_manifest(made: Artefacts, path: Path) -> None:
             "zipped": artefact.zipped,
             "unzipped": artefact.unzipped,
         }
-        for artefact in (made.code, made.dependencies, made.gate)
+        for artefact in made.all
     }
     document = {"stage": made.stage, "python": made.python, "architecture": made.architecture, **described}
     path.write_text(json.dumps(document, indent=2) + "\n")

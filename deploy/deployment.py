@@ -110,7 +110,7 @@ def opened(
         if aws is None or built is None:
             findings.stop()
         known = findings.note(lambda: record.load(aws))
-        aws = dataclasses.replace(aws, files={functions.layer_key(stage, built): built.gate.path})
+        aws = dataclasses.replace(aws, files=functions.layer_files(stage, built))
         resources = Resources(aws, functions.add(made, stage, built))
         planned = findings.note(lambda: plan.make(resources, known)) if known is not None else None
         if planned is not None:

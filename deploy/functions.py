@@ -9,29 +9,21 @@ from pathlib import Path
 from chalice.constants import DEFAULT_APIGATEWAY_STAGE_NAME, DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
 
 from deploy import chalice_command, project, roles, template
-from deploy.artefacts import GATE_FUNCTIONS, Artefacts
+from deploy.artefacts import ABOVE, Artefacts, above, layer_id
 from deploy.kinds import Aws, apis, lambdas
 from deploy.kinds.logs import LogGroup
 from deploy.stage import CONFIG, Stage
 from statemachine import render
 
-CONFIGURATION, LAYER = "Configuration", "GateLayer"
+CONFIGURATION = "Configuration"
 API, LOG = "RestAPI", "ApiHandlerLogGroup"
 
 
 def add(made: dict, stage: Stage, built: Artefacts) -> dict:
-    """The template with what CloudFormation would get from Chalice: layer, configuration and functions."""
+    """The template with what CloudFormation would get from Chalice: layers, configuration and functions."""
     functions = render.lambda_functions()
     resources = {
-        LAYER: {
-            "Type": lambdas.LayerVersion.type,
-            "Properties": {
-                "LayerName": f"{stage.prefix}-gate",
-                "Content": {"S3Bucket": {"Ref": "Bucket"}, "S3Key": layer_key(stage, built)},
-                "CompatibleRuntimes": [built.python],
-                "CompatibleArchitectures": [built.architecture],
-            },
-        },
+        **{layer_id(layer): _layer(stage, built, layer) for layer in ABOVE},
         CONFIGURATION: {
             "Type": lambdas.Configuration.type,
             "Properties": {
@@ -39,7 +31,7 @@ def add(made: dict, stage: Stage, built: Artefacts) -> dict:
                 "Environment": template.environment(),
                 "Role": {"Fn::GetAtt": [roles.role_id(functions[0]), "Arn"]},
                 "Roles": {name: {"Fn::GetAtt": [roles.role_id(name), "Arn"]} for name in functions},
-                "Layers": {name: [{"Ref": LAYER}] for name in GATE_FUNCTIONS},
+                "Layers": {name: refs for name in functions if (refs := _above(name))},
             },
         },
         **{roles.logical_id(name): _function(stage, built, name) for name in functions},
@@ -76,8 +68,29 @@ def api(stage: Stage) -> dict:
     }
 
 
-def layer_key(stage: Stage, built: Artefacts) -> str:
-    return lambdas.layer_key(f"{stage.prefix}-gate", built.gate.sha256_base64)
+def layer_files(stage: Stage, built: Artefacts) -> dict[str, Path]:
+    """The layers' zips by the keys under which they are put into the bucket."""
+    return {_layer_key(stage, built, layer): built.above(layer).path for layer in ABOVE}
+
+
+def _layer_key(stage: Stage, built: Artefacts, layer: str) -> str:
+    return lambdas.layer_key(f"{stage.prefix}-{layer}", built.above(layer).sha256_base64)
+
+
+def _layer(stage: Stage, built: Artefacts, layer: str) -> dict:
+    return {
+        "Type": lambdas.LayerVersion.type,
+        "Properties": {
+            "LayerName": f"{stage.prefix}-{layer}",
+            "Content": {"S3Bucket": {"Ref": "Bucket"}, "S3Key": _layer_key(stage, built, layer)},
+            "CompatibleRuntimes": [built.python],
+            "CompatibleArchitectures": [built.architecture],
+        },
+    }
+
+
+def _above(function: str) -> list[dict]:
+    return [{"Ref": layer_id(layer)} for layer in above(function)]
 
 
 def _function(stage: Stage, built: Artefacts, name: str) -> dict:
@@ -92,7 +105,7 @@ def _function(stage: Stage, built: Artefacts, name: str) -> dict:
         "Code": {"Sha256": built.code.sha256_base64},
         "MemorySize": config.lambda_memory_size or DEFAULT_LAMBDA_MEMORY_SIZE,
         "Timeout": config.lambda_timeout or DEFAULT_LAMBDA_TIMEOUT,
-        "Layers": [*layers, *([{"Ref": LAYER}] if name in GATE_FUNCTIONS else [])],
+        "Layers": [*layers, *_above(name)],
         "Architectures": [built.architecture],
         "Environment": {"Variables": {**own, **template.environment()}},
         "Tags": lambdas.tags(config.tags),

@@ -1,4 +1,4 @@
-"""The two layers: what every Lambda needs, and what the quality functions need besides.
+"""The layers: what every Lambda needs, and what the quality functions and the API's need besides.
 
 Which wheels fit Lambda is Chalice's decision (`chalice.deploy.packager`): up to glibc 2.26 for
 Python 3.11, up to 2.34 for later ones. Where Chalice only warns of a distribution without such a
@@ -28,6 +28,7 @@ from deploy import bytecode, project, pruning, zips
 
 REQUIREMENTS = "requirements.txt"
 GATE_REQUIREMENTS = "requirements-gate.txt"
+API_REQUIREMENTS = "requirements-api.txt"
 CONSTRAINTS = "constraints.txt"
 
 # where a layer is unpacked, and where in it Lambda looks: https://docs.aws.amazon.com/lambda/latest/dg/python-layers.html
@@ -56,19 +57,37 @@ def dependencies(folder: Path, path: Path, python: str, architecture: str) -> No
 def gate(folder: Path, path: Path, python: str, architecture: str, below: Path) -> None:
     """Write the quality functions' own layer to `path`, for use with the layer `below`.
 
-    It holds no distribution that is in `below`, and was resolved with the versions that are there.
     Its modules are bytecode without sources: with both, the gate would be 18 MB over Lambda's limit.
     """
+    _above(folder, GATE_REQUIREMENTS, path, python, architecture, below, pruning.SNOWFLAKE, sources=False)
+
+
+def api(folder: Path, path: Path, python: str, architecture: str, below: Path) -> None:
+    """Write the layer of the API's functions to `path`, for use with the layer `below`."""
+    _above(folder, API_REQUIREMENTS, path, python, architecture, below, frozenset(), sources=True)
+
+
+def _above(
+    folder: Path,
+    requirements: str,
+    path: Path,
+    python: str,
+    architecture: str,
+    below: Path,
+    unused: Collection[str],
+    sources: bool,
+) -> None:
+    """A layer that holds no distribution that is in `below`, and was resolved with the versions that are there."""
     present = distributions(below)
-    with tempfile.TemporaryDirectory(prefix="sluice-gate-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="sluice-layer-") as temporary:
         # Chalice takes one file; paths in it are relative to it
-        wanted = Path(temporary, GATE_REQUIREMENTS)
+        wanted = Path(temporary, requirements)
         constraints = Path(temporary, "below.txt")
         constraints.write_text("".join(f"{name}=={version}\n" for name, version in sorted(present.items())))
-        lines = [f"-c {constraints}", f"-r {(folder / GATE_REQUIREMENTS).resolve()}"]
+        lines = [f"-c {constraints}", f"-r {(folder / requirements).resolve()}"]
         wanted.write_text("\n".join(lines) + "\n")
-        leave_out = pruning.RUNTIME | pruning.SNOWFLAKE | set(present)
-        _build(folder, wanted, path, python, architecture, leave_out, sources=False)
+        leave_out = {*pruning.RUNTIME, *unused, *present}
+        _build(folder, wanted, path, python, architecture, leave_out, sources=sources)
 
 
 def distributions(path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One folder that `aws cloudformation package` and `deploy` make a stack of: `template.json` and three zips.
+"""One folder that `aws cloudformation package` and `deploy` make a stack of: `template.json` and the zips.
 
 `chalice package` makes the functions' part and merges it with ours; what comes out is checked before it is called
 done.
@@ -24,7 +24,6 @@ from deploy.template import STAGE_TAG, STAGE_TAG_VALUE, environment, function_ar
 from statemachine import render
 
 TEMPLATE = "template.json"
-GATE_LAYER = "GateLayer"
 MANAGED_LAYER = "ManagedLayer"  # Chalice's logical id
 ALIAS = "live"
 
@@ -133,7 +132,8 @@ def package(
     written = output / "sam.json"
     sam = json.loads(written.read_text())
     _refuse(problems(sam))
-    shutil.copyfile(made.gate.path, output / made.gate.path.name)
+    for layer in artefacts.ABOVE:
+        shutil.copyfile(made.above(layer).path, output / made.above(layer).path.name)
     text = json.dumps(sam, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     (output / TEMPLATE).write_text(text, encoding="utf-8")
     written.unlink()
@@ -158,16 +158,17 @@ def merge_template(stage: Stage, folder: Path, made: Artefacts, snap_start: bool
     merged["Resources"]["RestAPI"] = _API
     # with the package that replaced it an old layer is of no use
     merged["Resources"][MANAGED_LAYER] = {"Properties": {"RetentionPolicy": "Delete"}}
-    merged["Resources"][GATE_LAYER] = {
-        "Type": "AWS::Serverless::LayerVersion",
-        "Properties": {
-            "LayerName": f"{stage.prefix}-gate",
-            "ContentUri": f"./{made.gate.path.name}",
-            "CompatibleRuntimes": [made.python],
-            "CompatibleArchitectures": [made.architecture],
-            "RetentionPolicy": "Delete",
-        },
-    }
+    for layer in artefacts.ABOVE:
+        merged["Resources"][artefacts.layer_id(layer)] = {
+            "Type": "AWS::Serverless::LayerVersion",
+            "Properties": {
+                "LayerName": f"{stage.prefix}-{layer}",
+                "ContentUri": f"./{made.above(layer).path.name}",
+                "CompatibleRuntimes": [made.python],
+                "CompatibleArchitectures": [made.architecture],
+                "RetentionPolicy": "Delete",
+            },
+        }
     if snap_start:
         for user in ("StateMachine", "StateMachineRole"):
             merged["Resources"][user] = _through_aliases(merged["Resources"][user])
@@ -210,7 +211,7 @@ def _refuse(found: list[str]) -> None:
 
 def _function(name: str, snap_start: bool) -> dict:
     """What a function of Chalice's needs beside what Chalice gives it."""
-    layers = [MANAGED_LAYER] + [GATE_LAYER] * (name in artefacts.GATE_FUNCTIONS)
+    layers = [MANAGED_LAYER, *map(artefacts.layer_id, artefacts.above(name))]
     groups = {
         "Fn::If": [
             "MakesDatabase",

@@ -41,13 +41,13 @@ _NAMES = {
 
 
 def export(stage: Stage, project: Path) -> dict:
-    """`alarms` and `schedules` by logical id, `dashboard` as text, `api` in Swagger, `gate_functions`.
+    """`alarms` and `schedules` by logical id, `dashboard` as text, `api` in Swagger, `layers`: the functions of each.
 
     An alarm is its properties in CloudFormation's words, and `Condition` where it has one.
     """
     made = template.template(stage, project)
     evaluator = Evaluator(made, _PARAMETERS, _PSEUDO, _attribute)
-    found: dict = {"alarms": {}, "schedules": {}, "gate_functions": list(artefacts.GATE_FUNCTIONS)}
+    found: dict = {"alarms": {}, "schedules": {}, "layers": {name: list(f) for name, f in artefacts.ABOVE.items()}}
     for name, resource in made["Resources"].items():
         if kind := _KINDS.get(resource["Type"]):
             condition = {"Condition": resource["Condition"]} if "Condition" in resource else {}

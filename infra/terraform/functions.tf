@@ -1,8 +1,8 @@
 # One Lambda function per Task state, each with its own role, policy and log group.
 
-# requirements.txt, and for the gate requirements-gate.txt; by S3, since a call to Lambda takes 50 MB at most
+# requirements.txt, for the gate requirements-gate.txt, for the API requirements-api.txt; by S3, since a call to Lambda takes 50 MB at most
 resource "aws_s3_object" "layer" {
-  for_each = toset(["dependencies", "gate"])
+  for_each = toset(["dependencies", "gate", "api"])
 
   bucket      = aws_s3_bucket.lake.id
   key         = "deployment/layers/${local.artefacts[each.key].file}"
@@ -17,7 +17,7 @@ resource "aws_s3_object" "layer" {
 }
 
 resource "aws_lambda_layer_version" "layer" {
-  for_each = toset(["dependencies", "gate"])
+  for_each = toset(["dependencies", "gate", "api"])
 
   layer_name               = "${local.prefix}-${each.key}"
   s3_bucket                = aws_s3_object.layer[each.key].bucket
@@ -110,7 +110,8 @@ resource "aws_lambda_function" "this" {
 
   layers = concat(
     [aws_lambda_layer_version.layer["dependencies"].arn],
-    contains(local.generated.gate_functions, each.key) ? [aws_lambda_layer_version.layer["gate"].arn] : [],
+    contains(local.generated.layers.gate, each.key) ? [aws_lambda_layer_version.layer["gate"].arn] : [],
+    contains(local.generated.layers.api, each.key) ? [aws_lambda_layer_version.layer["api"].arn] : [],
   )
 
   environment {

@@ -21,6 +21,7 @@ import aws_inventory
 import pytest
 from conftest import Pipeline
 
+from deploy import artefacts
 from local.functions import ACCOUNT, REGION
 from statemachine import render
 
@@ -281,7 +282,8 @@ def test_a_deployment_makes_everything_and_tries_it(deployed):
     ):
         assert name in there, sorted(there)
     layers = {name: each["Layers"] for name, each in deployed.functions().items()}
-    assert {name for name in layers if len(layers[name]) == 2} == {f"{PREFIX}-validate", f"{PREFIX}-quality_gate"}
+    above = {render.full_name(PREFIX, name) for functions in artefacts.ABOVE.values() for name in functions}
+    assert {name for name in layers if len(layers[name]) == 2} == above
     assert {len(each) for each in layers.values()} == {1, 2}
     assert [
         name for name in deployed.pipeline.query("SELECT tablename FROM pg_tables WHERE schemaname = 'curated'")

@@ -92,6 +92,8 @@ def test_every_resource_of_the_template_is_there(stack, aws):
     assert len(schedules) == sum(r["Type"] == "AWS::Scheduler::Schedule" for r in document["Resources"].values())
     gate = aws.client("lambda").get_function_configuration(FunctionName=f"{STACK}-validate")
     assert [layer["Arn"].split(":")[6] for layer in gate["Layers"]] == [f"{STACK}-managed-layer", f"{STACK}-gate"]
+    api = aws.client("lambda").get_function_configuration(FunctionName=f"{STACK}-authorize")
+    assert [layer["Arn"].split(":")[6] for layer in api["Layers"]] == [f"{STACK}-managed-layer", f"{STACK}-api"]
     assert gate["TracingConfig"] == {"Mode": "Active"}
 
 

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 FUNCTIONS = tuple(name for name in render.lambda_functions() if name != "review_schema")
 # what the first event has imported at its end
 IMPORTED = {
+    "api_handler": {"pydantic"},
     "plan": {"psycopg2"},
     "transform": {"pandas", "orjson"},
     "validate": {"pandas", "great_expectations", "scipy.stats"},
@@ -125,14 +126,18 @@ def test_the_layers_hold_no_distribution_twice_and_none_of_the_runtimes(made):
     assert not set(below) & set(gate)
     assert not (set(below) | set(gate)) & pruning.RUNTIME
     assert not set(zips.sizes(made.dependencies.path)) & set(zips.sizes(made.gate.path))
+    api = layers.distributions(made.api.path)
+    assert {"pydantic", "pyjwt", "cryptography"} <= set(api)
+    assert not set(api) & (set(below) | pruning.RUNTIME)
+    assert not set(zips.sizes(made.dependencies.path)) & set(zips.sizes(made.api.path))
 
 
 @pytest.mark.timeout(600)
 def test_built_elsewhere_from_nothing_they_are_the_same_byte_for_byte(made, tmp_path):
     shutil.copytree(made.project, tmp_path / "elsewhere", ignore=shutil.ignore_patterns("deployments"))
     again = artefacts.build(tmp_path / "elsewhere", "dev")
-    for name in ("code", "dependencies", "gate"):
-        assert getattr(again, name).sha256_base64 == getattr(made, name).sha256_base64, name
+    for one, other in zip(again.all, made.all, strict=True):
+        assert one.sha256_base64 == other.sha256_base64, one.name
 
 
 def test_the_command_says_sizes_and_limits(made):
@@ -142,7 +147,7 @@ def test_the_command_says_sizes_and_limits(made):
     built = json.loads((made.project.parent / "artefacts.json").read_text())
     size = sum(built[name]["unzipped"] for name in ("code", "dependencies", "gate"))
     assert f"{size:,} of 262,144,000 bytes unzipped" in ran.stdout
-    assert all(f"{built[name]['zipped']:,}" in ran.stdout for name in ("code", "dependencies", "gate"))
+    assert all(f"{built[artefact.name]['zipped']:,}" in ran.stdout for artefact in made.all)
 
 
 def test_a_stage_is_found_by_the_environment_that_lambda_sets(lambdas, environment):

@@ -15,7 +15,7 @@ from moto import mock_aws
 
 from deploy import account, apply, artefacts, functions, plan, record, template
 from deploy import stage as stages
-from deploy.artefacts import Artefacts
+from deploy.artefacts import ABOVE, Artefacts
 from local import corrections_of_chalice, corrections_of_deploying
 from statemachine import render
 
@@ -64,7 +64,7 @@ class Project:
         self.folder = folder
         self.chalice_runs = 0
         self.zips = {}
-        for name in ("code", "dependencies", "gate"):
+        for name in ("code", "dependencies", *ABOVE):
             self.change(name, f"{name} = 1")
 
     def change(self, name, text):
@@ -108,7 +108,7 @@ class Project:
         stage = stages.read(self.folder, "dev")
         made = template.template(stage, self.folder)
         self.aws = account.connect(stage, made)
-        self.aws = dataclasses.replace(self.aws, files={functions.layer_key(stage, self.built): self.built.gate.path})
+        self.aws = dataclasses.replace(self.aws, files=functions.layer_files(stage, self.built))
         self.record = record.load(self.aws)
         self.resources = plan.Resources(self.aws, functions.add(made, stage, self.built))
         return plan.make(self.resources, self.record)

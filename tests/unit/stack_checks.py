@@ -390,7 +390,7 @@ def functions(template: dict) -> Iterator[str]:
         if log.get("LogGroupName") != {"Fn::Sub": f"/aws/lambda/{called}"} or not log.get("RetentionInDays"):
             yield f"{function}: its log is kept for good"
         layers = [layer["Ref"].rstrip("0123456789abcdef") for layer in own["Layers"]]
-        if layers != ["ManagedLayer"] + ["GateLayer"] * (function in artefacts.GATE_FUNCTIONS):
+        if layers != ["ManagedLayer", *map(artefacts.layer_id, artefacts.above(function))]:
             yield f"{function}: has the layers {layers}"
         variables = own["Environment"]["Variables"]
         missing = {f"SLUICE_{name}" for name in _VARIABLES} - set(variables)

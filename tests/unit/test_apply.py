@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from deployed_project import READING, REGION
 
 from chalicelib.errors import ConfigurationError, DeploymentError
-from deploy import functions, permissions, plan, roles
+from deploy import artefacts, functions, permissions, plan, roles
 from deploy import stage as stages
 from statemachine import render
 
@@ -71,7 +71,7 @@ def test_a_gate_that_changed_is_a_new_version_and_the_old_one_goes_in_the_same_d
     project.deploy()
     project.change("gate", "gate = 2")
     made = project.deploy()
-    assert names(made, plan.REPLACE) == {functions.LAYER}
+    assert names(made, plan.REPLACE) == {artefacts.layer_id("gate")}
     versions = project.aws.client("lambda").list_layer_versions(LayerName="sluice-dev-gate")["LayerVersions"]
     assert [version["Version"] for version in versions] == [2]
     assert not project.deploy().changes

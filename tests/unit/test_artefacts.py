@@ -38,7 +38,11 @@ class Pip:
     """In place of Chalice's downloads: what the requirements resolve to, each a module of `size` characters."""
 
     def __init__(self, monkeypatch):
-        self.resolved = {layers.REQUIREMENTS: ["numbers-one", "botocore"], layers.GATE_REQUIREMENTS: ["great-gate"]}
+        self.resolved = {
+            layers.REQUIREMENTS: ["numbers-one", "botocore"],
+            layers.GATE_REQUIREMENTS: ["great-gate"],
+            layers.API_REQUIREMENTS: ["models"],
+        }
         self.size, self.calls, self.asked = 100, [], {}
         pip = self
 
@@ -77,7 +81,7 @@ def checkout(tmp_path):
     ignored = shutil.ignore_patterns("__pycache__", "deployments", "deployed")
     for name in ("chalicelib", ".chalice"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name in ("app.py", "requirements.txt", "requirements-gate.txt", "constraints.txt"):
+    for name in ("app.py", "requirements.txt", "requirements-gate.txt", "requirements-api.txt", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
     return folder
 
@@ -91,10 +95,13 @@ def names(artefact):
 
 def test_a_layer_holds_neither_what_the_runtime_brings_nor_what_the_layer_below_has(pip, checkout):
     pip.resolved[layers.GATE_REQUIREMENTS] = ["great-gate", "numbers-one", "boto3", "cryptography"]
+    # which of Great Expectations' is for Snowflake alone checks the API's signatures
+    pip.resolved[layers.API_REQUIREMENTS] = ["models", "numbers-one", "boto3", "cryptography"]
     made = artefacts.build(checkout, "dev")
     assert layers.distributions(made.dependencies.path) == {"numbers-one": "1.0"}
     assert layers.distributions(made.gate.path) == {"great-gate": "1.0"}
-    assert not names(made.dependencies) & names(made.gate)
+    assert layers.distributions(made.api.path) == {"models": "1.0", "cryptography": "1.0"}
+    assert not names(made.dependencies) & (names(made.gate) | names(made.api))
 
 
 def test_the_gate_is_resolved_with_the_versions_of_the_layer_below(pip, checkout):
@@ -148,7 +155,7 @@ def test_a_module_without_its_source_is_imported_and_one_that_does_not_compile_k
 
 def test_built_again_from_nothing_the_zips_are_the_same_whatever_the_dates_and_modes(pip, checkout):
     def digests(made):
-        return [artefact.sha256_base64 for artefact in (made.code, made.dependencies, made.gate)]
+        return [artefact.sha256_base64 for artefact in made.all]
 
     first = artefacts.build(checkout, "dev")
     shutil.rmtree(checkout / "build")
@@ -167,21 +174,23 @@ def test_built_again_from_nothing_the_zips_are_the_same_whatever_the_dates_and_m
 
 def test_a_second_build_fetches_nothing_and_code_alone_does_not_touch_the_layers(pip, checkout):
     first = artefacts.build(checkout, "dev")
-    assert len(pip.calls) == 2
+    assert len(pip.calls) == 3
     (checkout / "chalicelib" / "expectations" / "posts.json").write_text("{}")
     again = artefacts.build(checkout, "dev")
-    assert len(pip.calls) == 2
+    assert len(pip.calls) == 3
     assert again.code.sha256_base64 != first.code.sha256_base64
-    assert again.dependencies == first.dependencies and again.gate == first.gate
+    assert again.all[1:] == first.all[1:]
 
 
-@pytest.mark.parametrize("file", ("requirements.txt", "requirements-gate.txt", "constraints.txt"))
+@pytest.mark.parametrize(
+    "file", ("requirements.txt", "requirements-gate.txt", "requirements-api.txt", "constraints.txt")
+)
 def test_a_requirement_that_changed_builds_the_layers_anew(pip, checkout, file):
     artefacts.build(checkout, "dev")
     with (checkout / file).open("a") as requirements:
         requirements.write("one-more==1.0\n")
     artefacts.build(checkout, "dev")
-    assert len(pip.calls) == 4
+    assert len(pip.calls) == 6
 
 
 def test_an_architecture_has_layers_of_its_own(pip, checkout):
@@ -274,5 +283,6 @@ def test_an_unknown_stage_or_architecture_is_refused(pip, checkout):
 
 
 def test_the_functions_with_the_gate_are_functions_of_the_machine():
-    assert set(artefacts.GATE_FUNCTIONS) < set(render.lambda_functions())
+    for functions in artefacts.ABOVE.values():
+        assert set(functions) < set(render.lambda_functions())
     assert not pruning.RUNTIME & pruning.SNOWFLAKE

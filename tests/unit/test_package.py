@@ -74,7 +74,7 @@ def test_a_suite_that_changed_makes_a_new_package_of_the_code_and_no_new_layer(p
 
 def test_the_copy_has_what_chalice_reads_and_nothing_that_was_left_lying_about(tmp_path):
     checkout = tmp_path / "checkout"
-    for name in ("app.py", "requirements.txt", "requirements-gate.txt", "constraints.txt"):
+    for name in ("app.py", "requirements.txt", "requirements-gate.txt", "requirements-api.txt", "constraints.txt"):
         checkout.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, checkout)
     for name in ("chalicelib/__pycache__/x.pyc", "chalicelib/x.py~", "chalicelib/.x.py.swp", "notes.txt", "cli/x.py"):
@@ -94,6 +94,7 @@ def test_the_copy_has_what_chalice_reads_and_nothing_that_was_left_lying_about(t
         "chalicelib/kept.py",
         "requirements.txt",
         "requirements-gate.txt",
+        "requirements-api.txt",
         "constraints.txt",
         ".chalice/config.json",
         ".chalice/deployed/dev.json",

@@ -747,7 +747,7 @@ def test_nothing_of_an_account_that_was_deployed_to_is_in_a_package(tmp_path, pa
     assert made["Parameters"]["SubnetIds"]["Default"] == "subnet-99999999,subnet-88888888"
     plan = own(made, "Plan")
     assert plan["Environment"]["Variables"]["SLUICE_CHUNK_ROWS"] == "7"
-    assert plan["Architectures"] == own(made, packages.GATE_LAYER)["CompatibleArchitectures"] == ["arm64"]
+    assert plan["Architectures"] == own(made, artefacts.layer_id("gate"))["CompatibleArchitectures"] == ["arm64"]
     assert json.loads(path.read_text()) == config
 
 

@@ -101,7 +101,7 @@ def module():
 def built(tmp_path_factory):
     """What `sluice build` leaves for Terraform, without the zips."""
     folder = tmp_path_factory.mktemp("build")
-    zips = {name: {"file": f"{name}.zip", "sha256": name} for name in ("code", "dependencies", "gate")}
+    zips = {name: {"file": f"{name}.zip", "sha256": name} for name in ("code", "dependencies", *artefacts.ABOVE)}
     about = {"stage": STAGE, "python": "python3.11", "architecture": "x86_64", **zips}
     (folder / artefacts.MANIFEST).write_text(json.dumps(about))
     terraform.write(ROOT, STAGE, folder / terraform.FILE)
@@ -656,14 +656,14 @@ def test_a_database_and_a_container_are_as_large_as_the_templates_where_nothing_
     }
 
 
-def test_the_gates_layer_is_on_the_gates_functions_alone_and_hashes_decide_what_is_uploaded(module, built):
+def test_a_layer_is_on_its_functions_alone_and_hashes_decide_what_is_uploaded(module, built):
     made = values(module, built).resources()
     for name in render.lambda_functions():
         layers = [(layer.address, layer.key) for layer in made[f"aws_lambda_function.this[{name}]"]["layers"]]
-        wanted = ["dependencies", "gate"] if name in artefacts.GATE_FUNCTIONS else ["dependencies"]
+        wanted = ["dependencies", *artefacts.above(name)]
         assert layers == [("aws_lambda_layer_version.layer", layer) for layer in wanted]
         assert made[f"aws_lambda_function.this[{name}]"]["source_code_hash"] == "code"
-    for layer in ("dependencies", "gate"):
+    for layer in ("dependencies", *artefacts.ABOVE):
         assert made[f"aws_lambda_layer_version.layer[{layer}]"]["source_code_hash"] == layer
         assert made[f"aws_s3_object.layer[{layer}]"]["source"] == str(built / f"{layer}.zip")
 
@@ -715,13 +715,13 @@ def test_no_secret_is_kept_in_the_state(module):
 
 def test_sluice_build_writes_what_terraform_reads(monkeypatch, tmp_path):
     zipped = artefacts.Artefact("code", tmp_path / "code.zip", "", 1, 1)
-    made = artefacts.Artefacts(STAGE, "python3.11", "x86_64", tmp_path, zipped, zipped, zipped)
+    made = artefacts.Artefacts(STAGE, "python3.11", "x86_64", tmp_path, zipped, zipped, zipped, zipped)
     monkeypatch.setattr(artefacts, "build", lambda *arguments, **named: made)
     monkeypatch.chdir(ROOT)
     ran = CliRunner().invoke(build, ["--stage", STAGE])
     assert ran.exit_code == 0, ran.output
     written = json.loads((tmp_path / terraform.FILE).read_text())
-    assert set(written) == {"alarms", "api", "api_limits", "schedules", "dashboard", "gate_functions"}
+    assert set(written) == {"alarms", "api", "api_limits", "schedules", "dashboard", "layers"}
     assert len(written["alarms"]) > 2 * len(render.lambda_functions())
 
 
