@@ -13,6 +13,8 @@ BIN := $(VENV)/bin
 CHECKOV := .venv-checkov
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print("$(name)")' 2>/dev/null)))
 REQUIREMENTS := requirements.txt requirements-gate.txt requirements-api.txt requirements-local.txt requirements-model.txt constraints.txt pyproject.toml
+# a file's tests share what its fixtures start; tests/conftest.py says which files come first
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test up down build package bench lint clean
 .DEFAULT_GOAL := run
@@ -21,8 +23,12 @@ run: $(VENV)/installed
 	@$(BIN)/sluice demo
 
 test: $(VENV)/installed $(CHECKOV)/installed
-	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
-	@$(BIN)/python -m pytest tests/features
+	@status=; begun=$$(date +%s); \
+	$(BIN)/python -m pytest $(IN_TWO) tests/unit || status=$$?; \
+	between=$$(date +%s); \
+	test -n "$$status" || $(BIN)/python -m pytest $(IN_TWO) tests/features || status=$$?; \
+	echo "unit tests: $$((between - begun)) s; feature tests: $$(($$(date +%s) - between)) s"; \
+	exit $${status:-0}
 
 up down: $(VENV)/installed
 	@$(BIN)/sluice $@

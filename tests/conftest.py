@@ -1,4 +1,4 @@
-"""Fixtures that unit tests share: a Postgres of their own."""
+"""What all tests share: the order of their files, and a Postgres of their own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,26 @@ os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 # no deadline: a busy machine is no failure; no database: a test leaves no file behind
 hypothesis.settings.register_profile("sluice", deadline=None, database=None)
 hypothesis.settings.load_profile("sluice")
+
+# the files that take longest, in this order, so that no worker has a long one left at the end
+LONGEST = (
+    "test_documents",
+    "test_deploy",
+    "test_change_data_capture",
+    "test_unpacked_functions",
+    "test_template_deploys",
+    "test_error_paths",
+    "test_bad_input",
+    "test_incremental",
+    "test_heavy_partitions",
+    "test_crash",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """`--dist loadfile` hands files out in the order of collection; within a file nothing changes."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(scope="session")

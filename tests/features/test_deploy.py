@@ -501,6 +501,13 @@ def test_a_deployment_that_breaks_half_way_goes_on_and_all_of_it_can_be_destroye
 # --- the end ----------------------------------------------------------------------------------
 
 
+def test_no_message_but_the_one_that_names_no_source_was_left_undelivered(deployed):
+    queue = f"{deployed.pipeline.env['AWS_ENDPOINT_URL']}/{ACCOUNT}/{PREFIX}-undelivered"
+    kinds = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = deployed.pipeline.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=kinds)["Attributes"]
+    assert sum(map(int, found.values())) == 1, found
+
+
 def test_destroying_a_stage_leaves_its_data_alone(deployed):
     before = deployed.inventory()
     said = deployed.sluice("destroy", "--stage", STAGE, "--dry-run")

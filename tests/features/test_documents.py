@@ -97,7 +97,8 @@ def shell(tmp_path_factory):
     shutil.copytree(
         ROOT, checkout, symlinks=True, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build")
     )
-    shutil.copytree(ROOT / ".chalice", checkout / ".chalice")
+    # what another worker of the tests builds meanwhile comes and goes there
+    shutil.copytree(ROOT / ".chalice", checkout / ".chalice", ignore=shutil.ignore_patterns("deployments"))
     cache = ROOT / "build" / "cache"  # building the layers takes a minute
     cache.mkdir(parents=True, exist_ok=True)
     (checkout / "build").mkdir()

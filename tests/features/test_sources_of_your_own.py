@@ -59,7 +59,8 @@ def checkout(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkout")
     for part in PARTS:
         if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "deployed"))
+            ignored = shutil.ignore_patterns("__pycache__", "deployed", "deployments")
+            shutil.copytree(ROOT / part, folder / part, ignore=ignored)
         else:
             shutil.copy(ROOT / part, folder / part)
     (folder / "expectations").symlink_to("chalicelib/expectations")

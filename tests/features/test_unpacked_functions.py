@@ -103,14 +103,16 @@ def test_every_function_with_a_budget_is_measured(calls):
     }
 
 
-def test_every_expectation_that_a_suite_may_hold_works_in_the_pruned_layer(lambdas):
+def test_every_expectation_that_a_suite_may_hold_works_in_the_pruned_layer(lambdas, tmp_path):
     """Our own tests of Great Expectations, against the unpacked layers; hypothesis and pytest come from here."""
     _, *opt = lambdas.paths("validate")
+    # without a folder of its own, pytest would close the one that it shares with us to the accounts of our Postgres
+    options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'pytest'}"]
     script = f"""
 import sys
 sys.path[:0] = {[str(path) for path in opt]!r}
 import pytest
-status = pytest.main(["-q", "-p", "no:cacheprovider", "tests/unit/test_rows.py", "tests/unit/test_suite.py"])
+status = pytest.main({[*options, "tests/unit/test_rows.py", "tests/unit/test_suite.py"]!r})
 import great_expectations, pandas, scipy
 assert all(module.__file__.startswith({opt[0]!r}) for module in (great_expectations, pandas, scipy))
 sys.exit(status)

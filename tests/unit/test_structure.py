@@ -1,6 +1,7 @@
 """The repository keeps its own rules: one state is one module, settings are read in one place, modules stay small."""
 
 import ast
+import functools
 import json
 from pathlib import Path
 
@@ -36,6 +37,7 @@ LAMBDA_ERRORS = {
 ENVIRONMENT = {"chalicelib/settings.py", "chalicelib/quality/engine.py", "cli/session.py", "deploy/chalice_command.py"}
 
 
+@functools.cache
 def tree(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -235,3 +237,8 @@ def test_modules_are_small_have_a_name_of_their_own_and_say_what_they_are_for():
         if text and not ast.get_docstring(ast.parse(text)) and path.name != "__main__.py":
             found.append(f"{name(path)} has no docstring")
     assert not found
+
+
+def test_the_tests_that_come_first_are_there(request):
+    order = request.config.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py")).LONGEST
+    assert [stem for stem in order if not list((ROOT / "tests").glob(f"*/{stem}.py"))] == []
