@@ -8,6 +8,7 @@ import numpy as np
 
 from chalicelib.errors import RawError
 from chalicelib.lake.formats import DELIMITERS, UTF8_BOM
+from chalicelib.schema.names import listed
 
 _NEWLINE, _QUOTE = b'\n"'
 
@@ -44,7 +45,7 @@ def parse(head: bytes, delimiter: str | None, name: str) -> tuple[tuple[str, ...
     if empty := [str(i) for i, field in enumerate(names, 1) if not field]:
         raise refused(f"the header has no name for column {', '.join(empty)}", "name every column")
     if twice := sorted({field for field in names if names.count(field) > 1}):
-        raise refused("the header names columns twice", "give each column a name of its own", ", ".join(twice))
+        raise refused("the header names columns twice", "give each column a name of its own", listed(twice))
     return names, chosen
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1024 * 1024
 # a chunk travels through the state machine, whose payloads end at 256 KB; a slice takes about 350 bytes
 SLICES_PER_CHUNK = 100
+
+# called with the names of a CSV's header, its delimiter, and what errors call the page
+ExpectHeader = Callable[[tuple[str, ...], str, str], None]
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,13 @@ def store(
     pages: Iterator[Page],
     lake: Lake,
     settings: Settings,
+    expect_header: ExpectHeader | None = None,
 ) -> Listing:
     """Write every page to the raw layer byte for byte, and list the chunks that cover their records.
 
     Pages are streamed: memory does not grow with their size. What cannot be cut by byte range (gzip,
-    a JSON array) is also written as plain lines, the working copy, and its slices point there.
+    a JSON array) is also written as plain lines, the working copy, and its slices point there. `expect_header`
+    raises where a CSV's names are not those of the source.
 
     Raises RawError for a page that is not what its format says, naming the page, the line or byte
     and the remedy; that page is then not in the lake.
@@ -67,7 +72,7 @@ def store(
         copied = page.compression or page.format == formats.JSON
         copy_suffix = formats.SUFFIX[formats.NDJSON if page.format == formats.JSON else page.format]
         copy_key = keys.working_copy(run_id, partition.index, part, copy_suffix) if copied else None
-        raw, cutter, pieces = _store_page(page, part, raw_key, copy_key, lake, settings)
+        raw, cutter, pieces = _store_page(page, part, raw_key, copy_key, lake, settings, expect_header)
         objects.append(raw)
         for piece in pieces:
             chunks.add(page.format, cutter, piece, Slice(part, copy_key or raw_key, raw_key, **vars(piece)))
@@ -75,7 +80,13 @@ def store(
 
 
 def _store_page(
-    page: Page, part: int, raw_key: str, copy_key: str | None, lake: Lake, settings: Settings
+    page: Page,
+    part: int,
+    raw_key: str,
+    copy_key: str | None,
+    lake: Lake,
+    settings: Settings,
+    expect_header: ExpectHeader | None,
 ) -> tuple[RawObject, LineCutter | WholeCutter, tuple[Piece, ...]]:
     name = page.name or raw_key
     digest, size = hashlib.sha256(), 0
@@ -99,6 +110,8 @@ def _store_page(
                 copy.write(block)
             cutter.feed(block)
         pieces = cutter.finish()
+        if expect_header and page.format == formats.CSV:
+            expect_header(cutter.header, cutter.delimiter, name)
     return RawObject(part, raw_key, size, digest.hexdigest(), cutter.lines), cutter, pieces
 
 

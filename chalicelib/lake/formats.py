@@ -39,6 +39,18 @@ _UNREADABLE = {
 }
 
 
+_NAMED = {"ndjson": NDJSON, "jsonl": NDJSON, "csv": CSV, "json": JSON}
+
+
+def named(path: str) -> str | None:
+    """What the extension of a file's name says, a further `.gz` aside; None where it says nothing.
+
+    JSON stands for either kind: many call NDJSON `.json`, so its first byte has to tell.
+    """
+    stem, dot, extension = path.rpartition("/")[2].lower().removesuffix(".gz").rpartition(".")
+    return _NAMED.get(extension) if stem and dot else None
+
+
 def detect(head: bytes) -> str:
     """The format by the first byte that is no space: `[` json, `{` ndjson, else csv."""
     text = head.removeprefix(UTF8_BOM).lstrip()

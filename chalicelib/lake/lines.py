@@ -172,7 +172,8 @@ class CsvCutter(LineCutter):
                 byte=byte,
                 next_step='close the quote, or write a quote inside a field as ""',
             )
-        return super().finish()
+        # of a header alone an empty piece, so that its names are looked at as those of any other file
+        return super().finish() or (Piece(self._piece, self._piece, self._piece_line, 0),)
 
     def _begin(self, end: int | None) -> None:
         """Read the header, which ends at byte `end` of the head."""

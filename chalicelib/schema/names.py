@@ -5,12 +5,30 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from chalicelib.columns import SYSTEM_COLUMNS
 
+# words as fields are called, such as `Order ID`, `unit-price (EUR)`, `größe`; no address, number, date or sentence
+_LIKE_A_FIELD = re.compile(r"[^\W\d][\w .:/()%#$-]{0,62}")
+
 _LONGEST = 60  # bytes, so that what tells two names apart still fits Postgres' 63
 _DIGEST = 7  # with its underscore
+
+
+def is_like_a_field(name: str) -> bool:
+    """Whether a name may be told. Where a CSV has no header row, its first record is taken for the names, and a
+    document may use anything as one, such as the address of a person.
+    """
+    return _LIKE_A_FIELD.fullmatch(name) is not None and not re.search(r"\d{5}", name)
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names that may be told, and how many the others are: "id, name and 1 that looks like no name"."""
+    told = [name for name in names if is_like_a_field(name)]
+    others = len(names) - len(told)
+    withheld = f"{others} that look{'s' if others == 1 else ''} like no name" if others else ""
+    return " and ".join(filter(None, [", ".join(told), withheld]))
 
 
 def sql_name(field: str, otherwise: str) -> str:

@@ -24,7 +24,8 @@ _DECLARATION_BYTES = 1024 * 1024
 class FileSource(Source):
     """A source whose input is files: NDJSON, CSV or a JSON array, plain or gzip.
 
-    Each file is one partition. `sluice run NAME --input WHAT` names them, else `default_input` does.
+    Each file is one partition. `sluice run NAME --input WHAT` names them, else `default_input` does. What a
+    file's name says of its format goes before `format`: the events of webhooks come as NDJSON to any source.
     """
 
     format: str = declaration.AUTO  # or csv, ndjson, json
@@ -47,16 +48,23 @@ class FileSource(Source):
         stream = location.open_file(where, settings, self.hosts)
         head = _read(stream, _HEAD_BYTES)
         compressed = head.startswith(formats.GZIP_MAGIC)
-        format = self.format
-        if format == declaration.AUTO:
-            format = _detect(_beginning(head) if compressed else head, location.shown(where))
         yield Page(
             body=_Rejoined(head, stream),
-            format=format,
+            format=self.format_of(where, _beginning(head) if compressed else head),
             compression=formats.GZIP if compressed else None,
             delimiter=self.delimiter,
             name=location.shown(where),
         )
+
+    def format_of(self, where: str, head: bytes) -> str:
+        """The format of the file at `where`, whose text begins with `head`."""
+        named = formats.named(location.path(where))
+        declared = self.format != declaration.AUTO
+        if declared and named != formats.JSON:
+            return named or self.format
+        found = _detect(head, location.shown(where))
+        # neither of the two that a .json may be: read as what the source declares, which says what is wrong
+        return self.format if declared and found == formats.CSV else found
 
 
 class Files(FileSource):
@@ -76,6 +84,10 @@ class Files(FileSource):
 
     def takes(self, key: str) -> bool:
         return key.lower().endswith(".toml")
+
+    def format_of(self, where: str, head: bytes) -> str:
+        """A declaration speaks of certain files, so what it says goes before their names."""
+        return _detect(head, location.shown(where)) if self.format == declaration.AUTO else self.format
 
     def declare(self, given: str | None, settings: Settings) -> dict:
         """The declaration at `given` as JSON, complete: its location absolute, its suite inlined.

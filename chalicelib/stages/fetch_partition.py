@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 from collections.abc import Iterator
 
 from chalicelib import settings as settings_module
@@ -13,6 +14,7 @@ from chalicelib.contracts import FetchPartitionRequest, FetchPartitionResult
 from chalicelib.errors import SourceUnavailable
 from chalicelib.http import Client
 from chalicelib.lake import Lake, cutting, keys
+from chalicelib.schema import header
 
 
 def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
@@ -26,7 +28,16 @@ def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
     pages = source.pages(request.partition.request, client, settings)
     day = dt.datetime.now(dt.UTC).date().isoformat()
     with _way_back(request.partition.live and settings.is_local):
-        listing = cutting.store(source.name, request.run_id, day, request.partition, pages, lake, settings)
+        listing = cutting.store(
+            source.name,
+            request.run_id,
+            day,
+            request.partition,
+            pages,
+            lake,
+            settings,
+            functools.partial(header.expect_some, source),
+        )
     lake.put_json(keys.listing(request.run_id, request.partition.index), write_contract(listing))
     return FetchPartitionResult(
         partition=request.partition.index,

@@ -10,13 +10,13 @@ from chalicelib import sources
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Chunk, TransformRequest, TransformResult
 from chalicelib.conversion import encode, quoted, shorten
-from chalicelib.errors import RawError, TransformError
+from chalicelib.errors import TransformError
 from chalicelib.lake import Lake, formats, keys, records
 from chalicelib.lake.position import part_and_line
 from chalicelib.lake.records import Batch
 from chalicelib.rejection import RECORD, TYPE, Reason, Rejected
 from chalicelib.rejection import store as store_rejected
-from chalicelib.schema import FREEZE
+from chalicelib.schema import FREEZE, header
 from chalicelib.schema.model import Observation
 from chalicelib.schema.observing import Observer
 from chalicelib.sources.base import Source
@@ -35,9 +35,10 @@ def transform(request: TransformRequest) -> TransformResult:
     lake = Lake(settings.bucket)
     source = sources.for_run(request.source, request.run_id, lake)
     batch = records.read(request.chunk, source, lake, settings)
-    fields = _transformed(batch, source, request.chunk.chunk)
-    if request.chunk.format == formats.CSV and len(batch.seqs):
-        _check_header(fields, source, request.chunk)
+    fields = _transformed(batch, source, request.chunk)
+    # a frozen schema is told of what a file lacks with all else that changed, once it has rows
+    if request.chunk.format == formats.CSV and (source.schema_contract != FREEZE or not len(batch.seqs)):
+        header.expect_all(source, fields, request.chunk)
     observer = Observer(source, request.chunk, batch.seqs)
     rows, reasons, kept = _typed(fields, batch, source, observer)
     observed_key = None
@@ -72,37 +73,21 @@ def _rejected(batch: Batch, reasons: dict[int, list[Reason]], raw: dict[int, str
         yield Rejected(*part_and_line(seq), tuple(why), raw[seq])
 
 
-def _check_header(fields: dict[str, list], source: Source, chunk: Chunk) -> None:
-    """Raise RawError where a CSV lacks a declared column: its rows would overwrite good values with null.
-
-    In JSON a field that is absent is the usual way to say null. A frozen schema is told of it
-    with all else that changed, and what the table got later older files do not have.
-    """
-    if source.schema_contract == FREEZE:
-        return
-    if missing := [name for name in source.column_names if name not in fields and name not in source.late]:
-        header = chunk.header or tuple(fields)
-        raise RawError(
-            f"the file has no column for {', '.join(missing)}; its header has {len(header)}",
-            quote=", ".join(header),  # a record, where the file has no header
-            source=source.name,
-            file=chunk.slices[0].raw_key,
-            next_step="give the file all declared columns, or take them out of the declaration",
-        )
-
-
-def _transformed(batch: Batch, source: Source, chunk: int) -> dict[str, list]:
+def _transformed(batch: Batch, source: Source, chunk: Chunk) -> dict[str, list]:
     """The fields after the source's own transform; raises TransformError."""
-    if type(source).transform is Source.transform or not len(batch.seqs):
+    rows = len(batch.seqs)
+    if type(source).transform is Source.transform or not (rows or chunk.format == formats.CSV):
         return batch.fields  # no frame to build: a third of the time of a chunk without a transform
     import pandas as pd
 
     frame = _frame(batch)
-    before = len(frame)
-    where = {"source": source.name, "chunk": chunk}
+    where = {"source": source.name, "chunk": chunk.chunk}
     try:
         frame = source.transform(frame)
     except Exception as error:
+        if not rows and not isinstance(error, KeyError):
+            # it counts on there being rows, which says nothing of the header, unlike a field that it misses
+            return {name: [] for name in source.column_names}
         raise TransformError(
             f"transform() raised {type(error).__name__}",
             quote=shorten(error, 500),
@@ -111,9 +96,9 @@ def _transformed(batch: Batch, source: Source, chunk: int) -> dict[str, list]:
         ) from error
     if not isinstance(frame, pd.DataFrame):
         raise TransformError(f"transform() returned {type(frame).__name__}, expected a DataFrame", **where)
-    if len(frame) != before or list(frame.index) != list(range(before)):
+    if len(frame) != rows or list(frame.index) != list(range(rows)):
         raise TransformError(
-            f"transform() was given {before} rows and returned {len(frame)}, or others",
+            f"transform() was given {rows} rows and returned {len(frame)}, or others",
             **where,
             next_step="return every row, index kept; rows are set aside by expectations, never dropped",
         )
@@ -131,7 +116,7 @@ def _frame(batch: Batch) -> pd.DataFrame:
         kinds = set(map(type, values))
         if kinds == {int, type(None)} and _within(values, _INT64):
             columns[name] = pd.array(values, dtype="Int64")
-        elif int in kinds and len(kinds) > 1 and not _within(values, _FLOAT64):
+        elif not values or (int in kinds and len(kinds) > 1 and not _within(values, _FLOAT64)):
             columns[name] = pd.Series(values, dtype=object)
         else:
             columns[name] = values

@@ -157,6 +157,47 @@ def test_a_declared_format_and_delimiter_are_obeyed(tmp_path):
     assert load(source, {"location": str(path)})[0].fields == {"{a": ["1"], "b,c": ["2,3"]}
 
 
+LINE, ARRAY, TABLE = b'{"id":"1"}\n', b'[{"id":"1"}]', b"id\n1\n"
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    ("declared", "name", "data", "format"),
+    [
+        ("csv", "webhook-1.ndjson", LINE, "ndjson"),
+        ("csv", "x.JSONL", LINE, "ndjson"),
+        ("csv", "x.json", LINE, "ndjson"),
+        ("csv", "x.json", ARRAY, "json"),
+        ("csv", "x.json", TABLE, "csv"),
+        ("csv", "x.txt", TABLE, "csv"),
+        ("csv", "ndjson", TABLE, "csv"),
+        ("ndjson", "x.csv", TABLE, "csv"),
+        ("ndjson", "x.json", ARRAY, "json"),
+        ("ndjson", "x", LINE, "ndjson"),
+        ("json", "x.ndjson", LINE, "ndjson"),
+        ("json", "x.csv", TABLE, "csv"),
+    ],
+)
+def test_what_a_files_name_says_goes_before_the_format_of_its_source(tmp_path, declared, name, data, format, pack):
+    path = tmp_path / f"{name}{'.gz' if pack is gzip.compress and '.' in name else ''}"
+    path.write_bytes(pack(data))
+    source = source_of(format=declared)
+    [page] = source.pages({"location": str(path)}, None, LOCAL)
+    page.body.close()
+    assert page.format == format
+    assert [value for batch in load(source, {"location": str(path)}) for value in batch.fields["id"]] == ["1"]
+
+
+def test_what_a_declaration_says_of_its_file_goes_before_the_name(tmp_path):
+    (tmp_path / "x.csv").write_bytes(LINE)
+    source = sources.files.declared(
+        {"location": "x.csv", "table": "x", "key": ["id"], "columns": {"id": "text"}, "format": "ndjson"}
+    )
+    [page] = source.pages({"location": str(tmp_path / "x.csv")}, None, LOCAL)
+    page.body.close()
+    assert page.format == "ndjson"
+
+
 def test_one_json_document_over_several_lines_is_explained(tmp_path):
     path = tmp_path / "doc.json"
     path.write_text('{\n "items": []\n}')

@@ -178,9 +178,9 @@ def test_a_csv_record_that_is_too_long_stops_at_its_line_before_the_end_is_read(
         assert caught.value.where["byte"] == 8
 
 
-def test_a_csv_without_rows_has_no_pieces():
-    for data in (b"a,b", b"a,b\n"):
-        assert cut(CsvCutter("f", MANY, MANY), data, 1) == ()
+def test_of_a_csv_without_rows_there_is_a_piece_without_lines_so_that_its_header_is_looked_at():
+    for data, line in ((b"a,b", 1), (b"a,b\n", 2)):
+        assert cut(CsvCutter("f", MANY, MANY), data, 1) == (Piece(len(data), len(data), line, 0),)
 
 
 def test_a_document_that_is_parsed_whole_is_no_larger_than_transform_can_hold():
