@@ -96,12 +96,19 @@ def _read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> Batch
         malformed += [
             Malformed(piece.part, piece.first_line + bad.line, bad.reason, shown(bad.text)) for bad in parsed.bad
         ]
-    fields = (
-        csv_rows.columns(records, chunk.header, source.nulls)
-        if chunk.format == formats.CSV
-        else ndjson.columns(records)
-    )
-    return Batch(_renamed(fields, source), np.concatenate(seqs), malformed)
+    places = np.concatenate(seqs)
+    if chunk.format == formats.CSV:
+        return Batch(_renamed(csv_rows.columns(records, chunk.header, source.nulls), source), places, malformed)
+    fields, torn = _merged(ndjson.columns(records), source)
+    if torn:
+        texts = raw_texts(chunk, source, lake, settings, [int(places[row]) for row in torn])
+        for row, reason in torn.items():
+            part, line = position.part_and_line(int(places[row]))
+            malformed.append(Malformed(part, line, reason, texts[int(places[row])]))
+        kept = [row for row in range(len(places)) if row not in torn]
+        fields = {name: [values[row] for row in kept] for name, values in fields.items()}
+        places = places[kept]
+    return Batch(fields, places, malformed)
 
 
 def raw_texts(chunk: Chunk, source: Source, lake: Lake, settings: Settings, seqs: Iterable[int]) -> dict[int, str]:
@@ -171,13 +178,34 @@ def _raw_records(
         yield line, texts[line].strip()
 
 
+def _merged(fields: dict[str, list], source: Source) -> tuple[dict[str, list], dict[int, str]]:
+    """The fields by column, and the rows that have values in two fields of one column, each with the reason.
+
+    Each record is mapped by itself: one may have the one field, another the other.
+    """
+    of_column: dict[str, list[str]] = {}
+    for name in fields:
+        of_column.setdefault(source.rename.get(name, name), []).append(name)
+    merged: dict[str, list] = {}
+    torn: dict[int, str] = {}
+    for column, several in of_column.items():
+        merged[column] = fields[several[0]]
+        for name in several[1:]:
+            one, other = merged[column], fields[name]
+            for row, values in enumerate(zip(one, other, strict=True)):
+                if None not in values:
+                    torn[row] = f"two fields of the record become column {column}: {', '.join(several)}"
+            merged[column] = [b if a is None else a for a, b in zip(one, other, strict=True)]
+    return merged, torn
+
+
 def _renamed(fields: dict[str, list], source: Source) -> dict[str, list]:
     renamed: dict[str, list] = {}
     for name, values in fields.items():
         column = source.rename.get(name, name)
         if column in renamed:
             raise SourceError(
-                f"two fields of the records become column {column!r}, one of them is {name!r}",
+                f"two fields of the header become column {column!r}, one of them is {name!r}",
                 source=source.name,
                 next_step="rename one of them to another name, or to one that no column has, which drops it",
             )

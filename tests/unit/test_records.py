@@ -221,9 +221,26 @@ def test_the_raw_text_of_any_row_can_be_had_again(format, chunk_bytes):
     assert found == {position.seq(0, line): text for line, text in expected.items()}
 
 
-def test_two_fields_that_become_one_column_are_refused():
-    with pytest.raises(SourceError, match="become column 'order_id'"):
-        read(b'{"order_id":1,"Order ID":2}', "ndjson")
+@pytest.mark.parametrize(("format", "text"), [("ndjson", b"%b\n%b\n%b\n%b\n%b"), ("json", b"[%b,%b,%b,%b,%b]")])
+def test_a_record_with_two_fields_that_become_one_column_is_set_aside_and_no_other(format, text):
+    torn = b'{"order_id":2,"Order ID":3}'
+    other = [b'{"order_id":1}', b'{"Order ID":4,"a":5}', b'{"order_id":null,"Order ID":6}', b'{"a":7}']
+    batch = read(text % (other[0], torn, *other[1:]), format)
+    assert batch.fields == {"order_id": [1, 4, 6, None], "a": [None, 5, None, 7]}
+    assert lines(batch) == [1, 3, 4, 5]
+    assert faults(batch) == [(2, "two fields of the record become column order_id: order_id, Order ID")]
+    assert [bad.record for bad in batch.malformed] == [torn.decode()]
+    assert batch.records == 5
+
+
+def test_where_every_record_has_two_fields_for_a_column_all_are_set_aside():
+    batch = read(b'{"order_id":2,"Order ID":3}\n' * 3, "ndjson")
+    assert (lines(batch), batch.records) == ([], 3)
+
+
+def test_two_names_of_a_header_that_become_one_column_are_refused():
+    with pytest.raises(SourceError, match="two fields of the header become column 'order_id'"):
+        read(b"order_id,Order ID\n1,2\n", "csv")
 
 
 def test_the_garbage_collector_runs_again_afterwards():
