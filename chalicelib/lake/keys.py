@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def raw(source: str, day: str, run_id: str, partition: int, page: int, suffix: str) -> str:
     """A raw object: what the source said, byte for byte. `day` is an ISO date, `suffix` e.g. "ndjson.gz"."""
@@ -75,6 +77,14 @@ def collection(source: str, delivery: str) -> str:
     return f"collected/{source}/{delivery}.json"
 
 
+_COLLECTED = re.compile(r"inbox/[a-z][a-z0-9_]*/webhook-[0-9a-f]{32}\.ndjson", re.ASCII)
+
+
+def is_collected(key: str) -> bool:
+    """Whether `key` is one that `collected` gives."""
+    return _COLLECTED.fullmatch(key) is not None
+
+
 def collected(source: str, digest: str) -> str:
-    """Events of webhooks for one run. `digest` stands for the objects they are from."""
+    """Events of webhooks for one run. `digest`, 32 hexadecimal digits, stands for the objects they are from."""
     return f"inbox/{source}/webhook-{digest}.ndjson"

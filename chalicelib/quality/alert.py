@@ -38,7 +38,7 @@ class Linker(Protocol):
 
 
 def quality_alert(report: Report, links: Linker, quarantined: str | None = None) -> Alert:
-    """The email about a run that the gate has judged; `quarantined` is an object of which no record could be used."""
+    """The email about a run that the gate has judged; `quarantined` is an object of which nothing is published."""
     words = {FAIL: "failed", PASS: "passed"}.get(report.verdict, "passed with warnings")
     account = report.account
     share = percent(account.quarantined_share)
@@ -49,7 +49,7 @@ def quality_alert(report: Report, links: Linker, quarantined: str | None = None)
         *_wrapped(page.meaning(report)),
         "",
         f"Rows fetched      {account.fetched:,}",
-        f"Rows quarantined  {account.quarantined:,} ({share}; more than {percent(report.tolerance.fail)} fails a run)",
+        f"Rows quarantined  {account.quarantined:,} ({share}; {_limit(report.tolerance.fail)})",
     ]
     if reasons:
         lines += ["", "Worst reasons" if len(reasons) > 1 else "Reason"]
@@ -63,6 +63,10 @@ def quality_alert(report: Report, links: Linker, quarantined: str | None = None)
         _subject(f"[sluice] {report.source}: quality {words}, {_gist(report)}"),
         _message(lines, [("Report", links.report(report.key)), *_execution(links, report.execution)], steps),
     )
+
+
+def _limit(fail: float) -> str:
+    return f"more than {percent(fail)} fails a run" if fail < 1 else "no share of them fails this run"
 
 
 def _gist(report: Report) -> str:

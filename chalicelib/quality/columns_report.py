@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from chalicelib.contract_reading import read_contract
 from chalicelib.quality.rows import Example
 from chalicelib.quality.verdict import WARN, Finding
+from chalicelib.schema import EVOLVE, observing
 from chalicelib.schema.model import Observation, SchemaReport
 
 if TYPE_CHECKING:
     from chalicelib.sources.base import Source
 
-CHANGE = "schema"  # kind of a finding: a column that the run adds or widens
+# kinds of findings: a column that the run adds or widens, and one that it may not widen
+CHANGE, KEPT = "schema", "schema kept"
 
 # of the fields that are kept in raw only; all of them are with the run's chunks
 _NAMED = 20
@@ -24,23 +26,38 @@ _NAMED = 20
 def made(source: Source, results: Sequence[dict]) -> SchemaReport:
     """`results` are what Validate wrote of each chunk."""
     counts: Counter[str] = Counter()
-    more = 0
-    for result in results:
-        observed = read_contract(Observation, result["schema"]["observed"] or {})
+    seen = [read_contract(Observation, result["schema"]["observed"] or {}) for result in results]
+    for observed in seen:
         counts.update({field.name: field.records for field in observed.unknown})
-        more = max(more, observed.more)
+    more = max((observed.more + observed.nameless for observed in seen), default=0)
+    # once the columns are as wide as they get
+    kept = observing.total(seen).misfits if source.schema_contract == EVOLVE else ()
     named = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     changes = source.schema.changes if source.schema else ()
-    return SchemaReport(source.schema_contract, changes, tuple(named[:_NAMED]), more + max(len(named) - _NAMED, 0))
+    more += max(len(named) - _NAMED, 0)
+    return SchemaReport(source.schema_contract, changes, kept, tuple(named[:_NAMED]), more)
 
 
-def findings(report: SchemaReport) -> list[Finding]:
-    """A change of the table warns, so that somebody is told."""
-    return [
+def findings(report: SchemaReport, published: bool = True) -> list[Finding]:
+    """A change of the table warns, so that somebody is told; so does one that is not made.
+
+    `published` is whether the run comes to that.
+    """
+    kept = [
+        Finding(
+            WARN,
+            KEPT,
+            f"column {seen.name} keeps its type, since the suite or an anomaly that judges it could not judge "
+            f"{seen.type}, which {seen.records:,} of the quarantined rows need{'s' if seen.records == 1 else ''}",
+            examples=(Example(value=f"column {seen.name}", raw=seen.raw, line=seen.line),) if seen.raw else (),
+        )
+        for seen in report.kept
+    ]
+    return kept + [
         Finding(
             WARN,
             CHANGE,
-            change.text,
+            change.text(published),
             examples=(Example(value=f"field {change.field}", raw=change.raw, line=change.line),) if change.raw else (),
         )
         for change in report.changes

@@ -138,10 +138,11 @@ def _account(report: Report) -> str:
     if account.fetched:
         bar = '<div class="track" aria-hidden="true">' + _bar(1 - share, PASS) + _bar(share, report.verdict) + "</div>"
     limits = report.tolerance
+    fails = f"fails above {percent(limits.fail)}" if limits.fail < 1 else "fails for no share of them"
     return (
         f'<section>\n<h2>Rows</h2>\n<div class="figures">{figures}</div>\n{bar}\n'
         f'<p class="quiet">{percent(share)} quarantined; the suite warns above {percent(limits.warn)} '
-        f"and fails above {percent(limits.fail)}</p>\n</section>"
+        f"and {fails}</p>\n</section>"
     )
 
 

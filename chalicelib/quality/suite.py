@@ -19,6 +19,7 @@ of them are reported at once.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -137,6 +138,19 @@ class Suite:
         """The columns that the row-wise expectations read, in the table's order."""
         read = {name for item in self.row_items for name in item.read_columns}
         return tuple(column.name for column in self.columns if column.name in read)
+
+    def of_events(self) -> Suite:
+        """The same for events that came one by one: each is judged alone, and no share of them fails a run.
+
+        What happened to be collected together says nothing of the single event. Dataset-wide expectations stay.
+        """
+        items = [
+            dataclasses.replace(item, kwargs={name: value for name, value in item.kwargs.items() if name != "mostly"})
+            if item.severity == CRITICAL and item.entry.scope == catalogue.ROW
+            else item
+            for item in self.items
+        ]
+        return dataclasses.replace(self, items=tuple(items), quarantine=Tolerance(self.quarantine.warn, 1.0))
 
     def where(self, item: Item) -> str:
         """An item's place, for messages: "expectations[3] (expect_…)"."""

@@ -32,13 +32,15 @@ class Observation:
     """What differs from the columns of a chunk, or of a run.
 
     `unknown` are the fields that no column takes, those that are named; `more` is the number of the
-    others. `misfits` are columns. `missing` are declared columns of which no record has the field.
+    others. `misfits` are columns. `missing` are declared columns of which no record has the field. `nameless`
+    is the number of fields whose names are not told, since they may be values (see `names`).
     """
 
     unknown: tuple[Seen, ...] = ()
     misfits: tuple[Seen, ...] = ()
     missing: tuple[str, ...] = ()
     more: int = 0
+    nameless: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,19 +60,23 @@ class Change:
     raw: str | None = None
     line: int | None = None
 
-    @property
-    def text(self) -> str:
-        """What to tell: "new field 'tip': column tip (numeric) is added, 12 records have it"."""
+    def text(self, published: bool = True) -> str:
+        """What to tell: "new field 'tip': column tip (numeric) is added, 12 records have it".
+
+        Not `published` is a change of a run that was rejected: it would have been made.
+        """
         if self.records is None:
-            what = "adds" if self.change == ADD else "widens"
+            what = ("adds", "widens") if published else ("would add", "would widen")
             types = f"({self.to_type})" if self.change == ADD else f"from {self.from_type} to {self.to_type}"
-            return f"the declaration {what} column {self.column} {types}"
+            return f"the declaration {what[self.change != ADD]} column {self.column} {types}"
+        verb = "is" if published else "would have been"
         records = f"{self.records:,} record{'' if self.records == 1 else 's'}"
         if self.change == ADD:
             have = "has" if self.records == 1 else "have"
-            return f"new field {short(self.field)}: column {self.column} ({self.to_type}) is added, {records} {have} it"
+            column = f"column {self.column} ({self.to_type}) {verb} added"
+            return f"new field {short(self.field)}: {column}, {records} {have} it"
         need = "needs" if self.records == 1 else "need"
-        return f"column {self.column} is widened from {self.from_type} to {self.to_type}, which {records} {need}"
+        return f"column {self.column} {verb} widened from {self.from_type} to {self.to_type}, which {records} {need}"
 
 
 @dataclass(frozen=True)
@@ -91,10 +97,15 @@ class Schema:
 
 @dataclass(frozen=True)
 class SchemaReport:
-    """What a run's report says of its columns. `raw_only` are (field, records that have a value), most first."""
+    """What a run's report says of its columns. `raw_only` are (field, records that have a value), most first.
+
+    `kept` are columns that the contract would have widened, to the type said, and that stay what they are since
+    the suite or an anomaly could not judge that type.
+    """
 
     contract: str
     changes: tuple[Change, ...] = ()
+    kept: tuple[Seen, ...] = ()
     raw_only: tuple[tuple[str, int], ...] = ()
     more: int = 0  # fields kept in raw only that are not named
 

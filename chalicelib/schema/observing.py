@@ -13,7 +13,7 @@ from chalicelib.columns import Column
 from chalicelib.conversion import fits, is_null
 from chalicelib.lake import formats
 from chalicelib.lake.position import part_and_line
-from chalicelib.schema import DISCARD, FREEZE, kinds, ladder
+from chalicelib.schema import DISCARD, EVOLVE, FREEZE, kinds, ladder, names
 from chalicelib.schema.model import Observation, Seen
 
 if TYPE_CHECKING:
@@ -53,12 +53,15 @@ class Observer:
         """`fields` as they were before conversion."""
         source = self._source
         taken = {source.late.get(name, name) for name in source.column_names}
-        names = sorted(set(fields) - taken)
+        found = sorted(set(fields) - taken)
+        # what is to become a column has to be named
+        told = found if source.schema_contract == EVOLVE else [name for name in found if names.is_like_a_field(name)]
         missing = ()
         if source.schema_contract == FREEZE and len(self._seqs):
             missing = tuple(name for name in source.column_names if name not in source.late and name not in fields)
-        unknown = tuple(self._unknown(name, fields[name]) for name in names[:NAMED])
-        return Observation(unknown, tuple(self._misfits), missing, max(len(names) - NAMED, 0))
+        unknown = tuple(self._unknown(name, fields[name]) for name in told[:NAMED])
+        more, nameless = max(len(told) - NAMED, 0), len(found) - len(told)
+        return Observation(unknown, tuple(self._misfits), missing, more, nameless)
 
     def _unknown(self, name: str, values: Sequence) -> Seen:
         kinds_of_values = set(map(type, values))
@@ -82,19 +85,20 @@ def total(observations: Iterable[Observation]) -> Observation:
     unknown: dict[str, Seen] = {}
     misfits: dict[str, Seen] = {}
     missing: set[str] | None = None
-    more = 0
+    more = nameless = 0
     for seen in observations:
         for field in seen.unknown:
             unknown[field.name] = _sum(unknown.get(field.name), field, kinds.together)
         for column in seen.misfits:
             misfits[column.name] = _sum(misfits.get(column.name), column, _wider)
         missing = set(seen.missing) if missing is None else missing & set(seen.missing)
-        more = max(more, seen.more)
+        more, nameless = max(more, seen.more), max(nameless, seen.nameless)
     return Observation(
         tuple(unknown[name] for name in sorted(unknown)),
         tuple(misfits[name] for name in sorted(misfits)),
         tuple(sorted(missing or ())),
         more,
+        nameless,
     )
 
 

@@ -28,6 +28,9 @@ def refuse(observation: Observation, columns: Sequence[Column], run_id: str, sou
         ),
         *(f"column {name} ({types[name]}) is in no record" for name in observation.missing),
     ]
+    if nameless := observation.nameless:
+        several = f"{nameless:,} fields are new whose names may be values, and so are not told"
+        told.insert(0, "1 field is new whose name may be a value, and so is not told" if nameless == 1 else several)
     if not told:
         return
     more = len(told) - _QUOTED + observation.more
@@ -55,10 +58,11 @@ def evolved(
     """
     new = [field for field in observation.unknown if field.type is not None]
     if (number := len(new) + observation.more) > MOST_NEW_COLUMNS:
-        listed = "; ".join(_new(field) for field in new[:_QUOTED])
+        told = [field for field in new if names.is_like_a_field(field.name)][:_QUOTED]
+        listed = "; ".join([*map(_new, told), f"{number - len(told):,} more"])
         raise SchemaRefused(
             f"{'at least ' if observation.more else ''}{number:,} new fields came in one run, and the contract evolve"
-            f" adds at most {MOST_NEW_COLUMNS}: {listed}; and {number - min(len(new), _QUOTED):,} more",
+            f" adds at most {MOST_NEW_COLUMNS}: {listed}",
             run_id=run_id,
             source=source,
             next_step="if values are used as field names, keep them in one column of type jsonb, by records() or"

@@ -1,6 +1,6 @@
 """Reject: the run is closed without touching the curated table; its staging is dropped.
 
-An object of the inbox of which no record could be used is quarantined whole.
+An object of the inbox is quarantined whole: none of its records is in the table, however many could be used.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ def reject(request: RejectRequest) -> RejectResult:
         run = ledger.get_run(open_connection, request.run_id)
     fetched, quarantined = run["fetched"] or 0, run["quarantined"] or 0
     # S3 is asked between two transactions: neither waits for it
-    arrival = inbox.unusable(RunInput.from_json(run["input"]), fetched - quarantined, lake)
+    given = RunInput.from_json(run["input"])
+    arrival = inbox.rejected(given, lake)
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         if arrival is not None:
-            reason = f"none of its {fetched:,} records can be used; `sluice runs show {request.run_id}` says why"
+            usable = f"{fetched - quarantined:,}" if fetched > quarantined else "none"
+            reason = f"{usable} of its {fetched:,} records can be used" if fetched else "it has no records"
+            reason += f"; `sluice runs show {request.run_id}` says why. Once that is mended: `{given.command()}`"
             quarantined_objects.add(cursor, arrival, reason, request.run_id)
         tables.drop_staging(cursor, source.table, request.run_id)
         ledger.reject(cursor, request.run_id)

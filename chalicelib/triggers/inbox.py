@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from chalicelib import boto_errors, sources
 from chalicelib.contracts import RunInput
 from chalicelib.errors import NotFound, SourceError, TerminalError
-from chalicelib.lake import Lake
+from chalicelib.lake import Lake, keys
 from chalicelib.sources.base import Source
 from chalicelib.sources.files import FileSource
 from chalicelib.triggers.trigger import INBOX, Trigger, slug
@@ -110,11 +110,19 @@ def unreadable(given: RunInput | None, error: str, reason: str, lake: Lake) -> A
     return _present(given.input, lake)
 
 
-def unusable(given: RunInput, usable: int, lake: Lake) -> Arrival | None:
-    """The object of which a rejected run of the inbox could use no record; None where it could use some."""
-    if address(given, lake.bucket) is None or usable or _declares(given.source):
+def rejected(given: RunInput, lake: Lake) -> Arrival | None:
+    """The object of a rejected run of the inbox, of which nothing is in the table; None where the run has another
+    origin.
+    """
+    if address(given, lake.bucket) is None or _declares(given.source):
         return None
     return _present(given.input, lake)
+
+
+def is_collected(given: RunInput, bucket: str) -> bool:
+    """Whether a run, started by whom it may be, reads events that webhooks brought."""
+    start = f"s3://{bucket}/"
+    return (given.input or "").startswith(start) and keys.is_collected(given.input.removeprefix(start))
 
 
 def _present(where: str, lake: Lake) -> Arrival | None:

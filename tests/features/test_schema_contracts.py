@@ -68,6 +68,11 @@ def changes(pipeline, run) -> list[tuple]:
     )
 
 
+def mailed(pipeline, run) -> str:
+    [email] = pipeline.emails(run.run_id)
+    return " ".join(email["message"].split())
+
+
 DECLARED = {"id": "bigint", "amount": "integer", "name": "text"}
 
 
@@ -192,8 +197,12 @@ def test_a_rejected_run_leaves_table_and_history_as_they_were(pipeline, load, co
         "expectations": [{"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1000}}],
         "meta": LENIENT["meta"],
     }
-    run = load(records(1, 5), records(6, 5, tip=1), suite=strict)
+    run = load(records(1, 5), [*records(6, 4, tip=1), {"id": 10, "amount": 1.5, "name": "x"}], suite=strict)
     assert run.row["status"] == "rejected"
+    told = mailed(pipeline, run)
+    assert "column tip (bigint) would have been added, 4 records have it" in told
+    assert "column amount would have been widened from integer to numeric" in told
+    assert "is added" not in told and "is widened" not in told
     assert columns() == DECLARED
     assert pipeline.rows(table) == before
     assert changes(pipeline, run) == []
@@ -260,6 +269,9 @@ def test_an_expectation_keeps_a_column_from_becoming_what_it_cannot_judge(pipeli
     run = load([*records(1, 5), {"id": 9, "amount": "many", "name": "x"}], suite=suite)
     assert (run.status, run.row["quarantined"]) == ("SUCCEEDED", 1)
     assert columns() == DECLARED
+    told = mailed(pipeline, run)
+    assert "column amount keeps its type, since the suite or an anomaly that judges it could not judge text" in told
+    assert "which 1 of the quarantined rows needs" in told
 
 
 def test_a_later_suite_may_judge_a_column_that_evolved(pipeline, load):
@@ -313,6 +325,10 @@ def test_a_frozen_csv_is_held_to_its_header(pipeline, declare, table):
     assert run("id,amount,name\n1,2,x\n").status == "SUCCEEDED"
     fewer = run("id,amount\n1,2\n")
     assert (fewer.error, "column name (text) is in no record" in fewer.cause) == ("SchemaRefused", True)
+    person = run("id,amount,name,ada@example.com\n1,2,x,\n")
+    assert (person.error, "1 field is new whose name may be a value" in person.cause) == ("SchemaRefused", True)
+    chunks = pipeline.query("SELECT row_to_json(c)::text FROM pipeline.chunks c WHERE run_id = %s", person.run_id)
+    assert "ada@example.com" not in f"{person.row} {person.cause} {mailed(pipeline, person)} {chunks}"
     more = run("id,amount,name,colour\n1,2,x,\n")
     assert (more.error, "field 'colour' is new (always null, 0 records)" in more.cause) == ("SchemaRefused", True)
     assert len(pipeline.rows(table)) == 1

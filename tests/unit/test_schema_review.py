@@ -4,8 +4,8 @@ import pytest
 
 from chalicelib.columns import Column
 from chalicelib.errors import SchemaRefused
-from chalicelib.schema import observing, review
-from chalicelib.schema.model import ADD, WIDEN, Observation, Schema, Seen
+from chalicelib.schema import names, observing, review
+from chalicelib.schema.model import ADD, WIDEN, Change, Observation, Schema, Seen
 from chalicelib.sources.base import Source
 
 SCHEMA = Schema(0, (Column("id", "bigint", nullable=False), Column("amount", "integer"), Column("note", "text")))
@@ -68,6 +68,44 @@ def test_a_frozen_schema_is_refused_with_every_change_up_to_ten():
         review.refuse(few, SCHEMA.columns, "run", "orders")
     with pytest.raises(SchemaRefused, match=r"column note \(text\) is in no record"):
         review.refuse(few, SCHEMA.columns, "run", "orders")
+
+
+def test_a_field_whose_name_may_be_a_value_is_counted_and_not_told():
+    seen = Observation((Seen("tip", "text", 1, "raw/a", 5),), nameless=2)
+    with pytest.raises(SchemaRefused, match="2 fields are new whose names may be values") as refused:
+        review.refuse(seen, SCHEMA.columns, "run", "orders")
+    assert "field 'tip' is new" in str(refused.value)
+    with pytest.raises(SchemaRefused, match="1 field is new whose name may be a value"):
+        review.refuse(Observation(nameless=1), SCHEMA.columns, "run", "orders")
+    many = [Seen(f"ada{i}@example.com", "text", 1) for i in range(60)] + [Seen(f"f{i}", "text", 1) for i in range(60)]
+    with pytest.raises(SchemaRefused, match=r"field 'f0' is new.*; 110 more") as refused:
+        evolved(*many)
+    assert "@" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["id", "Order ID", "unit-price (EUR)", "größe", "_x", "user.email", "a/b", "$ref"])
+def test_names_of_fields_are_told(name):
+    assert names.is_like_a_field(name) == (name != "$ref")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ada@example.com", "1815-12-10", "12.5", "+49 30 1234", "", "x" * 64, "DE89370400440532013000", "a\nb", "Hi!"],
+)
+def test_what_may_be_a_value_is_no_name(name):
+    assert not names.is_like_a_field(name)
+    assert names.listed(["id", name]) == "id and 1 that looks like no name"
+
+
+def test_a_change_of_a_run_that_is_rejected_would_have_been_made():
+    widened = Change(WIDEN, "amount", "numeric", "amount", "integer", 1)
+    assert widened.text() == "column amount is widened from integer to numeric, which 1 record needs"
+    assert widened.text(published=False).startswith("column amount would have been widened from integer")
+    added = Change(ADD, "tip", "text", "tip", records=2)
+    assert added.text(published=False) == "new field 'tip': column tip (text) would have been added, 2 records have it"
+    declared = Change(ADD, "tip", "text", "tip")
+    assert declared.text() == "the declaration adds column tip (text)"
+    assert declared.text(published=False) == "the declaration would add column tip (text)"
 
 
 def test_chunks_are_summed_the_first_place_kept_and_missing_is_what_no_chunk_has():

@@ -97,6 +97,18 @@ def test_chunks_are_summed_before_they_are_judged():
     assert (judged.results[0].evaluated, judged.results[0].unexpected) == (2000, 150)
 
 
+def test_of_events_each_is_judged_by_itself_and_no_share_of_them_fails_a_run():
+    suite = suite_of(price(mostly=0.9), row_count(), warn=0.0, fail=0.05)
+    assert judge(suite, 101).verdict == judge(suite, 0, quarantined=100).verdict == "fail"
+    events = suite.of_events()
+    for quarantined in (1, 999, 1000):
+        assert judge(events, 101, quarantined=quarantined).verdict == "warn"
+    assert judge(events, 0, kept=False).verdict == "fail"  # what is said of all rows together stays
+    assert [item.id for item in events.items] == [item.id for item in suite.items]
+    lenient = suite_of(price(), warn=0.5, fail=0.5).of_events()
+    assert judge(lenient, 0, quarantined=500).verdict == "pass"
+
+
 def test_a_run_without_rows_is_judged():
     assert verdict.judge(suite_of(price()), [], [], 0, 0).verdict == "pass"
 
