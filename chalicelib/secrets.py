@@ -83,13 +83,7 @@ def _tokens(settings: Settings) -> tuple[str, dict]:
     if not text:
         where = f"the secret {settings.tokens_secret_arn}"
         text = _secret(settings.tokens_secret_arn)
-    try:
-        tokens = json.loads(text)
-    except ValueError:
-        tokens = None
-    if not isinstance(tokens, dict):
-        raise ConfigurationError(f"{where} holds no JSON object", next_step='write {"name": "token", …} into it')
-    return where, tokens
+    return where, settings_module.tokens_in(text, where)
 
 
 def forget() -> None:

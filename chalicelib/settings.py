@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from chalicelib.errors import ConfigurationError
 PREFIX = "SLUICE_"
 LOCAL = "local"
 LIVE = "live"  # as `sources_url`: the sources' own hosts
+
+_TOKENS = '{"name": "token", …}'
 
 # for the laptop alone: on AWS anybody who may look at a function could read them
 SECRET = frozenset({"SLUICE_DATABASE_URL", "SLUICE_READER_DATABASE_URL", "SLUICE_TOKENS"})
@@ -111,7 +114,24 @@ def load(environ: Mapping[str, str] | None = None, **arguments) -> Settings:
         if raw is None:
             continue
         values[name] = _number(name, raw) if isinstance(field.default, int) else str(raw)
+    if values.get("tokens"):
+        wrong = [name for name, token in tokens_in(values["tokens"], "SLUICE_TOKENS").items() if type(token) is not str]
+        if wrong:
+            raise ConfigurationError(
+                f"SLUICE_TOKENS has no text for {', '.join(sorted(wrong))}", next_step=f"write {_TOKENS} into it"
+            )
     return Settings(**values)
+
+
+def tokens_in(text: str, where: str) -> dict:
+    """The tokens by name; raises ConfigurationError, which never quotes `text`, where it is no JSON object."""
+    try:
+        tokens = json.loads(text)
+    except (ValueError, RecursionError):
+        tokens = None
+    if not isinstance(tokens, dict):
+        raise ConfigurationError(f"{where} holds no JSON object", next_step=f"write {_TOKENS} into it")
+    return tokens
 
 
 def _number(name: str, raw) -> int:

@@ -17,6 +17,9 @@ from chalicelib.webhooks.signature import DELIVERY, SIGNATURE, TIMESTAMP
 # of one body: about a thousand small events
 LARGEST = 200 * 1000
 
+# what API Gateway makes of bytes that are no UTF-8, before anybody of us sees them
+_REPLACEMENT = "\ufffd".encode()
+
 _SOURCE = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 
 
@@ -25,8 +28,9 @@ def take_in(lake: Lake, source: str, headers: Mapping[str, str], body: bytes, no
 
     Raises RequestRefused with `status` and `reason`, in this order, so that nobody without a secret learns
     or costs anything: 404 where the source takes no webhooks, 413, 401, 400, 409 where the delivery was kept
-    before. Raises LakeUnavailable where S3 does not answer: what became of the write is then not known, and
-    a repetition may find the delivery there.
+    before. A body that was not UTF-8 cannot be told from a forged one that has U+FFFD: both are 400. Raises
+    LakeUnavailable where S3 does not answer: what became of the write is then not known, and a repetition may
+    find the delivery there.
     """
     accepted = secrets.of_webhook(source) if _SOURCE.fullmatch(source) else ()
     if not accepted or not _reads_files(source):
@@ -37,6 +41,13 @@ def take_in(lake: Lake, source: str, headers: Mapping[str, str], body: bytes, no
     if faults := signature.faults_of_form(timestamp, delivery, signed):
         raise _refused(401, "not signed", f"{', '.join(faults)} missing or not of its form")
     if not signature.is_signed(signed, accepted, timestamp, delivery, body):
+        if _REPLACEMENT in body:
+            raise _refused(
+                400,
+                "not UTF-8",
+                "the body has replacement characters, as one that is not UTF-8 is handed on, and the signature is of "
+                "another body; send UTF-8",
+            )
         raise _refused(401, "forged", "the signature is not that of the body with its time stamp and delivery")
     if abs(now - int(timestamp)) > signature.WINDOW:
         raise _refused(401, "stale", f"the time stamp is more than {signature.WINDOW} s from the time it is here")
