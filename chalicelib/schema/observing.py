@@ -54,8 +54,11 @@ class Observer:
         source = self._source
         taken = {source.late.get(name, name) for name in source.column_names}
         found = sorted(set(fields) - taken)
-        # what is to become a column has to be named
-        told = found if source.schema_contract == EVOLVE else [name for name in found if names.is_like_a_field(name)]
+        told = found  # what is to become a column has to be named
+        if source.schema_contract != EVOLVE:
+            # without any of the columns a CSV has no header row, and these are values
+            is_header = self._chunk.format != formats.CSV or not taken.isdisjoint(fields)
+            told = [name for name in found if is_header and names.is_like_a_field(name)]
         missing = ()
         if source.schema_contract == FREEZE and len(self._seqs):
             missing = tuple(name for name in source.column_names if name not in source.late and name not in fields)

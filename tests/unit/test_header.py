@@ -135,6 +135,15 @@ def test_columns_may_be_made_of_other_fields(run, change):
     assert [result.rows for result in run("id,first,last\n", change)] == [0]
 
 
+def test_where_a_transform_hides_that_the_header_row_is_missing_no_name_is_kept_either(run):
+    run(NOBODY * 2, lambda frame: frame, schema_contract="freeze")
+    assert (run.observed[0]["unknown"], run.observed[0]["nameless"]) == ([], 2)
+    for contract in ("discard", "evolve"):
+        with pytest.raises(RawError, match="no column for id, full_name; its header has 2") as refused:
+            run(NOBODY * 2, lambda frame: frame, schema_contract=contract)
+        assert "Ada" not in str(refused.value)
+
+
 def test_a_field_that_transform_misses_is_missed_without_rows_too(run):
     for rows in ("", "1,Ada\n"):
         with pytest.raises(TransformError, match="KeyError: 'last'"):

@@ -159,6 +159,14 @@ def test_a_stack_that_cannot_start_says_why(tmp_path):
     assert stack.info() is None
 
 
+def test_malformed_tokens_are_told_before_anything_is_started(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLUICE_TOKENS", '{"webhook:orders": s3cret}')
+    with pytest.raises(ConfigurationError, match="SLUICE_TOKENS holds no JSON object") as refused:
+        Stack(tmp_path / "home").up()
+    assert "s3cret" not in str(refused.value)
+    assert not (tmp_path / "home").exists()
+
+
 def test_what_a_killed_server_left_is_not_taken_for_the_one_that_is_starting(tmp_path):
     home = Home(tmp_path)
     home.create()
