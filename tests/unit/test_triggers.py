@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chalicelib.contracts import RunInput
 from chalicelib.errors import ContractError, SourceError, UnknownSource
+from chalicelib.lake import keys
 from chalicelib.triggers import Trigger, inbox, messages
 from chalicelib.triggers.inbox import Arrival
 from chalicelib.triggers.trigger import ATTEMPTS, backfill, scheduled
@@ -215,3 +216,22 @@ def test_folders_and_what_lies_in_no_sources_folder_or_beside_a_declaration_ask_
 def test_a_folder_of_no_source_or_of_one_that_reads_no_files_is_refused(key, error):
     with pytest.raises(error):
         inbox.trigger(Arrival("lake", key, "v1", 10))
+
+
+DIGEST = "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "collected"),
+    [
+        (f"s3://lake/{keys.collected('orders', DIGEST)}", True),
+        (f"s3://other/{keys.collected('orders', DIGEST)}", False),
+        (f"s3://lake/inbox/orders/2026/webhook-{DIGEST}.ndjson", False),
+        (f"s3://lake/inbox/orders/webhook-{DIGEST}.csv", False),
+        ("s3://lake/inbox/orders/", False),
+        (None, False),
+    ],
+)
+@pytest.mark.parametrize("trigger", [None, "inbox s3://lake/x"])
+def test_collected_events_are_known_by_the_key_whoever_runs_them(given, collected, trigger):
+    assert inbox.is_collected(RunInput("orders", input=given, trigger=trigger), "lake") == collected
