@@ -18,6 +18,16 @@ hypothesis.settings.load_profile("sluice")
 
 # the files that take longest, in this order, so that no worker has a long one left at the end
 LONGEST = (
+    # unit tests: a whole deployment to moto takes 2 s of CPU, a stack 5
+    "test_apply",
+    "test_stack",
+    "test_destroying",
+    "test_destroy_again",
+    "test_keeping_secrets",
+    "test_template",
+    "test_terraform",
+    "test_workflows",
+    # feature tests
     "test_documents",
     "test_deploy",
     "test_change_data_capture",

@@ -341,7 +341,7 @@ def test_what_comes_into_a_deployed_stages_inbox_and_queue_starts_runs_of_it_onc
     end = time.monotonic() + 240
     while not wanted <= set(pipeline.query(done, f"s3://{BUCKET}/{key}")):
         assert time.monotonic() < end, deployed.log()[-3000:]
-        time.sleep(0.5)
+        time.sleep(0.1)
     assert pipeline.query(
         "SELECT count(*) FROM pipeline.runs WHERE input ->> 'input' = %s", f"s3://{BUCKET}/{key}"
     ) == [(2,)]

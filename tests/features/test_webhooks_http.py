@@ -76,7 +76,7 @@ def kept(pipeline):
 def eventually(look, wanted, seconds=240):
     deadline = time.monotonic() + seconds
     while (found := look()) != wanted and time.monotonic() < deadline:
-        time.sleep(0.5)
+        time.sleep(0.1)
     return found
 
 
