@@ -54,7 +54,7 @@ def unbuilt(folder, stage_name, architecture=None, progress=None) -> Artefacts:
     """In place of `artefacts.build`: zips of next to nothing."""
     config = stage.read(Path(folder), stage_name).config
     made = []
-    for name in ("code", "dependencies", "gate"):
+    for name in ("code", "dependencies", *artefacts.ABOVE):
         path = Path(folder) / f"{name}.zip"
         with zipfile.ZipFile(path, "w") as package:
             package.writestr(zipfile.ZipInfo(f"{name}.py"), "")
