@@ -10,7 +10,6 @@ import logging
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import boto3
@@ -42,7 +41,9 @@ def main(folder: Folder) -> int:
     document = json.loads(folder.task.read_text())
     task = Task(**{**document, "tables": tuple(document["tables"])})
     replication = Replication(task, boto3.client("kinesis"), folder.state, stopped)
-    threading.Thread(target=_report, args=(replication, folder.status), daemon=True).start()
+    ended = threading.Event()
+    reporting = threading.Thread(target=_report, args=(replication, folder, ended), daemon=True)
+    reporting.start()
     LOG.info("replicating %s into %s", ", ".join(task.tables), task.stream)
     try:
         while not stopped():
@@ -54,17 +55,21 @@ def main(folder: Folder) -> int:
                 replication = Replication(task, boto3.client("kinesis"), folder.state, stopped)
     except SluiceError as error:
         LOG.error("%s: %s", type(error).__name__, error)
-        folder.write_status(replication.put, replication.state, f"{type(error).__name__}: {error}")
+        ended.set()
+        reporting.join()  # else it may write over what comes
+        folder.write_status(replication.put, replication.state, error)
         return 0 if stopped() else 1
-    folder.write_status(replication.put, "stopped", None)
+    ended.set()
+    reporting.join()
+    folder.write_status(replication.put, "stopped")
     LOG.info("stopped; the stream has taken %d records", replication.put)
     return 0
 
 
-def _report(replication: Replication, status: Path) -> None:
-    while True:
-        Folder(status.parent).write_status(replication.put, replication.state, None)
-        time.sleep(STATUS_SECONDS)
+def _report(replication: Replication, folder: Folder, ended: threading.Event) -> None:
+    while not ended.is_set():
+        folder.write_status(replication.put, replication.state)
+        ended.wait(STATUS_SECONDS)
 
 
 if __name__ == "__main__":

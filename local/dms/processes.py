@@ -18,7 +18,7 @@ from typing import TextIO
 import psutil
 import psycopg2
 
-from chalicelib.errors import ConfigurationError, TerminalError
+from chalicelib.errors import ConfigurationError, SluiceError, TerminalError
 from local import processes
 from local.dms import task as tasks
 from local.dms.task import Task
@@ -29,7 +29,6 @@ ALREADY_RUNNING = 3
 START_SECONDS = 20
 STOP_SECONDS = 15
 _POLL_SECONDS = 0.05
-_LOG_LINES = 5
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,15 @@ class Folder:
         """There while the stack is up."""
         return Home(self.path.parents[1]).description
 
-    def write_status(self, put: int, state: str, error: str | None) -> None:
+    def write_status(self, put: int, state: str, error: SluiceError | None = None) -> None:
+        document = {"put": put, "state": state, "error": None}
+        if error is not None:
+            document["error"] = f"{type(error).__name__}: {error}"
+            where = {name: str(value) for name, value in error.where.items()}
+            raised = {"kind": type(error).__name__, "message": error.message, "next_step": error.next_step}
+            document["raised"] = {**raised, "where": where}
         partial = self.status.with_name(f"{self.status.name}.{os.getpid()}")
-        partial.write_text(json.dumps({"put": put, "state": state, "error": error}))
+        partial.write_text(json.dumps(document))
         partial.replace(self.status)
 
 
@@ -137,6 +142,7 @@ class Tasks:
         if reload:
             folder.state.unlink(missing_ok=True)
         with folder.log.open("ab") as log:
+            begin = log.tell()
             process = subprocess.Popen(
                 [sys.executable, "-m", "local.dms", str(folder.path)],
                 cwd=REPOSITORY,
@@ -146,14 +152,14 @@ class Tasks:
                 stderr=log,
                 start_new_session=True,
             )
-        return self._wait(folder, task, process)
+        return self._wait(folder, task, process, begin)
 
-    def _wait(self, folder: Folder, task: Task, process: subprocess.Popen) -> Running:
-        """Until it follows the log, or loads for longer than one wants to wait."""
+    def _wait(self, folder: Folder, task: Task, process: subprocess.Popen, begin: int) -> Running:
+        """Until it follows the log, or loads for longer than one wants to wait. Its own log starts at byte `begin`."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             if process.poll() is not None:
-                raise TerminalError(f"the task {task.name} ended: {_last_words(folder)}", next_step=f"see {folder.log}")
+                raise _cause(folder, task, begin)
             found = self.get(task.name)
             if found.state == tasks.FOLLOWING or time.monotonic() > deadline:
                 return found
@@ -199,5 +205,15 @@ def _pid(folder: Folder) -> int | None:
     return None
 
 
-def _last_words(folder: Folder) -> str:
-    return " | ".join(folder.log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
+def _cause(folder: Folder, task: Task, begin: int) -> TerminalError:
+    """Why a task ended: what it raised, or, where nobody foresaw it, the end of its log."""
+    status = json.loads(folder.status.read_text()) if folder.status.exists() else {}
+    if raised := status.get("raised"):
+        kind = ConfigurationError if raised["kind"] == ConfigurationError.__name__ else TerminalError
+        return kind(raised["message"], next_step=raised["next_step"], **raised["where"])
+    with folder.log.open("rb") as log:
+        log.seek(begin)
+        lines = log.read().decode(errors="replace").splitlines()
+    return TerminalError(
+        f"the task {task.name} ended: {lines[-1] if lines else 'it said nothing'}", next_step=f"see {folder.log}"
+    )
