@@ -115,18 +115,25 @@ def _without_values(error: Exception, source: str | None, is_personal: Callable[
 
 
 class Batch:
-    """The messages of one invocation, each tried by itself; `failed` are those that are to come again."""
+    """The messages of one invocation, or the records of a shard; `failed` are those that are to come again.
+
+    `rows` are counts for the metrics `RowsIn`, `RowsOut` and `RowsQuarantined`, where the function has them.
+    """
 
     def __init__(self):
         self.tried, self.failed = 0, []
+        self.rows: dict[str, int] = {}
 
     @contextlib.contextmanager
-    def __call__(self, identifier: str) -> Iterator[None]:
-        """An error of one message is logged, and does not keep the others from being tried."""
+    def __call__(self, identifier: str, passing: type[Exception] = Exception) -> Iterator[None]:
+        """An error of one message is logged, and does not keep the others from being tried.
+
+        `passing` is what may be over when the message comes again; any other error is raised on and ends the batch.
+        """
         self.tried += 1
         try:
             yield
-        except Exception as error:
+        except passing as error:
             self.failed.append(identifier)
             details = error.where if isinstance(error, SluiceError) else {}
             unexpected = not isinstance(error, SluiceError)
@@ -139,21 +146,34 @@ class Batch:
                 details=details,
             )
 
+    @property
+    def answer(self) -> dict:
+        """What Lambda wants to know of a batch: `{"batchItemFailures": [{"itemIdentifier": …}]}`."""
+        return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in self.failed]}
+
 
 @contextlib.contextmanager
-def batch(name: str) -> Iterator[Batch]:
-    """Measured and logged as a stage is: the messages of the function `name`, which is no state."""
-    subject = _subject({})
+def batch(name: str, **about) -> Iterator[Batch]:
+    """Measured and logged as a stage is: the messages of the function `name`, which is no state.
+
+    `about` is for every log line. What ends the batch comes out without values of personal columns.
+    """
+    subject = _subject({}) | about
     logger.append_keys(state=name, **subject)
     started, tried = time.perf_counter(), Batch()
     try:
         with _tracer().provider.in_subsegment(name=f"## {name}"):
             yield tried
-    finally:
-        if tried.failed:
-            _emit(name, {**subject, "source": "unknown"}, {"Failures": len(tried.failed)})
+    except Exception as error:
+        _emit(name, {**subject, "source": "unknown"}, tried.rows | {"Failures": len(tried.failed) + 1})
+        told = tellable(error, None)
+        if told is error:
+            raise
+        raise told from None
+    failures = {"Failures": len(tried.failed)} if tried.failed else {}
+    _emit(name, {**subject, "source": "unknown"}, tried.rows | failures)
     seconds = round(time.perf_counter() - started, 4)
-    logger.info(DONE, seconds=seconds, messages=tried.tried, failed=len(tried.failed))
+    logger.info(DONE, seconds=seconds, messages=tried.tried, failed=len(tried.failed), **tried.rows)
 
 
 def _subject(event: dict) -> dict:

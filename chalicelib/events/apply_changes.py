@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import psycopg2
@@ -10,17 +9,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import personal
 from chalicelib import settings as settings_module
-from chalicelib.changes import batch, notices, record
+from chalicelib.changes import batch as batches
+from chalicelib.changes import notices, record
 from chalicelib.changes.arrival import Arrival, read_event
 from chalicelib.changes.mapping import by_table
 from chalicelib.errors import ChangeError, SluiceError, TransientError, WithheldError
 from chalicelib.settings import Settings
-from chalicelib.telemetry import logger, tellable
+from chalicelib.telemetry import batch, logger, tellable
 from chalicelib.warehouse import migrations
 
 # what no record is to blame for: to bury records would not mend it
 _NOT_THE_RECORD = (SluiceError, BotoCoreError, ClientError, OSError, ImportError, NameError, MemoryError)
 _LIMITS = "54"  # Postgres' class "program limit exceeded", such as a key that is too long for an index
+
+# what counts for which metric
+_ROWS = {"RowsIn": ("records",), "RowsOut": ("stored",), "RowsQuarantined": ("malformed", "quarantined")}
 
 _ready = False
 
@@ -35,27 +38,27 @@ def apply_changes(event: dict) -> dict:
     settings = settings_module.current()
     settings.require("bucket", "database_url", "undelivered_url")
     arrivals = read_event(event)
-    started = time.perf_counter()
     counts: dict[str, int] = {}
     left = list(arrivals)
+    with batch("apply_changes", shard=arrivals[0].shard) as tried:
+        while left and not tried.failed:
+            with tried(str(left[0].sequence), TransientError):
+                taken = _take_some(left, settings, counts)
+                left = left[taken:]
+        if counts:
+            tried.rows = {metric: sum(counts.get(name, 0) for name in names) for metric, names in _ROWS.items()}
+        if not tried.failed:
+            notices.tell(arrivals[0].stream, settings)
+            logger.info("changes applied", **counts)
+    return tried.answer
+
+
+def _take_some(arrivals: Sequence[Arrival], settings: Settings, counts: dict[str, int]) -> int:
     try:
         _prepare()
-        while left:
-            taken = _take(left, settings, counts)
-            left = left[taken:]
-    except TransientError as error:
-        told = tellable(error, None)
-        logger.warning("changes must come again", shard=arrivals[0].shard, error=type(told).__name__, reason=str(told))
-        return {"batchItemFailures": [{"itemIdentifier": str(left[0].sequence)}]}
-    except Exception as error:  # Lambda logs it
-        told = tellable(error, None)
-        if told is error:
-            raise
-        raise told from None
-    notices.tell(arrivals[0].stream, settings)
-    seconds = round(time.perf_counter() - started, 4)
-    logger.info("changes applied", shard=arrivals[0].shard, seconds=seconds, **counts)
-    return {"batchItemFailures": []}
+        return _take(arrivals, settings, counts)
+    except TransientError as error:  # it is logged, and nobody knows what is personal in it
+        raise tellable(error, None) from None
 
 
 def _prepare() -> None:
@@ -71,7 +74,7 @@ def _take(arrivals: Sequence[Arrival], settings: Settings, counts: dict[str, int
     number = len(arrivals)
     while True:
         try:
-            _add(counts, batch.take(arrivals[:number], settings))
+            _add(counts, batches.take(arrivals[:number], settings))
             return number
         except Exception as error:
             if not _may_be_the_record(error):
@@ -84,7 +87,7 @@ def _take(arrivals: Sequence[Arrival], settings: Settings, counts: dict[str, int
             told = tellable(error, source) if source else WithheldError(personal.told(error))
             reason = f"it cannot be taken: {type(told).__name__}: {told}"
             logger.error("change record cannot be taken", shard=arrivals[0].shard, reason=reason)
-            _add(counts, batch.take(arrivals[:1], settings, refused=reason))
+            _add(counts, batches.take(arrivals[:1], settings, refused=reason))
             return 1
 
 
