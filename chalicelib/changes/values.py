@@ -1,7 +1,8 @@
 """Values of DMS's JSON for the typed columns of a curated table.
 
 DMS writes every time with a Z, that of a column without a zone too; JSON documents and arrays as text; numbers
-beyond 2**53 with a fraction of zero where UseLargeIntegerValue is off.
+beyond 2**53 with a fraction of zero where UseLargeIntegerValue is off. Of a numeric or double precision, NaN and
+infinity are values and no gaps, other than in the files and answers that runs read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,15 @@ from chalicelib.columns import Column
 from chalicelib.conversion import NULL, Problems, encode, quoted
 from chalicelib.conversion.values import BOUNDS, ESCAPED
 
+# https://www.postgresql.org/docs/current/datatype-numeric.html
+_SPECIAL = {
+    "nan": "NaN",
+    "infinity": "Infinity",
+    "+infinity": "Infinity",
+    "inf": "Infinity",
+    "-infinity": "-Infinity",
+    "-inf": "-Infinity",
+}
 _UNESCAPED = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
 
 
@@ -25,6 +35,8 @@ def copy_texts(values: Sequence[Any], column: Column) -> tuple[list[str], Proble
     """`values` of one column as COPY text, and what is wrong with them by place, as `conversion.encode` gives it."""
     if column.base == "jsonb":
         return _documents(values, column)
+    if column.base in ("numeric", "double precision") and not _SPECIAL.keys().isdisjoint(_texts(values)):
+        return _with_specials(values, column)
     if column.base in BOUNDS:
         values = [int(v) if isinstance(v, Decimal) and v == v.to_integral_value() else v for v in values]
     elif column.base == "double precision":
@@ -32,6 +44,28 @@ def copy_texts(values: Sequence[Any], column: Column) -> tuple[list[str], Proble
     elif column.base == "timestamp":
         values = [v[:-1] if isinstance(v, str) and v[-1:] == "Z" else v for v in values]
     return encode(values, column)
+
+
+def _texts(values: Sequence[Any]) -> set[str]:
+    return {value.lower() for value in values if isinstance(value, str)}
+
+
+def _with_specials(values: Sequence[Any], column: Column) -> tuple[list[str], Problems]:
+    """JSON has no NaN and no infinity: they come as the texts that Postgres has for them, which its columns take."""
+    special = {
+        place: _SPECIAL[value.lower()]
+        for place, value in enumerate(values)
+        if isinstance(value, str) and value.lower() in _SPECIAL
+    }
+    plain_values = [None if place in special else value for place, value in enumerate(values)]
+    texts, problems = copy_texts(plain_values, column)
+    for place, text in special.items():
+        problems.pop(place, None)  # a column that is not nullable
+        if column.precision and text != "NaN":  # Postgres refuses it: "A field with precision cannot hold infinity"
+            problems[place] = f"{column.name} is {quoted(values[place], column)}, beyond the range of {column.type}"
+        else:
+            texts[place] = text
+    return texts, problems
 
 
 def _documents(values: Sequence[Any], column: Column) -> tuple[list[str], Problems]:
