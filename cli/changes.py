@@ -10,8 +10,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from chalicelib.changes import mapping, summary
+from chalicelib import sources
+from chalicelib.changes import holds, mapping, summary
+from chalicelib.changes import quarantine as quarantined
 from chalicelib.changes.replay import replay as replayed
+from chalicelib.changes.replay import unfinished
 from chalicelib.errors import ConfigurationError
 from chalicelib.lake import Lake
 from chalicelib.settings import LOCAL
@@ -78,9 +81,14 @@ def status(as_json) -> None:
     tasks = Tasks(home()).list() if session.settings.stage == LOCAL else []
     with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
         shards = summary.of_shards(cursor)
-        sources = summary.of_sources(cursor)
+        accounts, held = summary.of_sources(cursor), holds.listed(cursor)
     if as_json:
-        document = {"tasks": [_task(running) for running in tasks], "shards": shards, "sources": sources}
+        document = {
+            "tasks": [_task(running) for running in tasks],
+            "shards": shards,
+            "sources": accounts,
+            "held": held,
+        }
         sys.stdout.write(json.dumps(document, default=str) + "\n")
         return
     for running in tasks:
@@ -88,9 +96,75 @@ def status(as_json) -> None:
         click.echo(f"task {running.task.name}: {running.state}, {', '.join(running.task.tables)}{error}")
     if not shards:
         click.echo("No changes came yet. Next: sluice changes start --database … --table …")
-    for rows in (shards, sources):
+    for rows in (shards, accounts):
         for row in rows:
             click.echo("  ".join(f"{name} {_text(value)}" for name, value in row.items()))
+    for row in held:
+        click.echo(
+            f"{row['source']} is held since {_text(row['held_at'])}: {row['operation']} at the source,"
+            f" {row['records']:,} changes wait. Next: sluice changes resume {row['source']} --help"
+        )
+
+
+@changes.command()
+@click.argument("number", type=int, required=False)
+@click.option("--source", help="Only changes of the table that is mapped to this source.")
+@click.option("--malformed", is_flag=True, help="Only records that could not be read.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--record", is_flag=True, help="Print the record too, which may hold personal values. With NUMBER.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: an array, with NUMBER an object.")
+def quarantine(number, source, malformed, limit, record, as_json) -> None:
+    """List records that were set aside with their reasons, newest first, or show the one with NUMBER."""
+    if record and number is None:
+        raise click.UsageError("--record shows one record: give its NUMBER")
+    session = connect()
+    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
+        if number is None:
+            found = quarantined.listed(cursor, limit, source, malformed)
+        else:
+            found = [quarantined.found(cursor, number)]
+            if not record:
+                del found[0]["record"]
+    if as_json:
+        sys.stdout.write(json.dumps(found if number is None else found[0], default=str) + "\n")
+        return
+    if not found:
+        click.echo("No change is quarantined.")
+    for row in found:
+        what = row["source"] or "could not be read"
+        click.echo(f"{row['id']}  {_text(row['added_at'])}  {what}  {row['shard']} {row['sequence']}")
+        for reason in row["reasons"]:
+            click.echo(f"  {reason['message']}")
+    for row in found if number is not None else ():
+        if record:
+            click.echo(row["record"])
+        click.echo(f"Next: {_next_step(row)}")
+
+
+@changes.command()
+@click.argument("source")
+@click.option(
+    "--truncate", "decision", flag_value="truncate", help="Rows go that were committed before the truncation."
+)
+@click.option("--keep", "decision", flag_value="keep", help="The table keeps its rows.")
+@click.option("--at", help="When the truncation was committed, as 2026-03-01T12:00:00Z; else the record's time.")
+def resume(source, decision, at) -> None:
+    """Decide about the table of SOURCE that was emptied at its source, and apply what was held since."""
+    if decision is None:
+        raise click.UsageError("give --truncate or --keep")
+    if at and decision == "keep":
+        raise click.UsageError("--at says when the table was emptied: give it with --truncate")
+    wanted = _moment(at) if at else None
+    session = connect()
+    mapped = sources.get(source)
+    if mapped.changes is None:
+        raise ConfigurationError(f"no table is mapped to {source}", next_step="see `sluice changes status`")
+    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
+        recorded = holds.happened_at(cursor, source)
+        when = (wanted or recorded) if decision == "truncate" else None
+        resumed = holds.resume(cursor, mapped, when)
+    click.echo(f"{source} is resumed. Rows removed: {resumed.removed:,}")
+    click.echo("held changes: " + "  ".join(f"{name} {count:,}" for name, count in resumed.counts.items()))
 
 
 @changes.command()
@@ -106,7 +180,8 @@ def replay(table, key) -> None:
     if not key and source is None:
         raise ConfigurationError(f"no source is mapped to {table}", next_step="name its key with --key")
     absent = source.changes.absent if source else mapping.UNCHANGED
-    rows = replayed(Lake(session.settings.bucket, session.client("s3")), schema, name, key or source.key, absent)
+    lake, asked = Lake(session.settings.bucket, session.client("s3")), unfinished(session.database_url)
+    rows = replayed(lake, schema, name, key or source.key, absent, asked)
     for row in rows.values():
         sys.stdout.write(json.dumps(row, default=str, ensure_ascii=False) + "\n")
 
@@ -114,6 +189,23 @@ def replay(table, key) -> None:
 def _local() -> None:
     if connect().settings.stage != LOCAL:
         raise ConfigurationError("on AWS, DMS replicates", next_step="see docs/change-data-capture.md")
+
+
+def _moment(text: str) -> dt.datetime:
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no time as 2026-03-01T12:00:00Z", param_hint="--at") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def _next_step(row: dict) -> str:
+    if row["source"] is None:
+        return "mend what wrote it, and put the record into the stream again"
+    return (
+        f"mend the row, or bring the columns in chalicelib/sources/{row['source']}.py up to date;"
+        " the row's next change, or a load of its table, brings it"
+    )
 
 
 def _task(running: Running) -> dict:

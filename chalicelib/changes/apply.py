@@ -17,14 +17,13 @@ from psycopg2.extras import execute_values
 
 from chalicelib.changes import merge
 from chalicelib.changes.mapping import UNCHANGED, Changes
-from chalicelib.changes.merge import Key, Past, State, Step
+from chalicelib.changes.merge import Departure, Key, State, Step, Tenure
 from chalicelib.changes.record import DELETE, UPDATE, Data
 from chalicelib.changes.values import copy_texts, plain
 from chalicelib.columns import ANOMALIES, FINGERPRINT, SEQ, Column
 from chalicelib.conversion import NULL
 from chalicelib.conversion.values import ESCAPED
 from chalicelib.errors import AccountError
-from chalicelib.lake.position import LINE_BITS
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import copy_text, publishing, tables
 from chalicelib.warehouse.queries import statement
@@ -52,10 +51,24 @@ def apply(cursor, source: Source, changes: Sequence[tuple[int, Data]], batch: in
     states = _states(cursor, source, steps)
     counts = dict.fromkeys(merge.OUTCOMES, 0)
     required = {column.name for column in source.columns if not column.nullable}
+    truncated = truncated_at(cursor, source)
     for step in steps:
-        counts[merge.take(step, states, mapping, required)] += 1
+        gone = truncated is not None and step.change.timestamp < truncated and not step.problems
+        counts[merge.SKIPPED if gone else merge.take(step, states, mapping, required)] += 1
     _write(cursor, source, states, batch)
     return Applied(counts, {place: step.problems for place, step in enumerate(steps) if step.problems})
+
+
+def truncated_at(cursor, source: Source) -> dt.datetime | None:
+    """Since when the table has no older rows, see `held`."""
+    cursor.execute(statement("changes", "truncated_at"), {"source": source.name})
+    found = cursor.fetchone()
+    return found and found[0]
+
+
+def over_keys(name: str, source: Source, keys: Iterable[Key]) -> tuple[sql.Composable, dict]:
+    """A statement over the rows with certain keys, and its values: one array per key column."""
+    return _over_keys(name, source), _arrays(source, keys)
 
 
 # --- from records to steps -------------------------------------------------------------------
@@ -126,15 +139,29 @@ def _set_keys(step: Step, source: Source, before: dict) -> None:
 
 
 def _states(cursor, source: Source, steps: Iterable[Step]) -> dict[Key, State]:
-    """The states of all keys that the steps name, and of those that their rows went to."""
+    """The states of all keys that the steps name, and of those that their rows went to later, and on from there.
+
+    Later alone: where all keys of a table are moved up by one, each of them leads to the next.
+    """
     states: dict[Key, State] = {}
-    wanted = {key for step in steps for key in (step.key, step.old_key) if key is not None}
-    while wanted:
-        found = {key: State() for key in sorted(wanted)}
-        _read_rows(cursor, source, found)
-        _read_keys(cursor, source, found)
-        states |= found
-        wanted = {key for state in found.values() for key in merge.targets(state)} - set(states)
+    left: dict[Key, str] = {}  # since when rows that left the key matter
+    for step in steps:
+        for key in (step.key, step.old_key):
+            if key is not None:
+                left[key] = min(left.get(key, step.change.order), step.change.order)
+    followed: dict[Key, str] = {}
+    while left:
+        if new := sorted(left.keys() - states.keys()):
+            found = {key: State() for key in new}
+            _read_rows(cursor, source, found)
+            _read_keys(cursor, source, found)
+            states |= found
+        followed |= left
+        following: dict[Key, str] = {}
+        for key, since in left.items():
+            for target, order in merge.targets(states[key], since).items():
+                following[target] = min(following.get(target, order), order)
+        left = {key: order for key, order in following.items() if key not in followed or order < followed[key]}
     return states
 
 
@@ -149,7 +176,7 @@ def _read_rows(cursor, source: Source, states: dict[Key, State]) -> None:
             row[column.name] = text
     for row, (*_, fingerprint) in zip(rows, found, strict=True):
         state = states[tuple(plain(row[name]) for name in source.key)]
-        state.values, state.before, state.fingerprint = row, row, fingerprint
+        state.row, state.before, state.fingerprint = Tenure("", "", row), row, fingerprint
 
 
 def _read_keys(cursor, source: Source, states: dict[Key, State]) -> None:
@@ -157,10 +184,12 @@ def _read_keys(cursor, source: Source, states: dict[Key, State]) -> None:
     cursor.execute(statement("changes", "key_positions"), {"table": source.table, "keys": list(by_text)})
     for key, position, committed, since, stale, past, departed in cursor.fetchall():
         state = by_text[key]
-        state.order, state.since, state.stale = position, since, stale
+        state.order = position
         state.committed = committed and committed.astimezone(dt.UTC)
-        state.past = [Past(**row) for row in past]
-        state.departed = [(order, tuple(target)) for order, target in departed]
+        if state.row:
+            state.row = Tenure(since, position, state.row.values, stale)
+        state.past = [Tenure(**tenure) for tenure in past]
+        state.departed = [Departure(**{**departure, "to": tuple(departure["to"])}) for departure in departed]
 
 
 def _canonical(texts: Sequence[str | None], column: Column) -> list[str]:
@@ -192,7 +221,7 @@ def _over_keys(name: str, source: Source, **more: sql.Composable) -> sql.Composa
 
 
 def _arrays(source: Source, keys: Iterable[Key]) -> dict:
-    columns = list(zip(*keys, strict=True))
+    columns = list(zip(*keys, strict=True)) or [()] * len(source.key)
     return {f"k{place}": list(columns[place]) for place in range(len(source.key))}
 
 
@@ -214,6 +243,7 @@ def _write(cursor, source: Source, states: dict[Key, State], batch: int) -> None
         _expect(cursor.rowcount, len(gone), "deleted", source, batch)
     if changed:
         _merge(cursor, source, changed, batch)
+    now = dt.datetime.now(dt.UTC).isoformat()
     positions = [
         (
             source.table,
@@ -221,10 +251,11 @@ def _write(cursor, source: Source, states: dict[Key, State], batch: int) -> None
             state.order,
             state.committed,
             state.values is None,
-            state.since,
-            json.dumps(state.stale),
-            json.dumps([asdict(row) for row in state.past]),
-            json.dumps(state.departed),
+            state.row.since if state.row else "",
+            json.dumps(state.row.stale if state.row else {}),
+            _kept(state.past, now),
+            _kept(state.departed, now),
+            min((entry.kept_at or now for entry in (*state.past, *state.departed)), default=None),
         )
         for key, state in sorted(states.items())
         if state.changed
@@ -233,17 +264,23 @@ def _write(cursor, source: Source, states: dict[Key, State], batch: int) -> None
         execute_values(cursor, statement("changes", "set_key_positions").as_string(cursor), positions, page_size=1000)
 
 
+def _kept(entries: Sequence[Tenure | Departure], now: str) -> str:
+    return json.dumps([{**asdict(entry), "kept_at": entry.kept_at or now} for entry in entries])
+
+
 def _merge(cursor, source: Source, changed: Sequence[State], batch: int) -> None:
     incoming = sql.Identifier(f"incoming_{source.table[:50]}")
     columns = [sql.SQL("{} {}").format(sql.Identifier(c.name), sql.SQL(c.type)) for c in source.columns]
+    if source.anomalies:  # a mark is about the values that were there; changes are not judged
+        columns.append(sql.SQL(f"{ANOMALIES} jsonb"))
     columns.append(sql.SQL(f"{FINGERPRINT} bigint, {SEQ} bigint"))
     cursor.execute(statement("changes", "make_incoming", incoming=incoming, columns=sql.SQL(", ").join(columns)))
     texts = [[state.values[name] for state in changed] for name in source.column_names]
     body = copy_text.write(texts, [state.seq for state in changed])
     copy = sql.SQL("COPY {} ({}) FROM STDIN").format(incoming, tables.copy_columns(source))
     cursor.copy_expert(copy, io.BytesIO(body))
-    cursor.execute(_merge_statement(source, incoming), {"run_id": run_id(batch), "line_bits": LINE_BITS})
-    actions = dict(cursor.fetchall())
+    actions = publishing.merge_rows(cursor, source, incoming, run_id(batch))
+    cursor.execute(statement("changes", "drop_incoming", incoming=incoming))
     _expect(actions.get("INSERT", 0), sum(state.before is None for state in changed), "inserted", source, batch)
     # MERGE leaves a row alone whose fingerprint is the same, and so do we
     fingerprints = [int(line.rsplit(b"\t", 2)[1]) for line in body.removesuffix(b"\n").split(b"\n")]
@@ -251,25 +288,6 @@ def _merge(cursor, source: Source, changed: Sequence[State], batch: int) -> None
         state.before is not None and state.fingerprint != new for state, new in zip(changed, fingerprints, strict=True)
     )
     _expect(actions.get("UPDATE", 0), differ, "updated", source, batch)
-
-
-def _merge_statement(source: Source, incoming: sql.Composable) -> sql.Composable:
-    names = [sql.Identifier(name) for name in source.column_names]
-    others = [sql.Identifier(name) for name in source.column_names if name not in source.key]
-    assignments = [sql.SQL("{0} = s.{0}, ").format(name) for name in others]
-    if source.anomalies:  # a mark is about the values that were there; changes are not judged
-        assignments.append(sql.SQL("{} = NULL, ").format(sql.Identifier(ANOMALIES)))
-    return statement(
-        "changes",
-        "merge_incoming",
-        curated=tables.curated(source),
-        incoming=incoming,
-        same_key=tables.equal("t", "s", source.key),
-        # a table that is all key has nothing to assign; the lineage columns follow
-        assignments=sql.SQL("").join(assignments),
-        columns=sql.SQL(", ").join(names),
-        values=sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
-    )
 
 
 def run_id(batch: int) -> str:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from psycopg2.extras import execute_values
 
-from chalicelib.changes import merge, record, stored
+from chalicelib.changes import holds, merge, quarantine, record, stored
 from chalicelib.changes.apply import apply
 from chalicelib.changes.arrival import Arrival
 from chalicelib.changes.mapping import by_table
 from chalicelib.changes.record import Control, Data
-from chalicelib.changes.stored import File
+from chalicelib.changes.stored import ControlFile, File
 from chalicelib.errors import ChangeError, WarehouseUnavailable
 from chalicelib.lake import Lake
 from chalicelib.lake.position import seq
@@ -43,9 +43,14 @@ class Batch:
     controls: list[tuple[Arrival, Control]] = field(default_factory=list)
     malformed: list[tuple[Arrival, str]] = field(default_factory=list)
     duplicates: list[tuple[Arrival, Data]] = field(default_factory=list)
-    files: list[tuple[File, str]] = field(default_factory=list)  # with their keys
+    files: list[tuple[File | ControlFile, str]] = field(default_factory=list)  # with their keys
     columns: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # of each table, with their types
     abandoned: list[str] = field(default_factory=list)  # keys to delete
+
+    @property
+    def data_files(self) -> dict[int, File]:
+        """The files of rows, by their places among all files."""
+        return {part: file for part, (file, _) in enumerate(self.files) if isinstance(file, File)}
 
     @property
     def of_shard(self) -> dict[str, str]:
@@ -66,11 +71,17 @@ def take(arrivals: Sequence[Arrival], settings: Settings, refused: str | None = 
     for key in batch.abandoned:
         lake.delete(key)
     for file, key in batch.files:
-        lake.put(key, stored.body(file, batch.columns[file.schema, file.table], settings.changes_format))
+        lake.put(key, _body(file, batch, settings.changes_format))
     counts = _finish(batch, mapped)
     for _, control in batch.controls:
         logger.info("table changed", operation=control.operation, table=f"{control.schema}.{control.table}")
     return counts
+
+
+def _body(file: File | ControlFile, batch: Batch, format: str) -> bytes:
+    if isinstance(file, ControlFile):
+        return stored.control_body(file, format)
+    return stored.body(file, batch.columns[file.schema, file.table], format)
 
 
 # --- the first transaction -------------------------------------------------------------------
@@ -91,9 +102,9 @@ def _begin(arrivals: Sequence[Arrival], mapped: dict, settings: Settings, refuse
         else:
             _read(batch)
         _set_duplicates_aside(cursor, batch)
-        batch.files = [
-            (file, stored.key(file, shard, batch.id, settings.changes_format)) for file in stored.files(batch.data)
-        ]
+        # rows first: `_raw` of a curated row names their file by its place
+        files = [*stored.files(batch.data), *stored.control_files(batch.controls)]
+        batch.files = [(file, stored.key(file, shard, batch.id, settings.changes_format)) for file in files]
         cursor.execute(statement("changes", "abandon_files"), batch.of_shard)
         cursor.execute(statement("changes", "abandoned_files"), batch.of_shard)
         batch.abandoned = [key for (key,) in cursor.fetchall()]
@@ -145,7 +156,7 @@ def _set_duplicates_aside(cursor, batch: Batch) -> None:
 def _fix_types(cursor, batch: Batch, mapped: dict[tuple[str, str], Source]) -> None:
     """Look up the type of each column in the lake, and decide it for those that were never seen."""
     named: dict[tuple[str, str], dict[str, None]] = {}
-    for file, _ in batch.files:
+    for file in batch.data_files.values():
         named.setdefault((file.schema, file.table), {}).update(dict.fromkeys(stored.names(file)))
     for (schema, table), names in sorted(named.items()):
         known = _columns(cursor, schema, table)
@@ -192,14 +203,16 @@ def _finish(batch: Batch, mapped: dict[tuple[str, str], Source]) -> dict[str, in
         )
         _remember(cursor, batch)
         quarantined = [(arrival, None, [(None, reason)]) for arrival, reason in batch.malformed]
-        outcomes = dict.fromkeys(merge.OUTCOMES, 0)
+        outcomes = dict.fromkeys((*merge.OUTCOMES, holds.HELD), 0)
+        held = _hold(cursor, batch, mapped)
         for (schema, table), source in sorted(mapped.items(), key=lambda item: item[1].table):
-            for name, count in _apply(cursor, batch, (schema, table), source, quarantined).items():
+            for name, count in _apply(cursor, batch, (schema, table), source, quarantined, source.name in held).items():
                 outcomes[name] += count
-        _quarantine(cursor, batch, quarantined)
+        quarantine.add(cursor, batch.id, quarantined)
         _record_controls(cursor, batch, mapped)
         cursor.execute(statement("changes", "forget_abandoned_files"), batch.of_shard)
         cursor.execute(statement("changes", "forget_seen_records"))
+        cursor.execute(statement("changes", "forget_left_rows"))
     return {**counts, **outcomes}
 
 
@@ -216,53 +229,39 @@ def _remember(cursor, batch: Batch) -> None:
         execute_values(cursor, statement("changes", "add_seen_records").as_string(cursor), rows, page_size=1000)
 
 
-def _apply(cursor, batch: Batch, table: tuple[str, str], source: Source, quarantined: list) -> dict[str, int]:
-    changes, arrivals = [], []
-    for part, (file, _) in enumerate(batch.files):
+def _hold(cursor, batch: Batch, mapped: dict[tuple[str, str], Source]) -> set[str]:
+    """The sources that nothing is applied to, those among them whose table was emptied just now."""
+    for _, control in batch.controls:
+        source = mapped.get((control.schema, control.table))
+        if source is not None and control.operation == record.TRUNCATE:
+            holds.hold(cursor, source.name, control)
+    return holds.held(cursor, [source.name for source in mapped.values()])
+
+
+def _apply(
+    cursor, batch: Batch, table: tuple[str, str], source: Source, quarantined: list, is_held: bool
+) -> dict[str, int]:
+    changes: list[tuple[Arrival, int, Data]] = []
+    for part, file in batch.data_files.items():
         if (file.schema, file.table) == table:
-            for line, (arrival, change) in enumerate(file.rows, 1):
-                changes.append((arrival.sequence, seq(part, line), change))
-                arrivals.append((arrival.sequence, arrival))
+            changes += [(arrival, seq(part, line), change) for line, (arrival, change) in enumerate(file.rows, 1)]
     duplicates = sum((change.schema, change.table) == table for _, change in batch.duplicates)
     if not changes and not duplicates:
         return {}
     # files are by hour: back into the shard's order
-    changes.sort(key=lambda item: item[0])
-    arrivals.sort(key=lambda item: item[0])
-    applied = apply(cursor, source, [(place, change) for _, place, change in changes], batch.id)
-    counts = {**applied.counts, merge.SKIPPED: applied.counts[merge.SKIPPED] + duplicates}
+    changes.sort(key=lambda item: item[0].sequence)
+    counts = dict.fromkeys((*merge.OUTCOMES, holds.HELD), 0)
+    if is_held:
+        holds.keep(cursor, source.name, batch.id, [(arrival, place) for arrival, place, _ in changes])
+        counts[holds.HELD] = len(changes)
+    else:
+        applied = apply(cursor, source, [(place, change) for _, place, change in changes], batch.id)
+        counts |= applied.counts
+        quarantined += [(changes[at][0], source.name, reasons) for at, reasons in applied.quarantined.items()]
+    counts[merge.SKIPPED] += duplicates
     account = {"batch_id": batch.id, "source": source.name, "read": len(changes) + duplicates, **counts}
     cursor.execute(statement("changes", "add_change_account"), account)
-    quarantined += [(arrivals[place][1], source.name, reasons) for place, reasons in applied.quarantined.items()]
     return counts
-
-
-def _quarantine(cursor, batch: Batch, quarantined: Sequence[tuple[Arrival, str | None, list]]) -> None:
-    if not quarantined:
-        return
-    rows = [
-        (
-            batch.stream,
-            batch.shard,
-            arrival.sequence,
-            batch.id,
-            source,
-            json.dumps([{"column": column, "message": _storable(message)} for column, message in reasons]),
-            _readable(arrival),
-            arrival.arrived,
-        )
-        for arrival, source, reasons in quarantined
-    ]
-    execute_values(cursor, statement("changes", "quarantine_change").as_string(cursor), rows)
-
-
-def _readable(arrival: Arrival) -> str:
-    """A record as text that Postgres and a person can take; whole, since the lake may not have it."""
-    return _storable((arrival.payload or b"").decode(errors="backslashreplace"))
-
-
-def _storable(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
 
 
 def _record_controls(cursor, batch: Batch, mapped: dict[tuple[str, str], Source]) -> None:

@@ -5,8 +5,13 @@ Nothing here talks to a database: `apply` reads the rows of a batch's keys befor
 The shards of a stream are read side by side: changes of one key come in order, those of two keys do not, and a change
 of a key is on the shard of the new one. What is older than what a key has is skipped, but for one thing: an update does
 not name large texts that it leaves as they were, so their value may be in an older change that comes later, of a key
-that the row had before. Hence a key remembers which of its row's columns are older than the row (`stale`), and its
-earlier rows: where they went, or, where the change that took them away has not come yet, what they were (`past`).
+that the row had before.
+
+Hence a key has tenures, one for each row that had it: since when, what that row was like at the end of it, and of which
+change each of its values is. Rows left a key by the changes in `departed`, each of which began the tenure of the same
+position at another key. What a tenure did not name itself it has from the one that its row left, and from no other:
+whatever comes late and changes which one that was, or what it held, is handed on along the departures. So where a row's
+values come from does not depend on the order in which the shards are read.
 """
 
 from __future__ import annotations
@@ -29,38 +34,65 @@ INSERTED, UPDATED, DELETED, UNCHANGED, SKIPPED, QUARANTINED = OUTCOMES = (
     "skipped",
     "quarantined",
 )
-_PAST = 20  # earlier rows of a key that are remembered
+_PAST = 20  # earlier rows of a key that are remembered, and departures
 
 
 @dataclass
-class Past:
-    """A row that a key had, as it was after the last of the key's own changes, `order`."""
+class Tenure:
+    """A row for as long as it had one key. `values` is the row as COPY text by column, None where there was no row.
 
-    since: str  # of the change by which it came, "" where that is not known
+    `since` is the order of the change by which it came, "" where that is not known, and `order` that of the key's
+    last own change of it. `stale` has the orders of those values that are older: None where the value is not known yet.
+    """
+
+    since: str
     order: str
-    values: dict[str, str]
+    values: dict[str, str] | None
     stale: dict[str, str | None] = field(default_factory=dict)
+    kept_at: str | None = None  # since when it is remembered, in ISO format; None: from now on
+
+    def inherits(self, name: str) -> bool:
+        """Whether the value is what the row had at the key before."""
+        return bool(self.since) and name in self.stale and (self.stale[name] or "") < self.since
+
+    def value(self, name: str) -> tuple[str, str | None]:
+        """The value of a column, and its order."""
+        if self.values is None:
+            return NULL, None
+        return self.values.get(name, NULL), self.stale.get(name, self.order)
+
+
+@dataclass
+class Departure:
+    """A change by which a row left a key, and where it went."""
+
+    order: str
+    to: Key
+    kept_at: str | None = None
 
 
 @dataclass
 class State:
-    """What is known of a key. `values` is its row as COPY text by column, None where there is none.
+    """What is known of a key. `row` is its row, None where there is none. Orders are those of `record.Data.order`."""
 
-    Orders are those of `record.Data.order`.
-    """
-
-    values: dict[str, str] | None = None
+    row: Tenure | None = None
     order: str = ""  # of the last change that counted
     committed: dt.datetime | None = None
-    since: str = ""  # of the change by which the row came to this key, "" where that is not known
-    stale: dict[str, str | None] = field(default_factory=dict)  # by column, of its value; None: not known yet
-    past: list[Past] = field(default_factory=list)
-    departed: list[tuple[str, Key]] = field(default_factory=list)  # changes by which rows left, and to which key
+    past: list[Tenure] = field(default_factory=list)
+    departed: list[Departure] = field(default_factory=list)  # by their order
     seq: int = 0  # the lake's file and row that made it what it is, see `lake.position`
     before: dict[str, str] | None = None  # as the table has it
     fingerprint: int | None = None  # of `before`
     removed: bool = False  # by a delete, not by a change of its key
     changed: bool = False  # other than what the table of keys has
+
+    @property
+    def values(self) -> dict[str, str] | None:
+        return self.row and self.row.values
+
+    @property
+    def tenures(self) -> list[Tenure]:
+        return [*self.past, self.row] if self.row else self.past
 
 
 @dataclass
@@ -79,6 +111,11 @@ class Step:
     unknown: tuple[str, ...] = ()
     problems: list[tuple[str | None, str]] = field(default_factory=list)  # (column, what is wrong)
 
+    @property
+    def begins(self) -> bool:
+        """Whether another row has the key from here on."""
+        return bool(self.change.order) and (self.change.operation == INSERT or self.old_key is not None)
+
 
 def take(step: Step, states: dict[Key, State], changes: Changes, required: Collection[str] = ()) -> str:
     """Take one change; returns its outcome. `required` are the columns that cannot be NULL.
@@ -91,106 +128,181 @@ def take(step: Step, states: dict[Key, State], changes: Changes, required: Colle
     old = states[step.old_key] if step.old_key else None
     late = _is_late(change, state)
     if change.operation == DELETE:
-        return SKIPPED if late else _delete(step, state, changes)
+        outcome = _delete(step, state, changes, late)
+        return UPDATED if _hand_on(states, step, required) and late else outcome
     base = _base(step, state, old)
     if not late and step.unknown and (base is None or base.values is None) and not _may_come(step, required):
         names = ", ".join(step.unknown)
         step.problems.append((step.unknown[0], f"the update leaves {names} as it was, of a row that is not there"))
         return QUARANTINED
-    values, stale = _values(step, base)
     left = old is not None and _leave(step, old)
     if late:
-        # the row went on, or is another one by now
-        offered = {name: (text, stale.get(name, change.order)) for name, text in values.items()}
-        filled = _fill(states, step.key, change.order, step.seq, offered)
-        _keep(step, state, values, stale)
-        return UPDATED if left or filled else SKIPPED
-    was = state.values
-    if was is not None and change.order and (change.operation == INSERT or old is not None):
-        # it left by a change that has not come yet
-        _remember(state, Past(state.since, state.order, was, state.stale))
-        was = None
-    if was is None:
-        state.since = change.order if change.operation == INSERT or old is not None else state.order
+        filled = _take_late(step, state, base)
+        handed = _hand_on(states, step, required)
+        return UPDATED if left or filled or handed else SKIPPED
+    outcome = _take(step, state, base, moved=old is not None)
+    _hand_on(states, step, required)
+    return outcome
+
+
+def targets(state: State, since: str) -> dict[Key, str]:
+    """The keys that rows went to from this one after `since`, and the first order of each at which."""
+    found: dict[Key, str] = {}
+    for departure in state.departed:
+        if departure.order > since:
+            found.setdefault(departure.to, departure.order)
+    return found
+
+
+def _take(step: Step, state: State, base: Tenure | None, moved: bool) -> str:
+    """The key's row is from now on what the change says."""
+    order, was = step.change.order, state.row
+    if was is not None and step.begins:
+        _remember(state, was)  # it left by a change that has not come yet
+    same_row = was is not None and not step.begins
+    since = was.since if same_row else order if step.begins else state.order
     _count(step, state)
-    state.stale = stale
-    if was == values:
+    state.row = _tenure(step, base, since, state.order)
+    if same_row and was.values == state.row.values:
         return UNCHANGED
-    known = state.values is not None
-    state.values, state.seq, state.removed = values, step.seq, False
-    return UPDATED if known or old is not None else INSERTED
+    state.seq, state.removed = step.seq, False
+    return UPDATED if was is not None or moved else INSERTED
 
 
-def targets(state: State) -> list[Key]:
-    """The keys that rows went to from this one."""
-    return [key for _, key in state.departed]
+def _take_late(step: Step, state: State, base: Tenure | None) -> bool:
+    """Remember what a late change says of the row that the key had; whether that is the row that it has now."""
+    order = step.change.order
+    if step.begins:
+        return _begin_late(state, _tenure(step, base, order, order), step.seq)
+    known = _latest(state, order, including=True)
+    if known is None:
+        # of a late load nothing is older
+        _remember(state, _tenure(step, None, "", order))
+        return False
+    ended = _end(state, known)
+    if known.values is None or (ended and ended < order):
+        # the change that brought this row has not come, and never may: a load has no position
+        begun = _tenure(step, None, ended or known.since, order)
+        if known.values is None:
+            state.past.remove(known)
+        _remember(state, begun)
+        return False
+    return _merge(state, known, order, step.values, step.seq)
 
 
-def _delete(step: Step, state: State, changes: Changes) -> str:
+def _begin_late(state: State, begun: Tenure, seq: int) -> bool:
+    """Another row had the key from `begun.since` on; whether it is the one that has it now."""
+    if any(tenure.since == begun.since for tenure in state.tenures):
+        return False
+    before = _latest(state, begun.since)
+    if before is None or before.values is None or before.order <= begun.since or _end(state, before) is not None:
+        _remember(state, begun)
+        return False
+    # what came of this row was taken for the one before
+    newer = {
+        name: (text, order)
+        for name in before.values
+        for text, order in [before.value(name)]
+        if order is not None and order > begun.since
+    }
+    is_row = before is state.row
+    was = dict(before.values)
+    before.values = begun.values | {name: text for name, (text, _) in newer.items()}
+    orders = {name: begun.stale.get(name, begun.order) for name in begun.values}
+    orders |= {name: order for name, (_, order) in newer.items()}
+    before.stale = {name: order for name, order in orders.items() if order != before.order}
+    before.since, state.changed = begun.since, True
+    if is_row and was != before.values:
+        state.seq = seq
+        return True
+    return False
+
+
+def _merge(state: State, tenure: Tenure, order: str, values: dict[str, str], seq: int) -> bool:
+    """Put those of `values` into a tenure that are newer than what it has; whether its key's row is another for it."""
+    orders = {name: tenure.value(name)[1] for name in tenure.values}
+    newer = {name: text for name, text in values.items() if orders.get(name) is None or orders[name] < order}
+    was, tenure.values = tenure.values, tenure.values | newer
+    tenure.order = max(tenure.order, order)
+    orders |= dict.fromkeys(newer, order)
+    tenure.stale = {name: at for name, at in orders.items() if at != tenure.order}
+    state.changed = state.changed or bool(newer)
+    if tenure is state.row and was != tenure.values:
+        state.seq = seq
+        return True
+    return False
+
+
+def _delete(step: Step, state: State, changes: Changes, late: bool) -> str:
+    order = step.change.order
+    if late:
+        before = _latest(state, order, including=True)
+        if changes.deletes != KEEP and before is not None and before.since < order and before.order < order:
+            _remember(state, Tenure(order, order, None))
+        return SKIPPED
     _count(step, state)
-    if state.values is None or changes.deletes == KEEP:
+    if state.row is None or changes.deletes == KEEP:
         return UNCHANGED
-    state.values, state.removed, state.stale = None, True, {}
+    state.row, state.removed = None, True
+    if order and (state.past or state.departed):
+        _remember(state, Tenure(order, order, None))
     return DELETED
 
 
-def _base(step: Step, state: State, old: State | None) -> State | Past | None:
+def _base(step: Step, state: State, old: State | None) -> Tenure | None:
     """The row that the change was made to; None where it is not known."""
     if old is None:
-        return state
-    if not _is_late(step.change, old):
-        return old
-    return _tenure(old, step.change.order)
+        return state.row
+    return _before(old, step.change.order) if step.change.order else old.row
 
 
-def _values(step: Step, base: State | Past | None) -> tuple[dict[str, str], dict[str, str | None]]:
-    """The row after the change, and the order of those values that the change does not name."""
+def _tenure(step: Step, base: Tenure | None, since: str, order: str) -> Tenure:
+    """The row after the change; what the change does not name is as in `base`."""
     values, stale = dict(step.values), {}
     for name in step.unknown:
-        known = base is not None and base.values is not None
-        values[name] = base.values[name] if known else NULL
-        stale[name] = base.stale.get(name, base.order) if known else None
-    return values, stale
+        values[name], stale[name] = base.value(name) if base else (NULL, None)
+    return Tenure(since, order, values, stale)
 
 
 def _leave(step: Step, old: State) -> bool:
     """The row goes from its old key; whether it was still there. Another may have taken the key before this came."""
     order, late = step.change.order, _is_late(step.change, old)
-    if order and all(order != other for other, _ in old.departed):
-        old.departed = sorted([*old.departed, (order, step.key)])[-_PAST:]
+    if order and all(order != departure.order for departure in old.departed):
+        departed = [*old.departed, Departure(order, step.key)]
+        old.departed = sorted(departed, key=lambda departure: departure.order)[-_PAST:]
         old.changed = True
     if late:
         return False
-    if order and old.values is not None:
+    if order and old.row is not None:
         # it may be a row whose own departure comes later
-        _remember(old, Past(old.since, old.order, old.values, old.stale))
+        _remember(old, old.row)
     _count(step, old)
-    old.values, old.stale = None, {}
+    old.row = None
     return True
 
 
-def _keep(step: Step, state: State, values: dict[str, str], stale: dict[str, str | None]) -> None:
-    """Remember the row that a late change made: another late one may take it to its next key."""
-    order, known = step.change.order, _tenure(state, step.change.order)
-    if not order:
-        return
-    if step.change.operation == INSERT or step.old_key is not None:
-        if all(order != past.since for past in state.past):
-            _remember(state, Past(order, order, values, stale))
-    elif known is None:
-        _remember(state, Past("", order, dict.fromkeys(step.unknown, NULL) | step.values, dict.fromkeys(step.unknown)))
-    elif known.order < order:
-        known.stale = {name: known.stale.get(name, known.order) for name in step.unknown}
-        known.values, known.order, state.changed = known.values | step.values, order, True
+def _latest(state: State, at: str, including: bool = False) -> Tenure | None:
+    """The last tenure that began before `at`, as far as it is known."""
+    begun = [tenure for tenure in state.tenures if tenure.since < at or (including and tenure.since == at)]
+    return max(begun, key=lambda tenure: tenure.since, default=None)
 
 
-def _tenure(state: State, at: str) -> Past | None:
-    """The earlier row that the key had `at` that time, as far as it is known."""
-    return max((past for past in state.past if past.since <= at), key=lambda past: past.since, default=None)
+def _end(state: State, tenure: Tenure) -> str | None:
+    """The departure that ended a tenure, None where none is known."""
+    return next((departure.order for departure in state.departed if departure.order > tenure.since), None)
 
 
-def _remember(state: State, past: Past) -> None:
-    state.past = [*state.past, past][-_PAST:]
+def _before(state: State, departure: str) -> Tenure | None:
+    """The row that left by this departure. It has no values where another was there last: it came, and is not known."""
+    found = _latest(state, departure)
+    if found is None:
+        return None
+    ended = _end(state, found)
+    return found if ended is None or ended >= departure else Tenure(ended, ended, None)
+
+
+def _remember(state: State, tenure: Tenure) -> None:
+    state.past = sorted([*state.past, tenure], key=lambda past: past.since)[-_PAST:]
     state.changed = True
 
 
@@ -199,43 +311,42 @@ def _may_come(step: Step, required: Collection[str]) -> bool:
     return bool(step.change.order) and not set(step.unknown) & set(required)
 
 
-def _fill(states: dict[Key, State], key: Key, at: str, seq: int, offered: dict[str, tuple[str, str | None]]) -> bool:
-    """Give the row that had the key `at` that time what newer changes left unknown; whether it took anything.
-
-    `offered` are values by column, with their orders. The row may be anywhere by now.
-    """
-    owner, row = _row_of(states, key, at)
-    if row is None or row.values is None:
+def _hand_on(states: dict[Key, State], step: Step, required: Collection[str]) -> bool:
+    """Hand on what the change brought to the rows that left its keys later; whether a row is another for it."""
+    if not step.change.order and step.change.operation != LOAD:
         return False
+    keys = [key for key in (step.key, step.old_key) if key is not None]
+    return any([_hand_on_from(states, key, step.change.order, step.seq, required) for key in keys])
+
+
+def _hand_on_from(states: dict[Key, State], key: Key, since: str, seq: int, required: Collection[str]) -> bool:
+    changed, left = False, [(key, since)]
+    while left:
+        key, since = left.pop()
+        for departure in states[key].departed:
+            target, base = states.get(departure.to), _before(states[key], departure.order)
+            if departure.order <= since or target is None or base is None:
+                continue
+            for tenure in target.tenures:
+                if tenure.since == departure.order and _inherit(tenure, base, required):
+                    left.append((departure.to, departure.order))
+                    target.changed = True
+                    if tenure is target.row:
+                        target.seq, changed = seq, True
+    return changed
+
+
+def _inherit(tenure: Tenure, base: Tenure, required: Collection[str]) -> bool:
+    """Take from the row before what the tenure has from there; whether anything is another."""
+    found = {name: base.value(name) for name in tenure.stale if tenure.inherits(name)}
     taken = {
-        name: offered[name]
-        for name, order in row.stale.items()
-        if name in offered and offered[name][1] is not None and (order is None or order < offered[name][1])
+        name: (text, order)
+        for name, (text, order) in found.items()
+        if tenure.value(name) != (text, order) and not (order is None and name in required)
     }
-    if not taken:
-        return False
-    row.values = row.values | {name: text for name, (text, _) in taken.items()}
-    row.stale = row.stale | {name: order for name, (_, order) in taken.items()}
-    owner.changed = True
-    if row is owner:
-        owner.seq = seq
-    return row is owner
-
-
-def _row_of(states: dict[Key, State], key: Key, at: str) -> tuple[State, State | Past | None]:
-    """Where the row is now that had the key `at` that time: the state of its key, and what is known of the row."""
-    came = False  # to this key by the change `at`, and not before
-    while True:
-        state = states[key]
-        begun = [past.since for past in state.past] + ([] if state.values is None else [state.since])
-        departure = next((departure for departure in state.departed if departure[0] > at), None)
-        if departure and not any(at < since < departure[0] for since in begun):
-            (at, key), came = departure, True
-            continue
-        if state.values is not None and (state.since == at or (not came and state.since <= at)):
-            return state, state
-        past = _tenure(state, at)
-        return state, None if past is None or (came and past.since != at) else past
+    tenure.values = tenure.values | {name: text for name, (text, _) in taken.items()}
+    tenure.stale = tenure.stale | {name: order for name, (_, order) in taken.items()}
+    return bool(taken)
 
 
 def _is_late(change: Data, state: State) -> bool:

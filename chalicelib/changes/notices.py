@@ -14,8 +14,9 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import boto_clients
+from chalicelib import boto_clients, letters
 from chalicelib.changes.mapping import by_table
+from chalicelib.changes.record import TRUNCATE
 from chalicelib.errors import TransientError
 from chalicelib.settings import Settings
 from chalicelib.telemetry import logger
@@ -26,7 +27,7 @@ from chalicelib.warehouse.queries import statement
 _MAILED = (
     "drop-table",
     "rename-table",
-    "truncate-table",
+    TRUNCATE,
     "add-column",
     "drop-column",
     "rename-column",
@@ -35,9 +36,10 @@ _MAILED = (
 )
 _TOGETHER = 10  # messages that SQS takes at once
 _ROUNDS = 200  # twice what one invocation can bring; the next one goes on
-_SUBJECT = 100  # characters that SNS takes
 _REASON = 1000  # characters of a reason in a message
 _QUOTED = 1000  # characters of a control record in an email
+_PAUSE = dt.timedelta(minutes=15)  # between two emails about a stream's quarantine
+_EXAMPLES = 3  # reasons of a source in an email
 
 
 @functools.cache
@@ -51,8 +53,9 @@ def _sns():
 
 
 def tell(stream: str, settings: Settings) -> None:
-    """Tell of the stream's malformed records and changed tables that nobody was told of. A failure is logged."""
+    """Tell of the stream's quarantined records and changed tables that nobody was told of. A failure is logged."""
     try:
+        _tell_of_changes(stream, settings)
         for tell_some in (_tell_of_records, _tell_of_a_table):
             for _ in range(_ROUNDS):
                 if not tell_some(stream, settings):
@@ -86,6 +89,36 @@ def _tell_of_records(stream: str, settings: Settings) -> bool:
     return True
 
 
+def _tell_of_changes(stream: str, settings: Settings) -> None:
+    """Mail what did not fit its table: all of it in one email, which waits where the last one is not old enough."""
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        cursor.execute(statement("changes", "lock_mails"), {"stream": stream, "pause": _PAUSE})
+        [may_mail] = cursor.fetchone()
+        if not may_mail:
+            return
+        cursor.execute(statement("changes", "mail_records"), {"stream": stream, "examples": _EXAMPLES})
+        found = cursor.fetchall()
+        if not found:
+            return
+        subject, text = _mail_of_changes(stream, found)
+        _sns().publish(TopicArn=settings.topic_arn, Subject=subject, Message=text)
+    logger.warning("quarantined changes mailed", stream=stream, changes={source: count for source, count, *_ in found})
+
+
+def _mail_of_changes(stream: str, found: list[tuple[str, int, int, list[str]]]) -> tuple[str, str]:
+    total = sum(count for _, count, *_ in found)
+    changes = "1 change" if total == 1 else f"{total:,} changes"
+    sources = ", ".join(source for source, *_ in found)
+    lines = [f"{changes} of the stream {stream} did not fit the table that they are for.", ""]
+    for source, count, _, reasons in found:
+        lines.append(f"{source}: {count:,} quarantined, for example")
+        lines += [f"  {letters.short(reason)}" for reason in dict.fromkeys(reasons)]
+    lines += ["", "Their rows keep what they had; the changes are in the lake, and whole in the quarantine."]
+    steps = [f"sluice changes quarantine --source {source}" for source, *_ in found]
+    steps.append(f"sluice changes quarantine {found[0][2]}")
+    return letters.subject(f"[sluice] {sources}: {changes} quarantined"), letters.message(lines, [], steps)
+
+
 def _tell_of_a_table(stream: str, settings: Settings) -> bool:
     """Mail one control record; whether there may be more."""
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
@@ -103,18 +136,26 @@ def _tell_of_a_table(stream: str, settings: Settings) -> bool:
 def _mail(operation: str, table: str, control: dict[str, Any], source: str, at: dt.datetime) -> tuple[str, str]:
     """Subject and text of the email about a mapped table that changed."""
     curated = {mapped.name: mapped.table for mapped in by_table().values()}.get(source, source)
-    subject = f"[sluice] {source}: {operation} of {table}"
-    subject = subject.encode("ascii", "replace").decode()[:_SUBJECT]
-    lines = [
-        f"The table {table}, whose changes go to curated.{curated},",
-        f"was changed at its source: {operation}.",
-        "",
-        "The lake takes the change as it is. The curated table keeps the columns that the source declares:",
-        "a new column is not applied, and rows without a declared one go to pipeline.quarantined_changes.",
-        "",
-        f"Next: bring `columns` in chalicelib/sources/{source}.py up to date, or let it be.",
-        "",
-        f"At: {at.isoformat()}",
-        f"Record: {json.dumps(control, default=str)[:_QUOTED]}",
-    ]
-    return subject, "\n".join(lines)
+    if operation == TRUNCATE:
+        lines = [
+            f"The table {table}, whose changes go to curated.{curated},",
+            "was emptied at its source. The record does not say when, compared with the rows' changes,",
+            "so from here on its changes are held until you decide; the lake takes them meanwhile.",
+        ]
+        steps = [
+            f"sluice changes resume {source} --truncate --at TIME   rows committed before it go",
+            f"sluice changes resume {source} --keep                 the table keeps its rows",
+        ]
+    else:
+        lines = [
+            f"The table {table}, whose changes go to curated.{curated},",
+            f"was changed at its source: {operation}.",
+            "",
+            "The lake takes the change as it is. The curated table keeps the columns that the source declares:",
+            "a new column is not applied, and rows without a declared one go to pipeline.quarantined_changes.",
+            "",
+            f"Bring `columns` in chalicelib/sources/{source}.py up to date, or let it be.",
+        ]
+        steps = ["sluice changes status"]
+    lines += ["", f"At: {at.isoformat()}", f"Record: {json.dumps(control, default=str)[:_QUOTED]}"]
+    return letters.subject(f"[sluice] {source}: {operation} of {table}"), letters.message(lines, [], steps)

@@ -28,11 +28,12 @@ from chalicelib.errors import ChangeError
 
 LOAD, INSERT, UPDATE, DELETE = "load", "insert", "update", "delete"
 OPERATIONS = (LOAD, INSERT, UPDATE, DELETE)
+TRUNCATE = "truncate-table"
 CONTROL_OPERATIONS = (
     "create-table",
     "drop-table",
     "rename-table",
-    "truncate-table",
+    TRUNCATE,
     "add-column",
     "drop-column",
     "rename-column",
@@ -74,7 +75,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Control:
-    """What happened to a table."""
+    """What happened to a table. DMS writes no position of the log and no commit into it, only its own time."""
 
     operation: str
     schema: str

@@ -7,7 +7,7 @@ unless a change that was committed later came before it. Where DMS writes no pos
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -17,17 +17,38 @@ from chalicelib.changes.mapping import UNCHANGED
 from chalicelib.changes.record import DELETE, LOAD, UPDATE
 from chalicelib.errors import NotFound
 from chalicelib.lake import Lake, parquet
+from chalicelib.warehouse import connection
+from chalicelib.warehouse.queries import statement
 
 Row = dict[str, Any]
+Unfinished = Callable[[list[str]], Collection[str]]  # which of the keys are of batches that are not finished
 
 
-def replay(lake: Lake, schema: str, table: str, key: Sequence[str], absent: str = UNCHANGED) -> dict[tuple, Row]:
+def unfinished(database_url: str | None = None) -> Unfinished:
+    """What the ledger says: files that an invocation still writes, or was killed over, are not the table's yet."""
+
+    def ask(keys: list[str]) -> set[str]:
+        with connection.transaction(database_url) as open_connection, open_connection.cursor() as cursor:
+            cursor.execute(statement("changes", "unfinished_files"), {"keys": keys})
+            return {key for (key,) in cursor.fetchall()}
+
+    return ask
+
+
+def replay(
+    lake: Lake,
+    schema: str,
+    table: str,
+    key: Sequence[str],
+    absent: str = UNCHANGED,
+    unfinished: Unfinished | None = None,
+) -> dict[tuple, Row]:
     """The rows of a table by key, as the lake's files give them, a value as the files have it (mostly as text).
 
-    `absent` as in `mapping.Changes`. Raises NotFound where the lake has no such table.
+    `absent` as in `mapping.Changes`, `unfinished` as in `records`. Raises NotFound where the lake has no such table.
     """
     rows: dict[tuple, Row] = {}
-    for record in _ordered(list(records(lake, schema, table)), key):
+    for record in _ordered(list(records(lake, schema, table, unfinished)), key):
         now = _key(record, key, {})
         if record["_operation"] == DELETE:
             rows.pop(now if None not in now else _key({}, key, record["_before"]), None)
@@ -41,9 +62,15 @@ def replay(lake: Lake, schema: str, table: str, key: Sequence[str], absent: str 
     return rows
 
 
-def records(lake: Lake, schema: str, table: str) -> Iterator[Row]:
-    """Every record of a table as the files have it; `_columns` and `_before` are read, `_unfit` is put in its place."""
+def records(lake: Lake, schema: str, table: str, unfinished: Unfinished | None = None) -> Iterator[Row]:
+    """Every record of a table as the files have it; `_columns` and `_before` are read, `_unfit` is put in its place.
+
+    While the function writes, the ledger knows which files count: `unfinished` is asked after they were listed. Without
+    it all do. Raises NotFound where the lake has no such table.
+    """
     keys = [key for key in lake.keys(stored.prefix(schema, table)) if key.endswith((".parquet", ".ndjson"))]
+    left_out = unfinished(keys) if unfinished and keys else ()
+    keys = [key for key in keys if key not in left_out]
     if not keys:
         raise NotFound(f"the lake has no changes of {schema}.{table}", next_step="see `sluice changes status`")
     for key in keys:

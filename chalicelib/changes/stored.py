@@ -1,6 +1,7 @@
 """The lake's files of change records: which file a record goes to, and what is in it.
 
     cdc/schema=<schema>/table=<table>/date=YYYY-MM-DD/hour=HH/<shard>-<batch>.parquet
+    cdc/controls/date=YYYY-MM-DD/hour=HH/<shard>-<batch>.parquet
 
 The hour is that of the commit (of the record, where DMS does not write the commit), in UTC: a late record lands in
 its own hour. A file has the table's columns, under their own names, and those of META. All files of a table can be
@@ -21,7 +22,7 @@ from urllib.parse import quote
 import orjson
 
 from chalicelib.changes.arrival import Arrival
-from chalicelib.changes.record import Data
+from chalicelib.changes.record import Control, Data
 from chalicelib.changes.values import json_text
 from chalicelib.columns import Column
 from chalicelib.lake import parquet
@@ -68,6 +69,14 @@ class File:
     rows: list[tuple[Arrival, Data]] = field(default_factory=list)
 
 
+@dataclass
+class ControlFile:
+    """One file to be of control records, of whatever tables: they have none of the columns that rows have."""
+
+    hour: dt.datetime
+    rows: list[tuple[Arrival, Control]] = field(default_factory=list)
+
+
 def files(changes: Iterable[tuple[Arrival, Data]]) -> list[File]:
     """The changes by table and hour."""
     found: dict[tuple, File] = {}
@@ -78,14 +87,24 @@ def files(changes: Iterable[tuple[Arrival, Data]]) -> list[File]:
     return list(found.values())
 
 
+def control_files(controls: Iterable[tuple[Arrival, Control]]) -> list[ControlFile]:
+    """The control records by hour."""
+    found: dict[dt.datetime, ControlFile] = {}
+    for arrival, control in controls:
+        hour = control.timestamp.replace(minute=0, second=0, microsecond=0)
+        found.setdefault(hour, ControlFile(hour)).rows.append((arrival, control))
+    return list(found.values())
+
+
 def prefix(schema: str, table: str) -> str:
     """Where a table's files are; names are percent-encoded, as Hive does."""
     return f"{PREFIX}/schema={quote(schema, safe=' ')}/table={quote(table, safe=' ')}/"
 
 
-def key(file: File, shard: str, batch: int, format: str) -> str:
+def key(file: File | ControlFile, shard: str, batch: int, format: str) -> str:
     suffix = "parquet" if format == PARQUET else "ndjson"
-    return f"{prefix(file.schema, file.table)}{file.hour:date=%Y-%m-%d/hour=%H}/{shard}-{batch:012d}.{suffix}"
+    folder = f"{PREFIX}/controls/" if isinstance(file, ControlFile) else prefix(file.schema, file.table)
+    return f"{folder}{file.hour:date=%Y-%m-%d/hour=%H}/{shard}-{batch:012d}.{suffix}"
 
 
 def types(names: Iterable[str], columns: Iterable[Column]) -> dict[str, str]:
@@ -115,6 +134,31 @@ def body(file: File, columns: Mapping[str, str], format: str) -> bytes:
         kind = _DTYPES[BIGINT] if name == "_record_id" else object
         made[name] = _times(values) if name in _TIMES else pd.Series(values, dtype=kind)
     return parquet.write(pd.DataFrame(made))
+
+
+def control_body(file: ControlFile, format: str) -> bytes:
+    """The file itself: of each record where it was in the stream, the table, and what happened to it."""
+    rows = [
+        {
+            "_operation": control.operation,
+            "_timestamp": control.timestamp,
+            "_arrived": arrival.arrived,
+            "_shard": arrival.shard,
+            "_sequence": str(arrival.sequence),
+            "schema_name": control.schema,
+            "table_name": control.table,
+            "control": json_text(control.control),
+        }
+        for arrival, control in file.rows
+    ]
+    if format == JSON:
+        return b"".join(orjson.dumps(row, default=_iso) + b"\n" for row in rows)
+    import pandas as pd
+
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    made = {name: pd.Series(found, dtype=object) for name, found in columns.items() if name not in _TIMES}
+    times = {name: _times(columns[name]) for name in _TIMES}
+    return parquet.write(pd.DataFrame(made | times)[list(columns)])
 
 
 def stored(name: str) -> str:

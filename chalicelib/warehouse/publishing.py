@@ -90,8 +90,7 @@ def merge(cursor, source: Source, run_id: str, fetched: int, quarantined: int) -
     cursor.execute(statement("publish", "count_staged", staging=staging))
     actions = {}
     if cursor.fetchone()[0] > unchanged:
-        cursor.execute(_merge_statement(source, curated, staging, same_key_curated), {"run_id": run_id})
-        actions = dict(cursor.fetchall())
+        actions = merge_rows(cursor, source, staging, run_id)
     if unchanged:
         _confirm_unchanged(cursor, curated, staging, same_key_curated, {**run, "later": later})
     account = Account(
@@ -118,20 +117,23 @@ def _confirm_unchanged(cursor, curated, staging, same_key_curated, run: dict) ->
         cursor.execute(statement("publish", "confirm_unchanged", **identifiers, raw=sql.SQL(_RAW)), run)
 
 
-def _merge_statement(source: Source, curated, staging, same_key_curated) -> sql.Composable:
+def merge_rows(cursor, source: Source, staging: sql.Composable, run_id: str) -> dict[str, int]:
+    """Insert new keys into the curated table, update rows that differ, leave the rest alone; returns rows by action.
+
+    `staging` is any table with the columns of a staged row, each key once: a run's, or a batch of changes.
+    """
     carried = (*source.column_names, *((ANOMALIES,) if source.anomalies else ()))
     names = [sql.Identifier(name) for name in carried]
     others = [name for name in carried if name not in source.key]
-    assignments = [sql.SQL("{0} = s.{0}").format(sql.Identifier(name)) for name in others]
     # a table that is all key has nothing to assign; the lineage columns follow
-    return statement(
-        "publish",
-        "merge",
-        curated=curated,
-        staging=staging,
-        same_key_curated=same_key_curated,
-        assignments=sql.SQL("").join([sql.SQL("{}, ").format(a) for a in assignments]),
-        columns=sql.SQL(", ").join(names),
-        values=sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
-        raw=sql.SQL(_RAW),
-    )
+    assignments = [sql.SQL("{0} = s.{0}, ").format(sql.Identifier(name)) for name in others]
+    identifiers = {
+        "curated": tables.curated(source),
+        "staging": staging,
+        "same_key_curated": tables.equal("t", "s", source.key),
+        "assignments": sql.SQL("").join(assignments),
+        "columns": sql.SQL(", ").join(names),
+        "values": sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
+    }
+    cursor.execute(statement("publish", "merge", **identifiers, raw=sql.SQL(_RAW)), {"run_id": run_id})
+    return dict(cursor.fetchall())

@@ -40,11 +40,12 @@ def change(
     return document if before is None else {**document, "before-image": before}
 
 
-def control(operation, table="orders", **columns):
+def control(operation, table="orders", *, seconds=0, **columns):
+    """A control record, as DMS documents it: with a time, and neither a commit nor a position of the log."""
     return {
         "control": {"table-def": {"columns": columns}} if columns else {},
         "metadata": {
-            "timestamp": iso(START),
+            "timestamp": iso(START + dt.timedelta(seconds=seconds)),
             "record-type": "control",
             "operation": operation,
             "partition-key-type": "task-id",

@@ -2,156 +2,30 @@
 
 import datetime as dt
 import hashlib
-import itertools
 import json
 import sys
 import threading
 import time
 import uuid
-from types import SimpleNamespace
+from dataclasses import replace
 
 import psycopg2
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from change_events import change, control, event, failures
-from memory_s3 import MemoryS3
+from change_consumer import COLUMNS, ROW, row
+from change_events import START, change, control
 
-from chalicelib import settings, sources, telemetry
+from chalicelib import telemetry
 from chalicelib.anomalies import Anomaly
+from chalicelib.changes import apply, stored
 from chalicelib.changes import batch as batches
-from chalicelib.changes import notices, stored
 from chalicelib.changes.mapping import Changes
-from chalicelib.changes.replay import records, replay
+from chalicelib.changes.replay import records, replay, unfinished
 from chalicelib.columns import Column
 from chalicelib.errors import ContractError, LakeUnavailable, SchemaMismatch
 from chalicelib.events.apply_changes import apply_changes
-from chalicelib.lake import Lake, store
-from chalicelib.settings import Settings
-from chalicelib.sources.change_stream import ChangeStream
+from chalicelib.lake import Lake, parquet
 from chalicelib.warehouse import connection, publishing
-
-COLUMNS = (
-    Column("id", "bigint"),
-    Column("city", "text"),
-    Column("amount", "numeric(12,2)"),
-    Column("at", "timestamptz"),
-    Column("seen", "timestamp"),
-    Column("note", "text"),
-    Column("extra", "jsonb"),
-    Column("open", "boolean"),
-    Column("weight", "double precision"),
-)
-ROW = {
-    "city": "Lisbon",
-    "amount": 12.5,
-    "at": "2026-03-01T12:00:00.123456Z",
-    "seen": "2026-03-01T14:00:00Z",
-    "note": "a\tb\\c",
-    "extra": '{"b": 1.10, "a": [12345678901234567.891]}',
-    "open": True,
-    "weight": 0.25,
-}
-
-
-def row(number, **values):
-    return {"id": number, **ROW, **values}
-
-
-class Recorder:
-    """Stands in for the clients of SQS and SNS; `sent` has what they were given."""
-
-    def __init__(self):
-        self.sent = []
-
-    def send_message_batch(self, **given):
-        self.sent += [json.loads(entry["MessageBody"]) for entry in given["Entries"]]
-        return {"Successful": [{"Id": entry["Id"]} for entry in given["Entries"]]}
-
-    def publish(self, **given):
-        self.sent.append(given)
-
-
-class Consumer:
-    """The function with a bucket of its own, a stream of its own, and a table `name` that is mapped."""
-
-    def __init__(self, monkeypatch, database_url, **declared):
-        self.s3, self.told, self.monkeypatch = MemoryS3(), Recorder(), monkeypatch
-        self.name = f"orders_{uuid.uuid4().hex[:8]}"
-        self.stream = f"arn:aws:kinesis:us-east-1:123456789012:stream/{self.name}"
-        attributes = {"changes": Changes("public", self.name), "columns": COLUMNS, "key": ("id",), **declared}
-        self.source = type("Orders", (ChangeStream,), {"name": self.name, **attributes})()
-        self.source.check()
-        self.settings = Settings(bucket="lake", database_url=database_url, undelivered_url="queue", topic_arn="topic")
-        self.numbers = itertools.count(1)
-        monkeypatch.setattr(settings, "current", lambda: self.settings)
-        monkeypatch.setattr(store, "_client", lambda: self.s3)
-        monkeypatch.setattr(notices, "_sqs", lambda: self.told)
-        monkeypatch.setattr(notices, "_sns", lambda: self.told)
-        monkeypatch.setattr(sources, "names", lambda: (self.name,))
-        monkeypatch.setattr(sources, "get", lambda name: self.source)
-        self.first = 1
-
-    @property
-    def lake(self):
-        return Lake("lake", self.s3)
-
-    def change(self, operation, data, at=None, **given):
-        return change(operation, data, next(self.numbers) if at is None else at, table=self.name, **given)
-
-    def event(self, *items, first=None, shard="shardId-000000000000"):
-        first = self.first if first is None else first
-        return event(items, shard=shard, first=first, stream=self.stream)
-
-    def __call__(self, *items, first=None, shard="shardId-000000000000"):
-        """Give records to the function; returns the sequence numbers that it reports as failed."""
-        given = self.event(*items, first=first, shard=shard)
-        if first is None:
-            self.first += len(items)
-        return failures(apply_changes(given))
-
-    def query(self, statement, *values):
-        with connection.transaction(self.settings.database_url) as conn, conn.cursor() as cursor:
-            cursor.execute(statement, values)
-            return cursor.fetchall()
-
-    @property
-    def rows(self):
-        names = ", ".join(f"{name}::text" for name in self.source.column_names)
-        return {int(found[0]): found for found in self.query(f"SELECT {names} FROM curated.{self.name}")}
-
-    @property
-    def account(self):
-        names = "read, inserted, updated, deleted, unchanged, skipped, quarantined"
-        sums = ", ".join(f"sum({name})::int" for name in names.split(", "))
-        [found] = self.query(f"SELECT {sums} FROM pipeline.change_accounts WHERE source = %s", self.name)
-        return SimpleNamespace(**dict(zip(names.split(", "), found, strict=True)))
-
-    @property
-    def quarantine(self):
-        found = self.query(
-            "SELECT sequence, reasons FROM pipeline.quarantined_changes WHERE stream = %s ORDER BY 1", self.name
-        )
-        return [(int(sequence), [reason["message"] for reason in reasons]) for sequence, reasons in found]
-
-    @property
-    def stored(self):
-        """(operation, id) of every record in the lake, in the order of the stream."""
-        found = sorted(records(self.lake, "public", self.name), key=lambda record: int(record["_sequence"]))
-        return [(record["_operation"], int(record["id"])) for record in found]
-
-    def replayed(self):
-        return replay(self.lake, "public", self.name, self.source.key, self.source.changes.absent)
-
-
-@pytest.fixture
-def consumer(monkeypatch, database_url):
-    return Consumer(monkeypatch, database_url)
-
-
-@pytest.fixture
-def consumer_of(monkeypatch, database_url):
-    return lambda **declared: Consumer(monkeypatch, database_url, **declared)
-
 
 # --- the curated table -----------------------------------------------------------------------
 
@@ -183,7 +57,7 @@ def test_loads_inserts_updates_and_deletes_end_in_the_table_with_every_type_as_i
     )
     assert consumer.rows[3] == ("3", None, "12.50", *[None] * 6)
     assert vars(consumer.account) == {
-        "read": 5, "inserted": 3, "updated": 1, "deleted": 1, "unchanged": 0, "skipped": 0, "quarantined": 0,
+        "read": 5, "inserted": 3, "updated": 1, "deleted": 1, "unchanged": 0, "skipped": 0, "quarantined": 0, "held": 0,
     }  # fmt: skip
 
 
@@ -277,6 +151,74 @@ def test_so_it_is_when_the_key_has_changed_meanwhile_and_for_no_other_row_that_h
         "1": "a\tb\\c",
         "3": "mine as well",
     }
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
+def test_a_row_that_moves_to_a_key_that_another_row_had_has_its_own_text(consumer, together):
+    def moved(number, old, at):
+        return consumer.change(
+            "update", {k: v for k, v in row(number).items() if k != "note"}, at=at, before={"id": old}
+        )
+
+    # 2 goes to 3, which another row had until then, and back; the shard of 2 is read first
+    of_two = [consumer.change("insert", row(2, note="mine"), at=5), moved(2, 3, at=11)]
+    of_three = [
+        consumer.change("insert", row(3, note="another row's"), at=6),
+        consumer.change("delete", {"id": 3}, at=7),
+        moved(3, 2, at=10),
+    ]
+    if together:
+        consumer(*of_two, shard="shardId-000000000002")
+        consumer(*of_three, shard="shardId-000000000003")
+    else:
+        for shard, items in ((2, of_two), (3, of_three)):
+            for first, item in enumerate(items, 1):
+                consumer(item, first=first, shard=f"shardId-00000000000{shard}")
+    assert {key: found[5] for key, found in consumer.rows.items()} == {2: "mine"}
+
+
+def test_of_keys_that_were_all_moved_up_by_one_a_change_reads_its_own(consumer, monkeypatch):
+    consumer(*(consumer.change("insert", row(n)) for n in range(1, 8)))
+    consumer(*(consumer.change("update", row(n + 1), before={"id": n}) for n in range(7, 0, -1)))
+    read, asked = apply._read_keys, []
+
+    def reading(cursor, source, states):
+        asked.extend(states)
+        return read(cursor, source, states)
+
+    monkeypatch.setattr(apply, "_read_keys", reading)
+    consumer(consumer.change("update", row(2, city="Faro")))
+    assert asked == [("2",)] and consumer.rows[2][1] == "Faro" and set(consumer.rows) == set(range(2, 9))
+
+
+def test_what_a_key_remembers_of_rows_that_left_is_forgotten_after_fourteen_days(consumer):
+    def remembered():
+        return consumer.query(
+            "SELECT jsonb_array_length(past), jsonb_array_length(departed), kept_since IS NULL"
+            " FROM pipeline.change_keys WHERE table_name = %s AND key = '[\"1\"]'",
+            consumer.name,
+        )
+
+    def age(name, days):
+        consumer.query(
+            f"UPDATE pipeline.change_keys SET kept_since = now() - interval '{days} days', {name} ="
+            f" (SELECT jsonb_agg(e || jsonb_build_object('kept_at', now() - interval '{days} days'))"
+            f" FROM jsonb_array_elements({name}) e) WHERE table_name = %s AND key = '[\"1\"]' RETURNING 1",
+            consumer.name,
+        )
+
+    consumer(consumer.change("insert", row(1)), consumer.change("update", row(2), before={"id": 1}))
+    assert remembered() == [(1, 1, False)]
+    age("past", 13)
+    consumer(consumer.change("insert", row(9)))
+    assert remembered() == [(1, 1, False)]
+    age("past", 15)
+    consumer(consumer.change("insert", row(10)))
+    assert remembered() == [(0, 1, False)]
+    age("departed", 15)
+    consumer(consumer.change("insert", row(11)))
+    assert remembered() == [(0, 0, True)]
+    assert set(consumer.rows) == {2, 9, 10, 11}
 
 
 def test_an_update_of_a_row_that_is_not_there_needs_its_required_columns_or_a_before_image(consumer_of):
@@ -415,7 +357,9 @@ def test_a_batch_that_comes_again_changes_nothing(consumer):
 
 
 class Killed(BaseException):
-    pass
+    @classmethod
+    def now(cls, *_):
+        raise cls
 
 
 @pytest.mark.parametrize("retried", [6, 3, 1])
@@ -425,11 +369,8 @@ def test_what_was_written_before_a_kill_is_not_in_the_lake_twice_however_much_co
     # of two hours, so of two files
     items = [consumer.change("insert", row(n), at=n, seconds=n * 700) for n in range(6)]
 
-    def killed(*_):
-        raise Killed
-
     with monkeypatch.context() as patch:
-        patch.setattr(batches, "_finish", killed)
+        patch.setattr(batches, "_finish", Killed.now)
         with pytest.raises(Killed):
             consumer(*items, first=1)
     assert len(consumer.s3.objects) == 2 and consumer.query(
@@ -551,8 +492,6 @@ def test_a_table_that_no_source_is_mapped_to_is_in_the_lake_as_text(consumer):
 
 
 def test_json_lines_on_request(consumer):
-    from dataclasses import replace
-
     consumer.settings = replace(consumer.settings, changes_format="json")
     consumer(consumer.change("insert", row(1)))
     [(key, body)] = consumer.s3.objects.items()
@@ -576,6 +515,22 @@ def test_the_replay_of_the_lake_is_the_table(consumer):
     assert sorted(int(key) for (key,) in replayed) == sorted(consumer.rows)
     for (key,), found in replayed.items():
         assert (found["city"], found["note"]) == (consumer.rows[int(key)][1], consumer.rows[int(key)][5])
+
+
+def test_a_replay_leaves_out_files_of_batches_that_are_not_finished(consumer, monkeypatch):
+    consumer(consumer.change("insert", row(1)))
+    items = [consumer.change("insert", row(2)), consumer.change("update", row(1, city="unfinished"))]
+    with monkeypatch.context() as patch:
+        patch.setattr(batches, "_finish", Killed.now)
+        with pytest.raises(Killed):
+            consumer(*items, first=2)
+    asked = unfinished(consumer.settings.database_url)
+    replayed = replay(consumer.lake, "public", consumer.name, ("id",), unfinished=asked)
+    assert {key: found["city"] for (key,), found in replayed.items()} == {"1": "Lisbon"}
+    assert len(consumer.replayed()) == 2  # who does not ask takes them all
+    consumer(*items, first=2)
+    replayed = replay(consumer.lake, "public", consumer.name, ("id",), unfinished=asked)
+    assert {key: found["city"] for (key,), found in replayed.items()} == {"1": "unfinished", "2": "Lisbon"}
 
 
 # --- what cannot be used ---------------------------------------------------------------------
@@ -697,7 +652,26 @@ def test_a_control_record_is_recorded_and_mailed_where_it_changes_a_mapped_table
         and "add-column" in mail["Subject"]
         and f"curated.{consumer.name}" in mail["Message"]
     )
-    assert consumer.s3.objects == {}
+    [key] = consumer.s3.objects
+    assert key.startswith("cdc/controls/date=2026-03-01/hour=12/shardId-000000000000-")
+    lines = parquet.read(consumer.s3.objects[key]).to_dict("records")
+    assert [(line["_operation"], line["table_name"]) for line in lines] == [
+        ("create-table", consumer.name),
+        ("add-column", consumer.name),
+        ("drop-table", "unmapped"),
+    ]
+    assert json.loads(lines[1]["control"]) == {"table-def": {"columns": {"age": {"type": "INT32"}}}}
+    assert lines[0]["_timestamp"] == START and lines[0]["schema_name"] == "public"
+    consumer.settings = replace(consumer.settings, changes_format="json")
+    consumer(control("drop-table", "unmapped"), consumer.change("insert", row(1)))
+    [added] = [
+        json.loads(body) for key, body in consumer.s3.objects.items() if key.endswith(".ndjson") and "controls" in key
+    ]
+    assert (added["_operation"], added["control"]) == ("drop-table", "{}")
+    assert consumer.query(
+        f"SELECT line, key LIKE %s FROM curated.{consumer.name} AS t, pipeline.raw_line(t._run_id, t._raw)",
+        f"%table={consumer.name}%",
+    ) == [(1, True)]
 
 
 def test_an_event_of_something_else_is_refused(consumer):

@@ -1,0 +1,192 @@
+"""Changes that do not fit their table: what does, who is told of the rest, and how an operator sees it."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from change_consumer import COLUMNS, row
+from change_events import control
+from click.testing import CliRunner
+
+from chalicelib.columns import Column
+from cli import changes as commands
+
+NUMBERS = (
+    Column("id", "bigint"),
+    Column("free", "numeric"),
+    Column("money", "numeric(12,2)"),
+    Column("ratio", "double precision"),
+)
+
+
+def numbers(number, value):
+    return {"id": number, "free": value, "money": value, "ratio": value}
+
+
+@pytest.fixture
+def sluice(consumer, monkeypatch):
+    """sluice(arguments) runs `sluice changes …` on the consumer's ledger and lake; returns what it said."""
+    session = SimpleNamespace(
+        settings=SimpleNamespace(stage="test", bucket="lake"),
+        database_url=consumer.settings.database_url,
+        client=lambda _: consumer.s3,
+    )
+    monkeypatch.setattr(commands, "connect", lambda: session)
+
+    def run(*arguments, fails=False):
+        ran = CliRunner().invoke(commands.changes, [str(argument) for argument in arguments])
+        if fails:
+            assert ran.exit_code != 0
+            return ran.output + str(ran.exception)
+        assert ran.exit_code == 0, ran.output + repr(ran.exception)
+        return ran.output
+
+    return run
+
+
+# --- NaN and infinity ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["NaN", "nan"])
+def test_nan_is_a_value_of_a_number(consumer_of, value):
+    consumer = consumer_of(columns=NUMBERS)
+    consumer(consumer.change("insert", numbers(1, value)), consumer.change("insert", numbers(2, 1.5)))
+    assert consumer.rows == {1: ("1", "NaN", "NaN", "NaN"), 2: ("2", "1.5", "1.50", "1.5")}
+    assert consumer.quarantine == []
+
+
+@pytest.mark.parametrize(
+    ("value", "held"), [("Infinity", "Infinity"), ("-Infinity", "-Infinity"), ("-inf", "-Infinity")]
+)
+def test_infinity_is_one_where_the_column_has_no_precision_as_in_postgres(consumer_of, value, held):
+    consumer = consumer_of(columns=NUMBERS)
+    consumer(consumer.change("insert", {**numbers(1, value), "money": 1}), consumer.change("insert", numbers(2, value)))
+    assert consumer.rows == {1: ("1", held, "1.00", held)}
+    assert consumer.quarantine[0][1] == [f"money is {value!r}, beyond the range of numeric(12,2)"]
+
+
+def test_a_row_with_nan_that_comes_again_is_unchanged_and_its_lake_keeps_it(consumer_of):
+    consumer = consumer_of(columns=NUMBERS)
+    consumer(consumer.change("insert", numbers(1, "NaN")))
+    consumer(consumer.change("update", numbers(1, "NaN")))
+    assert (consumer.account.inserted, consumer.account.unchanged) == (1, 1)
+    assert consumer.replayed()["1",]["ratio"] == "NaN"
+
+
+def test_a_number_that_must_be_there_may_be_nan_and_not_null(consumer_of):
+    consumer = consumer_of(columns=(Column("id", "bigint"), Column("n", "numeric", nullable=False)))
+    consumer(consumer.change("insert", {"id": 1, "n": "NaN"}), consumer.change("insert", {"id": 2, "n": None}))
+    assert consumer.rows == {1: ("1", "NaN")}
+    assert consumer.quarantine[0][1] == ["n is null or missing"]
+
+
+# --- emails ----------------------------------------------------------------------------------
+
+
+def unfit(consumer, count, first=100):
+    return [consumer.change("insert", row(n, amount="much")) for n in range(first, first + count)]
+
+
+def age_mails(consumer, minutes):
+    consumer.query(
+        "UPDATE pipeline.quarantined_changes SET told_at = told_at - %s * interval '1 minute'"
+        " WHERE stream = %s RETURNING 1",
+        minutes,
+        consumer.name,
+    )
+
+
+def test_what_a_batch_quarantines_is_mailed_in_one_email_with_reasons_and_next_step(consumer):
+    consumer(*unfit(consumer, 250), consumer.change("insert", row(1)))
+    [mail] = consumer.told.sent
+    assert mail["Subject"] == f"[sluice] {consumer.name}: 250 changes quarantined"
+    assert mail["Message"].count("amount is 'much'") == 1
+    assert f"sluice changes quarantine --source {consumer.name}" in mail["Message"]
+
+
+def test_a_quarter_of_an_hour_is_between_two_emails_and_none_is_left_out(consumer):
+    for first in (1, 2, 3):
+        consumer(*unfit(consumer, first, 1000 * first))
+    assert [mail["Subject"].split(": ")[1] for mail in consumer.told.sent] == ["1 change quarantined"]
+    age_mails(consumer, 14)
+    consumer(consumer.change("insert", row(1)))
+    assert len(consumer.told.sent) == 1
+    age_mails(consumer, 2)
+    consumer(consumer.change("insert", row(2)))
+    assert [mail["Subject"].split(": ")[1] for mail in consumer.told.sent[1:]] == ["5 changes quarantined"]
+
+
+def test_an_email_that_could_not_be_sent_is_sent_by_the_next_invocation(consumer, monkeypatch):
+    def fails(**_):
+        raise EndpointConnectionError(endpoint_url="https://sns")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(consumer.told, "publish", fails)
+        consumer(*unfit(consumer, 2))
+    assert consumer.told.sent == []
+    consumer(consumer.change("insert", row(1)))
+    assert [mail["Subject"].split(": ")[1] for mail in consumer.told.sent] == ["2 changes quarantined"]
+
+
+def test_an_email_quotes_no_value_of_a_personal_column(consumer_of):
+    columns = tuple(Column(c.name, c.type, personal=c.name == "amount") for c in COLUMNS)
+    consumer = consumer_of(columns=columns)
+    consumer(consumer.change("insert", row(1, amount="Marker-4711")))
+    [mail] = consumer.told.sent
+    assert "Marker-4711" not in json.dumps(mail) and "amount is" in mail["Message"]
+
+
+# --- the commands ----------------------------------------------------------------------------
+
+
+def test_an_operator_sees_what_is_quarantined_and_why_and_one_record_whole(consumer, sluice):
+    consumer(*unfit(consumer, 1), b"no JSON")
+    listed = sluice("quarantine", "--source", consumer.name)
+    [number] = re.findall(rf"^(\d+)  .* {consumer.name}  shardId-000000000000 \d+$", listed, re.MULTILINE)
+    assert "amount is 'much'" in listed
+    shown = sluice("quarantine", number)
+    assert "Next: mend the row" in shown and '"city"' not in shown
+    assert '"city": "Lisbon"' in sluice("quarantine", number, "--record")
+    document = json.loads(sluice("quarantine", number, "--record", "--json"))
+    assert document["source"] == consumer.name and json.loads(document["record"])["data"]["amount"] == "much"
+    assert "record" not in json.loads(sluice("quarantine", number, "--json"))
+
+
+def test_a_record_that_could_not_be_read_is_listed_apart(consumer, sluice):
+    consumer(*unfit(consumer, 1), b"no JSON")
+    [found] = [
+        each
+        for each in json.loads(sluice("quarantine", "--malformed", "--limit", 1000, "--json"))
+        if each["stream"] == consumer.name
+    ]
+    assert found["reasons"][0]["message"].startswith("the record is no JSON") and found["source"] is None
+    assert "could not be read" in sluice("quarantine", found["id"])
+    assert "put the record into the stream again" in sluice("quarantine", found["id"])
+
+
+def test_what_there_is_not_is_said(consumer, sluice):
+    assert "No change is quarantined." in sluice("quarantine", "--source", consumer.name)
+    assert "no change is quarantined as 999999999" in sluice("quarantine", 999999999, fails=True)
+    assert "give its NUMBER" in sluice("quarantine", "--record", fails=True)
+
+
+def test_a_table_that_was_emptied_is_shown_and_resumed_by_a_decision(consumer, sluice):
+    consumer(consumer.change("insert", row(1), at=1))
+    consumer(control("truncate-table", consumer.name, seconds=60), consumer.change("insert", row(2), at=50))
+    assert f"sluice changes resume {consumer.name}" in sluice("status")
+    [held] = [each for each in json.loads(sluice("status", "--json"))["held"] if each["source"] == consumer.name]
+    assert held["records"] == 1
+    assert "give --truncate or --keep" in sluice("resume", consumer.name, fails=True)
+    assert "is no time" in sluice("resume", consumer.name, "--truncate", "--at", "noon", fails=True)
+    said = sluice("resume", consumer.name, "--truncate", "--at", "2026-03-01T13:00:30")
+    assert "Rows removed: 1" in said and "inserted 1" in said and set(consumer.rows) == {2}
+    assert "not held" in sluice("resume", consumer.name, "--keep", fails=True)
+
+
+def test_without_a_time_it_is_that_of_the_record(consumer, sluice):
+    consumer(consumer.change("insert", row(1), at=1), consumer.change("insert", row(2), at=61))
+    consumer(control("truncate-table", consumer.name, seconds=60))
+    sluice("resume", consumer.name, "--truncate")
+    assert set(consumer.rows) == {2}
