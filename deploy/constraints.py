@@ -20,6 +20,7 @@ SETTINGS = {
     "Schedules": "deployment.schedules",
     "SecurityGroupIds": "security_group_ids",
     "Simulation": "deployment.simulate_sensors",
+    "AccessLog": "deployment.access_log",
     "SubnetIds": "subnet_ids",
 }
 

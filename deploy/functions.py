@@ -45,7 +45,7 @@ def api(stage: Stage) -> dict:
 
     The log group that Chalice makes for that one has another name than the function: nobody writes to it.
     """
-    handler = stage.function(render.API_HANDLER)
+    handler, logs = stage.function(render.API_HANDLER), stage.deployment.access_log
     name = stage.function_name(render.API_HANDLER)
     log: dict = {
         "LogGroupName": f"/aws/lambda/{name}",
@@ -63,6 +63,7 @@ def api(stage: Stage) -> dict:
                 "StageName": stage.config.api_gateway_stage or DEFAULT_APIGATEWAY_STAGE_NAME,
                 "RateLimit": apis.RATE_LIMIT,
                 "BurstLimit": apis.BURST_LIMIT,
+                **({"AccessLog": template.access_log()} if logs else {}),
             },
         },
     }

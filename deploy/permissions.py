@@ -107,6 +107,7 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
             "UpdateAlias UpdateKeyDescription",
         ),
         **(_streams(aws, prefix) if stage.deployment.changes else {}),
+        **(_access_log(aws, prefix) if stage.deployment.access_log else {}),
         # no narrower resource: what is to be made has no name yet, or the service knows none
         "*": [
             "kms:CreateKey",
@@ -117,6 +118,14 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
             "logs:DescribeLogGroups",
             *(network if any(f.subnet_ids for f in functions) else []),
         ],
+    }
+
+
+def _access_log(aws: Aws, prefix: str) -> dict[str, list[str]]:
+    actions = "CreateLogGroup DeleteLogGroup ListTagsForResource PutRetentionPolicy TagResource UntagResource"
+    return {
+        aws.arn("logs", f"log-group:/aws/apigateway/{prefix}"): _of("logs", actions),
+        f"arn:{aws.partition}:apigateway:{aws.region}::/account": _of("apigateway", "GET"),
     }
 
 

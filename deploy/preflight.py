@@ -15,7 +15,7 @@ from chalicelib.errors import ConfigurationError, SluiceError
 from chalicelib.warehouse import connection, migrations
 from deploy import account, constraints, permissions
 from deploy.intrinsics import Evaluator
-from deploy.kinds import Aws
+from deploy.kinds import Aws, apis
 from deploy.kinds.messages import PENDING, Subscription
 from deploy.stage import CONFIG, SECTION, Stage
 
@@ -109,6 +109,11 @@ def online(stage: Stage, aws: Aws, findings: Findings) -> None:
             )
         elif url is not None:
             findings.note(lambda: database(url, stage))
+    if stage.deployment.access_log and findings.note(lambda: apis.writes_logs(aws)) is False:
+        findings.problems.append(
+            f"{_where(stage, 'access_log')} is set, and API Gateway has no role to write logs with in {aws.region}: "
+            "set it once for the account, as docs/deploying.md says, or take the setting out"
+        )
     missing, notice = permissions.missing(aws, stage)
     findings.notices += [notice] if notice else []
     findings.problems += [

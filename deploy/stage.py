@@ -56,6 +56,7 @@ class Deployment:
     schedules: bool = True  # whether the sources' schedules start runs
     simulate_sensors: bool = False  # whether made-up readings of sensors arrive every five minutes
     changes: bool = False  # whether there is a stream for the changes of databases
+    access_log: bool = False  # whether API Gateway logs each request; the account has to have a role for that
     read_buckets: tuple[str, ...] = ()  # buckets besides our own that the source `files` may read
 
 

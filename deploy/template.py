@@ -111,6 +111,11 @@ def environment() -> dict:
     }
 
 
+def access_log() -> dict:
+    """The ARN of the API's log group, without the `:*` that its attribute ends in."""
+    return {"Fn::Select": [0, {"Fn::Split": [":*", {"Fn::GetAtt": ["ApiAccessLog", "Arn"]}]}]}
+
+
 def container_environment(stage: Stage) -> list[dict]:
     """The same for containers, and what the stage gives its functions; ECS takes no empty value."""
     own = {name: str(value) for name, value in stage.config.environment_variables.items() if name not in environment()}
@@ -162,6 +167,7 @@ def _set_defaults(parameters: dict, stage: Stage) -> None:
         "Schedules": "true" if settings.schedules else "false",
         "Simulation": "true" if settings.simulate_sensors else "false",
         "Changes": "true" if settings.changes else "false",
+        "AccessLog": "true" if settings.access_log else "false",
         "DatabaseSecretArn": settings.database_secret_arn,
         "DatabaseHost": settings.database_host,
         "SubnetIds": ",".join(config.subnet_ids or ()),

@@ -68,7 +68,7 @@ def swagger_documents() -> None:
 
 
 def settings_of_stages() -> None:
-    """A deployment to a stage makes the stage anew, without its throttling; in API Gateway its settings stay.
+    """A deployment to a stage makes the stage anew, without throttling and log; in API Gateway its settings stay.
 
     https://docs.aws.amazon.com/apigateway/latest/api/API_CreateDeployment.html
     """
@@ -80,6 +80,7 @@ def settings_of_stages() -> None:
         made = original(self, name, description, stage_variables)
         if before is not None:
             self.stages[name].method_settings = before.method_settings
+            self.stages[name].access_log_settings = before.access_log_settings
         return made
 
     RestAPI.create_deployment = create_deployment

@@ -19,6 +19,28 @@ BURST_LIMIT = 100
 _SOURCE = re.compile(r":execute-api:[^:]*:[^:]*:([a-z0-9]+)/")
 _ALL_METHODS = "*/*"
 
+# One JSON object per request, with nothing in it that a caller sends: no header, body or token, and of the path the
+# route alone, as a path may hold a key. `requestId` is that which the caller is answered.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
+_LOGGED = {
+    "requestId": "$context.requestId",
+    "extendedRequestId": "$context.extendedRequestId",
+    "time": "$context.requestTimeEpoch",
+    "method": "$context.httpMethod",
+    "route": "$context.resourcePath",
+    "status": "$context.status",
+    "caller": "$context.authorizer.principalId",
+    "sourceIp": "$context.identity.sourceIp",
+    "milliseconds": "$context.responseLatency",
+    "functionMilliseconds": "$context.integration.latency",
+    "functionStatus": "$context.integration.status",
+    "authorizerStatus": "$context.authorizer.status",
+    "refusedFor": "$context.error.responseType",
+    "bytes": "$context.responseLength",
+}
+ACCESS_LOG_FORMAT = json.dumps(_LOGGED, separators=(",", ":"))
+_LOG_SETTINGS = "/accessLogSettings"
+
 
 class RestApi(Kind):
     """Its physical id is the API's. `chalice deploy` makes the API, `chalice delete` deletes it."""
@@ -27,7 +49,7 @@ class RestApi(Kind):
     phase = 30  # deleted after the functions, of which Chalice deletes it with
     required = ("FunctionName", "StageName", "RateLimit", "BurstLimit")
     replaced_by = ("FunctionName", "StageName")
-    defaults: ClassVar = {}
+    defaults: ClassVar = {"AccessLog": None}  # the ARN of a log group
 
     def find(self, aws, properties):
         policy = _policy(aws, properties["FunctionName"])
@@ -41,12 +63,19 @@ class RestApi(Kind):
         if not stages:
             return None
         settings = stages[0].get("methodSettings", {}).get(_ALL_METHODS, {})
-        return {
+        logged = stages[0].get("accessLogSettings") or {}
+        found = {
             "FunctionName": aws.prefix,  # Chalice's name for the function behind all routes
             "StageName": stages[0]["stageName"],
             "RateLimit": settings.get("throttlingRateLimit"),
             "BurstLimit": settings.get("throttlingBurstLimit"),
         }
+        # one in another form is none of ours
+        if logged.get("format") == ACCESS_LOG_FORMAT:
+            found["AccessLog"] = logged["destinationArn"].removesuffix(":*")
+        elif logged:
+            found["AccessLog"] = "another form"
+        return found
 
     def create(self, aws, properties):
         made = self.find(aws, properties)
@@ -63,8 +92,11 @@ class RestApi(Kind):
             restApiId=physical_id,
             stageName=wanted["StageName"],
             patchOperations=[
-                {"op": "replace", "path": f"/{_ALL_METHODS}/throttling/{name}", "value": str(value)}
-                for name, value in limits.items()
+                *(
+                    {"op": "replace", "path": f"/{_ALL_METHODS}/throttling/{name}", "value": str(value)}
+                    for name, value in limits.items()
+                ),
+                *_access_log(wanted.get("AccessLog"), present.get("AccessLog")),
             ],
         )
 
@@ -75,6 +107,19 @@ class RestApi(Kind):
 
     def owner(self, aws, physical_id, present):
         return aws.prefix  # it may invoke the stage's function
+
+
+def _access_log(wanted: str | None, present: str | None) -> list[dict]:
+    """The operations that make the stage log to the group `wanted`."""
+    if not wanted:
+        return [{"op": "remove", "path": _LOG_SETTINGS}] if present else []
+    given = {"destinationArn": wanted, "format": ACCESS_LOG_FORMAT}
+    return [{"op": "replace", "path": f"{_LOG_SETTINGS}/{name}", "value": value} for name, value in given.items()]
+
+
+def writes_logs(aws: Aws) -> bool:
+    """Whether the account has a role for API Gateway to write logs with, which no single stage can have."""
+    return bool(aws.client("apigateway").get_account().get("cloudwatchRoleArn"))
 
 
 @missing_is_none

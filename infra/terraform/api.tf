@@ -15,12 +15,30 @@ resource "aws_api_gateway_deployment" "api" {
   }
 }
 
+# API Gateway writes it by a role of the whole account and region, which has to be set before: see docs/deploying.md
+resource "aws_cloudwatch_log_group" "api" {
+  count = local.deployment.access_log ? 1 : 0
+
+  name              = "/aws/apigateway/${local.prefix}"
+  retention_in_days = try(local.stage.log_retention_in_days, local.config.log_retention_in_days)
+  tags              = local.tags
+}
+
 resource "aws_api_gateway_stage" "api" {
   rest_api_id          = aws_api_gateway_rest_api.api.id
   deployment_id        = aws_api_gateway_deployment.api.id
   stage_name           = "api"
   xray_tracing_enabled = local.config.xray
   tags                 = local.tags
+
+  dynamic "access_log_settings" {
+    for_each = aws_cloudwatch_log_group.api[*].arn
+
+    content {
+      destination_arn = access_log_settings.value
+      format          = local.generated.api_log_format
+    }
+  }
 }
 
 resource "aws_api_gateway_method_settings" "all" {

@@ -24,7 +24,7 @@ locals {
   }
 
   deployment = merge(
-    { alert_emails = [], database_secret_arn = "", database_host = "", bucket = "", runs_days = 90, raw_days = 0, schedules = true, simulate_sensors = false, changes = false, read_buckets = [] },
+    { alert_emails = [], database_secret_arn = "", database_host = "", bucket = "", runs_days = 90, raw_days = 0, schedules = true, simulate_sensors = false, changes = false, access_log = false, read_buckets = [] },
     try(local.config.deployment, {}),
     try(local.stage.deployment, {}),
   )

@@ -1,13 +1,14 @@
 """The REST API that Chalice makes: found by its permission, limited, and gone with the stage."""
 
 import json
+import re
 
 import boto3
 import pytest
 from moto import mock_aws
 
 from chalicelib.errors import DeploymentError
-from deploy.kinds import KINDS, Aws
+from deploy.kinds import KINDS, Aws, apis
 from deploy.kinds.base import differences
 from local import corrections_of_chalice
 
@@ -77,6 +78,57 @@ def test_limits_that_were_changed_by_hand_are_seen_and_set_back(aws):
     assert {each.name for each in differences(KIND, KIND.read(aws, mine), WANTED)} == {"RateLimit", "BurstLimit"}
     KIND.update(aws, mine, KIND.read(aws, mine), WANTED)
     assert differences(KIND, KIND.read(aws, mine), WANTED) == []
+
+
+LOG = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/apigateway/sluice-dev"
+LOGGING = {**WANTED, "AccessLog": LOG}
+
+
+def test_access_logging_is_switched_on_stays_over_a_deployment_and_is_switched_off(aws):
+    mine = made(aws)
+    function(aws, mine)
+    KIND.create(aws, LOGGING)
+    aws.client("apigateway").create_deployment(restApiId=mine, stageName="api")
+    assert differences(KIND, KIND.read(aws, mine), LOGGING) == []
+    settings = aws.client("apigateway").get_stage(restApiId=mine, stageName="api")["accessLogSettings"]
+    assert settings == {"destinationArn": LOG, "format": apis.ACCESS_LOG_FORMAT}
+    assert [each.name for each in differences(KIND, KIND.read(aws, mine), WANTED)] == ["AccessLog"]
+    KIND.update(aws, mine, KIND.read(aws, mine), WANTED)
+    assert differences(KIND, KIND.read(aws, mine), WANTED) == []
+
+
+def test_a_log_in_another_form_or_group_is_seen_and_set_back(aws):
+    mine = made(aws)
+    function(aws, mine)
+    for name, value in (("format", "$context.requestId"), ("destinationArn", f"{LOG}-else:*")):
+        KIND.create(aws, LOGGING)
+        change = {"op": "replace", "path": f"/accessLogSettings/{name}", "value": value}
+        aws.client("apigateway").update_stage(restApiId=mine, stageName="api", patchOperations=[change])
+        assert [each.name for each in differences(KIND, KIND.read(aws, mine), LOGGING)] == ["AccessLog"]
+        KIND.update(aws, mine, KIND.read(aws, mine), LOGGING)
+        assert differences(KIND, KIND.read(aws, mine), LOGGING) == []
+
+
+def test_a_line_of_the_log_is_one_json_object_with_the_request_and_nothing_that_was_sent():
+    line = re.sub(r"\$context(\.\w+)+", "42", apis.ACCESS_LOG_FORMAT)
+    assert set(json.loads(line).values()) == {"42"} and "\n" not in line
+    assert "$context.requestId" in apis.ACCESS_LOG_FORMAT  # API Gateway asks for it
+    for sent in (
+        "$context.path",
+        "$context.identity.userAgent",
+        "$context.authorizer.claims",
+        "$input",
+        "$context.identity.apiKey",
+    ):
+        assert sent not in apis.ACCESS_LOG_FORMAT
+
+
+@pytest.mark.parametrize("role", [None, "arn:aws:iam::123456789012:role/logs"])
+def test_whether_the_account_lets_api_gateway_write_logs(aws, role):
+    if role:
+        change = {"op": "replace", "path": "/cloudwatchRoleArn", "value": role}
+        aws.client("apigateway").update_account(patchOperations=[change])
+    assert apis.writes_logs(aws) is bool(role)
 
 
 def test_one_that_is_gone_is_not_found_by_a_permission_that_stayed(aws):

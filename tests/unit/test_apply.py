@@ -36,6 +36,32 @@ def test_a_deployment_makes_all_of_the_template_and_a_second_one_nothing(project
     assert "nothing to change" in list(second.lines())
 
 
+def test_the_apis_access_log_comes_and_goes_with_its_setting(project):
+    group = "/aws/apigateway/sluice-dev"
+
+    def logged():
+        client = project.aws.client("apigateway")
+        [api] = [each["id"] for each in client.get_rest_apis()["items"] if each["name"] == "sluice-dev"]
+        return (client.get_stage(restApiId=api, stageName="api").get("accessLogSettings") or {}).get("destinationArn")
+
+    def groups():
+        found = project.aws.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+        return [(each["logGroupName"], each.get("retentionInDays")) for each in found]
+
+    project.deploy()
+    assert (logged(), groups()) == (None, [])
+    project.settings(access_log=True)
+    changed = project.deploy()
+    assert {step.logical_id for step in changed.changes} == {"ApiAccessLog", "RestAPI"}
+    days = stages.read(project.folder, "dev").config.log_retention_in_days
+    assert logged() == f"arn:aws:logs:{REGION}:123456789012:log-group:{group}"
+    assert groups() == [(group, days)]
+    assert list(project.deploy().changes) == []
+    project.settings(access_log=False)
+    project.deploy()
+    assert (logged(), groups()) == (None, [])
+
+
 def test_a_plan_changes_nothing_and_says_what_it_would(project, monkeypatch):
     before = (project.folder / ".chalice" / "config.json").read_bytes()
     calls = deployed_project.watch(monkeypatch)

@@ -46,10 +46,11 @@ def allowed(action, resource):
     )
 
 
-def needed(**settings):
-    """For the stage with these settings beside its own."""
+def needed(deployment=(), **settings):
+    """For the stage with these settings beside its own; those of the section `deployment` apart."""
     aws = Aws(ACCOUNT, REGION, "aws", "prod", bucket=f"sluice-prod-{ACCOUNT}-{REGION}")
     stage = stages.read(ROOT, "prod")
+    stage = dataclasses.replace(stage, deployment=dataclasses.replace(stage.deployment, **dict(deployment)))
     document = json.loads((ROOT / stages.CONFIG).read_text())
     document["stages"]["prod"] |= settings
     asked = permissions.needed(aws, dataclasses.replace(stage, config=Config("prod", config_from_disk=document)))
@@ -68,12 +69,18 @@ def test_the_role_may_do_what_deploying_takes():
             {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]},
             {"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"},
         ),
+        ({"deployment": {"access_log": True}}, set()),
     ],
 )
 def test_settings_that_take_more_are_asked_about_and_allowed(settings, more):
     asked = needed(**settings)
     assert {action for action, _ in asked} - {action for action, _ in needed()} == more
     assert [pair for pair in asked if not allowed(*pair)] == []
+
+
+def test_whether_the_account_lets_an_api_log_is_asked_where_it_is_to():
+    asked = set(needed(deployment={"access_log": True})) - set(needed())
+    assert {resource.split(":", 5)[5] for _, resource in asked} == {"log-group:/aws/apigateway/sluice-prod", "/account"}
 
 
 @pytest.mark.parametrize("resource", ["*", "arn:aws:s3:::sluice-staging-1", f"arn:aws:iam::{ACCOUNT}:role/admin"])

@@ -103,6 +103,15 @@ def test_a_secret_that_is_not_there_is_a_problem(project):
     assert deployed_project.SECRET in problem and "`sluice secret database --stage dev`" in problem
 
 
+def test_an_access_log_needs_the_accounts_role_for_it(project, no_database):
+    project.settings(database_secret_arn=secret(), access_log=True)
+    [problem] = findings_of(project).problems
+    assert "deployment.access_log of stage dev" in problem and PLACE in problem
+    change = {"op": "replace", "path": "/cloudwatchRoleArn", "value": "arn:aws:iam::123456789012:role/logs"}
+    boto3.client("apigateway").update_account(patchOperations=[change])
+    assert findings_of(project).problems == []
+
+
 @pytest.mark.parametrize("text", ["mysql://u:hunter2@h/d", '{"username": "u", "password": "hunter2"}', "{hunter2"])
 def test_a_secret_that_is_no_address_is_a_problem_and_is_not_shown(project, text):
     project.settings(database_secret_arn=secret(text))

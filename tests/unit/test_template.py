@@ -27,6 +27,7 @@ from cli.main import main
 from deploy import artefacts, references, roles, sam, schedules, stage, template
 from deploy import package as packages
 from deploy.artefacts import Artefact, Artefacts
+from deploy.kinds import apis
 from statemachine import render
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,16 @@ def broken(document: dict, fault) -> dict:
 
 def own(document: dict, logical_id: str) -> dict:
     return document["Resources"][logical_id]["Properties"]
+
+
+def test_the_apis_stage_logs_requests_where_that_is_asked_for(translated):
+    [stage] = [r["Properties"] for r in translated["Resources"].values() if r["Type"] == "AWS::ApiGateway::Stage"]
+    condition, logs, otherwise = stage["AccessLogSetting"]["Fn::If"]
+    assert (condition, otherwise) == ("LogsAccess", {"Ref": "AWS::NoValue"})
+    assert logs["Format"] == apis.ACCESS_LOG_FORMAT
+    assert "ApiAccessLog" in json.dumps(logs["DestinationArn"])
+    assert translated["Resources"]["ApiAccessLog"]["Condition"] == condition
+    assert own(translated, "ApiAccessLog")["RetentionInDays"] == own(translated, "StateMachineLog")["RetentionInDays"]
 
 
 # --- checks, and faults that they must find --------------------------------------------------

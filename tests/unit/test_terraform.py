@@ -23,6 +23,7 @@ from cli.build import build
 from deploy import artefacts, roles, template, terraform
 from deploy import stage as stages
 from deploy.intrinsics import Evaluator
+from deploy.kinds import apis
 from statemachine import render
 
 ROOT = Path(__file__).parents[2]
@@ -416,6 +417,7 @@ def test_a_stage_that_is_configured_otherwise_makes_the_same_both_ways(module, b
         schedules=True,
         simulate_sensors=True,
         changes=True,
+        access_log=True,
         read_buckets=("theirs",),
         database_host="proxy.example.com",
         database_secret_arn=SECRET,
@@ -441,6 +443,10 @@ def test_a_stage_that_is_configured_otherwise_makes_the_same_both_ways(module, b
     environment = made.resources()["aws_lambda_function.this[plan]"]["environment"][0]["variables"]
     assert environment["SLUICE_DATABASE_HOST"] == "proxy.example.com"
     assert environment["SLUICE_BUCKET"] == "our-own-lake"
+    [logged] = made.resources()["aws_api_gateway_stage.api"]["access_log_settings"]
+    assert str(logged["destination_arn"]) == "<aws_cloudwatch_log_group.api[0].arn>"
+    assert logged["format"] == apis.ACCESS_LOG_FORMAT
+    assert "access_log_settings" not in values(module, built).resources()["aws_api_gateway_stage.api"]
 
 
 def replicating(module, built, replication=REPLICATION):
@@ -721,7 +727,8 @@ def test_sluice_build_writes_what_terraform_reads(monkeypatch, tmp_path):
     ran = CliRunner().invoke(build, ["--stage", STAGE])
     assert ran.exit_code == 0, ran.output
     written = json.loads((tmp_path / terraform.FILE).read_text())
-    assert set(written) == {"alarms", "api", "api_limits", "schedules", "dashboard", "layers"}
+    of_api = {"api", "api_limits", "api_log_format"}
+    assert set(written) == {"alarms", *of_api, "schedules", "dashboard", "layers"}
     assert len(written["alarms"]) > 2 * len(render.lambda_functions())
 
 

@@ -460,6 +460,8 @@ def faults_of_the_role(template):
             named = any("${App}-${Stage}" in part or "${App}/${Stage}" in part for part in (text, of_a_function))
             # REST APIs have ids too, and no condition tells whose one is
             named = named or (statement["Sid"] == "RestApis" and ":apigateway:" in text and "/restapis" in text)
+            # and what the account lets all of them do may be read
+            named = named or (statement["Action"] == ["apigateway:GET"] and text.endswith("::/account"))
             of_a_key = text.endswith(":key/*") and (
                 "Condition" in statement or "kms:CreateAlias" in statement["Action"]
             )
