@@ -36,7 +36,7 @@ from chalicelib.columns import Column
 from chalicelib.contracts import Window
 from chalicelib.sources.base import Source
 from chalicelib.sources.sensors import Sensors
-from chalicelib.warehouse import connection, ledger, migrations, publishing, tables
+from chalicelib.warehouse import connection, indexes, ledger, migrations, publishing, tables
 from local.postgres import Postgres
 
 THRESHOLDS = (3.0, 4.0, 5.0, 6.0, 8.0, 12.0)
@@ -319,7 +319,7 @@ def _stage(url: str, source: Source, run_id: str, rows: list[tuple], anew: bool 
             cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(tables.curated(source)))
             cursor.execute("DELETE FROM pipeline.runs WHERE run_id = %s", (run_id,))
         tables.ensure_curated(cursor, source)
-        outliers.ensure_index(cursor, source)
+        indexes.ensure(cursor, source)
         tables.create_staging(cursor, source, run_id)
         ledger.open_run(cursor, source, run_id, "benchmark", {}, Window(), f"{START:%Y-%m-%d}")
         copy = sql.SQL("COPY {} ({}) FROM STDIN").format(

@@ -28,6 +28,9 @@ TYPES = (
     "jsonb",
 )
 
+# those whose values have a day
+DAYS = ("date", "timestamp", "timestamptz")
+
 # every table has these already: https://www.postgresql.org/docs/current/ddl-system-columns.html
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 

@@ -95,25 +95,6 @@ def mark(cursor, source: Source, run_id: str) -> list[Observation]:
     return found
 
 
-def ensure_index(cursor, source: Source) -> None:
-    """Give the curated table an index for each series' history, unless one, such as the key's, serves already."""
-    for anomaly in source.anomalies:
-        columns = [*anomaly.by, anomaly.time]
-        values = {"table": f'{tables.CURATED}."{source.table}"', "columns": columns, "count": len(columns)}
-        cursor.execute(statement("anomalies", "find_series_index"), values)
-        if not cursor.fetchone()[0]:
-            name = tables.staging_name(f"{source.table}_by_", "_".join(columns))  # within 63 bytes, always the same
-            cursor.execute(
-                statement(
-                    "anomalies",
-                    "create_series_index",
-                    index=sql.Identifier(name),
-                    curated=tables.curated(source),
-                    columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
-                )
-            )
-
-
 class _Judgement:
     """One anomaly of one run: the pieces of its statements, and the statements one after the other."""
 

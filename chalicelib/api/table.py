@@ -105,6 +105,36 @@ ROUTES = (
         status=202,
         problems=(404, 409),
     ),
+    Route(
+        "GET",
+        "/records",
+        READ,
+        "Records of a source, page by page.",
+        f"{_API}.records.listed",
+        parameters=f"{_API}.records.ListParameters",
+        answer=f"{_API}.records.Records",
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/records/{id}",
+        READ,
+        "One record, with the raw object and the line that it came from.",
+        f"{_API}.records.shown",
+        parameters=f"{_API}.records.IdPath",
+        answer=f"{_API}.records.RecordWithRaw",
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/analytics",
+        READ,
+        "Numbers of what was published and of the runs that did it: in all, by source, by day.",
+        f"{_API}.analytics.shown",
+        parameters=f"{_API}.analytics.AnalyticsParameters",
+        answer=f"{_API}.analytics.Analytics",
+        problems=(404,),
+    ),
 )
 
 

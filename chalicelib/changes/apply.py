@@ -25,7 +25,7 @@ from chalicelib.conversion import NULL
 from chalicelib.conversion.values import ESCAPED
 from chalicelib.errors import AccountError
 from chalicelib.sources.base import Source
-from chalicelib.warehouse import copy_text, publishing, tables
+from chalicelib.warehouse import copy_text, indexes, publishing, tables
 from chalicelib.warehouse.queries import statement
 
 
@@ -47,7 +47,8 @@ def apply(cursor, source: Source, changes: Sequence[tuple[int, Data]], batch: in
     mapping: Changes = source.changes
     steps = _steps(source, mapping, changes)
     publishing.lock(cursor, source)
-    tables.ensure_curated(cursor, source)
+    if tables.ensure_curated(cursor, source):
+        indexes.ensure(cursor, source)
     states = _states(cursor, source, steps)
     counts = dict.fromkeys(merge.OUTCOMES, 0)
     required = {column.name for column in source.columns if not column.nullable}

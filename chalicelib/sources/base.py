@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from chalicelib import anomalies as anomaly_declarations
 from chalicelib.changes import mapping
-from chalicelib.columns import Column, with_key
+from chalicelib.columns import DAYS, Column, with_key
 from chalicelib.contracts import Window
 from chalicelib.errors import DeclarationError
 from chalicelib.schema import CONTRACTS, DISCARD
@@ -60,6 +60,8 @@ class Source:
     requests_per_second: Mapping[str, float] = MappingProxyType({})
     text: tuple[str, ...] = ()  # columns worth embedding
     rename: Mapping[str, str] = MappingProxyType({})  # field in the records -> column, done while reading
+    day: str | None = None  # the column, a date or a time, by which rows are counted and asked for; indexed
+    indexes: tuple[str, ...] = ()  # other columns by which many rows are sorted or filtered
     anomalies: tuple[anomaly_declarations.Anomaly, ...] = ()  # values judged by their history
     nulls: tuple[str, ...] = ()  # tokens that mean null in a CSV, besides the empty field
     schedule: str | None = None  # EventBridge Scheduler expression, e.g. cron(0 8 * * ? *)
@@ -103,11 +105,20 @@ class Source:
             )
         if twice := sorted({n for n in self.key if self.key.count(n) > 1}):
             raise DeclarationError(f"the key names columns twice: {', '.join(twice)}", source=self.name)
-        for role, wanted in (("key", self.key), ("text", self.text)):
+        day = (self.day,) if self.day is not None else ()
+        for role, wanted in (("key", self.key), ("text", self.text), ("day", day), ("indexes", self.indexes)):
             if missing := [n for n in wanted if n not in names]:
                 raise DeclarationError(
                     f"{role} names columns that are not declared: {', '.join(missing)}", source=self.name
                 )
+        if wrong := [c.name for c in self.columns if c.name in day and c.base not in DAYS]:
+            raise DeclarationError(
+                f"day names {wrong[0]}, which is no date and no time",
+                source=self.name,
+                next_step=f"name a column of type {', '.join(DAYS)}",
+            )
+        if wrong := [c.name for c in self.columns if c.name in self.indexes and c.base == "jsonb"]:
+            raise DeclarationError(f"indexes names {', '.join(wrong)}, and jsonb has no order", source=self.name)
         if wrong := anomaly_declarations.problems(self.anomalies, self.columns):
             raise DeclarationError("; ".join(wrong), source=self.name)
         for host, number in self.requests_per_second.items():

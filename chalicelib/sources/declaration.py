@@ -9,6 +9,8 @@ delimiter = ";"                # optional; found out by itself
 format   = "csv"               # optional: auto, csv, ndjson or json
 suite    = "orders.suite.json" # optional; default: expectations/files.json
 schema_contract = "evolve"     # optional: discard (default), freeze, evolve
+day      = "ordered"           # optional: the date or time by which rows are counted and asked for
+indexes  = ["total"]           # optional: other columns by which many rows are sorted or filtered
 
 [columns]
 order_id  = "bigint not null"
@@ -54,6 +56,8 @@ _KINDS = {
     "suite": (str, dict),
     "anomalies": list,
     "schema_contract": str,
+    "day": str,
+    "indexes": list,
 }
 _REQUIRED = ("location", "table", "key", "columns")
 
@@ -73,6 +77,8 @@ class Declaration:
     suite: dict | None = None
     anomalies: tuple[Anomaly, ...] = ()
     schema_contract: str = DISCARD
+    day: str | None = None
+    indexes: tuple[str, ...] = ()
 
 
 def load(text: str, file: str) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def parse(values: dict[str, Any], file: str | None = None) -> Declaration:
 
     columns = _columns(usable.get("columns", {}), problems)
     names = usable.get("columns", {}).keys()  # also those with a problem of their own
-    for name in ("key", "nulls", "personal"):
+    for name in ("key", "nulls", "personal", "indexes"):
         if any(not isinstance(item, str) for item in usable.get(name, ())):
             problems.append(f"{name!r} holds something that is not text")
             usable[name] = [item for item in usable[name] if isinstance(item, str)]
@@ -119,9 +125,14 @@ def parse(values: dict[str, Any], file: str | None = None) -> Declaration:
     for column in usable.get("key", ()):
         if "columns" in usable and column not in names:
             problems.append(f"key column {column!r} is not among the columns {', '.join(names)}")
-    for column in usable.get("personal", ()):
-        if "columns" in usable and column not in names:
-            problems.append(f"personal column {column!r} is not among the columns {', '.join(names)}")
+    for role, wanted in (
+        ("personal", usable.get("personal", ())),
+        ("indexes", usable.get("indexes", ())),
+        ("day", (usable["day"],) if "day" in usable else ()),
+    ):
+        for column in wanted:
+            if "columns" in usable and column not in names:
+                problems.append(f"{role} column {column!r} is not among the columns {', '.join(names)}")
     for source_field, column in usable.get("rename", {}).items():
         if "columns" in usable and column not in names:
             problems.append(f"[rename] maps {source_field!r} to {column!r}, which is not among the columns")
@@ -155,6 +166,8 @@ def parse(values: dict[str, Any], file: str | None = None) -> Declaration:
         suite=usable.get("suite") if isinstance(usable.get("suite"), dict) else None,
         anomalies=anomalies,
         schema_contract=usable.get("schema_contract", DISCARD),
+        day=usable.get("day"),
+        indexes=tuple(usable.get("indexes", ())),
     )
 
 

@@ -120,7 +120,7 @@ def declared(values: dict) -> Files:
     source.format, source.delimiter, source.nulls = parsed.format, parsed.delimiter, parsed.nulls
     source.rename, source.suite_document = parsed.rename, parsed.suite
     source.default_input, source.schema_contract = parsed.location, parsed.schema_contract
-    source.anomalies = parsed.anomalies
+    source.anomalies, source.day, source.indexes = parsed.anomalies, parsed.day, parsed.indexes
     source.check()
     return source
 

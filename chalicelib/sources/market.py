@@ -132,6 +132,7 @@ class Market(Source):
         Column("volume", "bigint"),
         Column("currency", "text"),
     )
+    day = "date"
     provider: Provider = YahooChart()
     hosts = (YahooChart.host,)
     requests_per_second: ClassVar = {YahooChart.host: 2}  # it publishes no limit, and answers 429 to the hasty

@@ -21,6 +21,7 @@ class Sensors(FileSource):
         Column("pressure", "double precision"),  # hPa
         Column("battery", "double precision"),  # % left
     )
+    day = "measured_at"
     format = formats.NDJSON
     schedule = "rate(5 minutes)"
     simulator = "simulate_sensors"  # the object that it writes then starts the run

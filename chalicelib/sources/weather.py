@@ -75,6 +75,7 @@ class Weather(Source):
         Column("day", "date", nullable=False),
         *(v.column for v in VARIABLES),
     )
+    day = "day"
     hosts = (HOST,)
     requests_per_second: ClassVar = {HOST: 5}  # 600 calls a minute are free, and a year of days counts as several
     schedule = "cron(0 8 * * ? *)"

@@ -6,7 +6,6 @@ import datetime as dt
 
 from chalicelib import limits, redaction, sources, windows
 from chalicelib import settings as settings_module
-from chalicelib.anomalies import outliers
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput
 from chalicelib.errors import ConfigurationError, ContractError
@@ -15,7 +14,7 @@ from chalicelib.schema import DISCARD
 from chalicelib.settings import Settings
 from chalicelib.sources.base import CONTAINER, Source
 from chalicelib.telemetry import logger
-from chalicelib.warehouse import connection, cursors, evolution, ledger, migrations, tables
+from chalicelib.warehouse import connection, cursors, evolution, indexes, ledger, migrations, tables
 
 
 def plan(request: PlanRequest) -> PlanResult:
@@ -41,7 +40,7 @@ def plan(request: PlanRequest) -> PlanResult:
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         # first: it makes runs of one table wait for each other, so that they are entered in the order of their clocks
         tables.ensure_curated(cursor, source)
-        outliers.ensure_index(cursor, source)
+        indexes.ensure(cursor, source)
         schema = evolution.planned(cursor, source) if source.schema_contract != DISCARD else None
         window = windows.derive(source, given, cursors.position(cursor, source.name), today)
         shown = redaction.strings(request.input)

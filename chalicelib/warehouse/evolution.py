@@ -18,7 +18,7 @@ from chalicelib.columns import Column
 from chalicelib.errors import SchemaMismatch
 from chalicelib.schema import ladder
 from chalicelib.schema.model import ADD, WIDEN, Change, Schema, ordered
-from chalicelib.warehouse import tables
+from chalicelib.warehouse import tables, totals
 from chalicelib.warehouse.queries import statement
 from chalicelib.warehouse.table_columns import Known, known, types
 
@@ -87,6 +87,8 @@ def apply(cursor, source: Source, run_id: str) -> Source:
         columns[name] = wider
     for change, column, from_type in applied:
         _enter(cursor, source, schema, run_id, change, column, from_type)
+    if applied:  # the day's column may have come, or be a text from now on
+        totals.ensure(cursor, source)
     if columns == {column.name: column for column in schema.columns}:
         return source
     wider_source = copy.copy(source)

@@ -137,6 +137,7 @@ def add_quality_results(cursor, run_id: str, results: Iterable) -> None:
             for r in results
         ],
     )
+    cursor.execute(statement("ledger", "count_quality_results"), {"run_id": run_id})
 
 
 def add_examples(cursor, run_id: str, results: Iterable) -> None:

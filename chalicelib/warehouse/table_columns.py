@@ -30,13 +30,18 @@ class Known:
     added: bool
 
 
+def of_catalog(kind: str) -> str:
+    """Our name for a type as Postgres' format_type has it."""
+    return _TYPES.get(kind, kind)
+
+
 def types(cursor, schema: str, table: str) -> dict[str, str]:
     """The columns of a table by name, the pipeline's own included; {} where there is no such table."""
     cursor.execute(statement("schema", "types"), {"schema": schema, "table": table})
     found = {}
     for name, kind, precision, scale in cursor.fetchall():
         numeric = kind == "numeric" and precision
-        found[name] = f"numeric({precision},{scale})" if numeric else _TYPES.get(kind, kind)
+        found[name] = f"numeric({precision},{scale})" if numeric else of_catalog(kind)
     return found
 
 

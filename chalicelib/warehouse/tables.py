@@ -9,7 +9,7 @@ from psycopg2 import sql
 from chalicelib.columns import ANOMALIES, FINGERPRINT, SEQ
 from chalicelib.errors import SchemaMismatch
 from chalicelib.sources.base import Source
-from chalicelib.warehouse import table_columns
+from chalicelib.warehouse import table_columns, totals
 
 CURATED = "curated"
 STAGING = "staging"
@@ -30,8 +30,11 @@ def staging(table: str, run_id: str) -> sql.Identifier:
     return sql.Identifier(STAGING, staging_name(table, run_id))
 
 
-def ensure_curated(cursor, source: Source) -> None:
-    """Create the curated table, or raise SchemaMismatch where there is one that does not fit the declaration."""
+def ensure_curated(cursor, source: Source) -> bool:
+    """Create the curated table, or raise SchemaMismatch where there is one that does not fit the declaration.
+
+    Says whether it was made just now.
+    """
     definitions = [
         sql.SQL("{} {}{}").format(
             sql.Identifier(column.name),
@@ -45,12 +48,15 @@ def ensure_curated(cursor, source: Source) -> None:
     definitions.append(sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(map(sql.Identifier, source.key))))
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"create {CURATED}.{source.table}",))
     cursor.execute("SELECT to_regclass(%s)", (f'{CURATED}."{source.table}"',))
-    if cursor.fetchone()[0] is None:
+    is_new = cursor.fetchone()[0] is None
+    if is_new:
         cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(curated(source), sql.SQL(", ").join(definitions)))
         table_columns.forget(cursor, source.table)
     if source.anomalies:
         _ensure_marks(cursor, source)
     _compare(cursor, source)
+    totals.ensure(cursor, source)
+    return is_new
 
 
 def _ensure_marks(cursor, source: Source) -> None:

@@ -17,7 +17,7 @@ from chalicelib.conversion import encode
 from chalicelib.errors import DeclarationError
 from chalicelib.sources import declaration
 from chalicelib.sources.base import Source
-from chalicelib.warehouse import connection, copy_text, ledger, publishing, tables
+from chalicelib.warehouse import connection, copy_text, indexes, ledger, publishing, tables
 
 DAY = dt.date(2026, 3, 1)
 COLUMNS = (
@@ -83,7 +83,7 @@ class Warehouse:
         run_id = f"probes-{self.runs}"
         with connection.transaction(self.url) as conn, conn.cursor() as cursor:
             tables.ensure_curated(cursor, source)
-            outliers.ensure_index(cursor, source)
+            indexes.ensure(cursor, source)
             ledger.open_run(cursor, source, run_id, "arn", {}, Window(), "2026-05-01")
             ledger.add_raw_objects(cursor, run_id, [(0, f"raw/{run_id}.ndjson", 1, "0")])
             tables.create_staging(cursor, source, run_id)

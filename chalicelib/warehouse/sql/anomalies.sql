@@ -177,15 +177,3 @@ LIMIT %(limit)s;
 
 -- name: drop_rows
 DROP TABLE IF EXISTS pg_temp.anomaly_rows, pg_temp.anomaly_series, pg_temp.anomaly_changes, pg_temp.anomaly_days, pg_temp.anomaly_scores;
-
--- name: find_series_index -- whether an index begins with these columns
-SELECT EXISTS (
-    SELECT FROM pg_index AS i
-    WHERE i.indrelid = to_regclass(%(table)s) AND i.indisvalid AND i.indpred IS NULL
-      AND (SELECT array_agg(a.attname::text ORDER BY k.place) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
-           JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-           WHERE k.place <= %(count)s) = %(columns)s::text[]
-);
-
--- name: create_series_index
-CREATE INDEX IF NOT EXISTS {index} ON {curated} ({columns});

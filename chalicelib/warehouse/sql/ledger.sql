@@ -50,6 +50,12 @@ VALUES %s
 ON CONFLICT (run_id, expectation) DO UPDATE
 SET success = excluded.success, evaluated = excluded.evaluated, unexpected = excluded.unexpected, observed = excluded.observed;
 
+-- name: count_quality_results -- anomalies are counted in rows instead
+UPDATE pipeline.runs AS r SET expectations = q.expectations, unmet = q.unmet
+FROM (SELECT count(*) AS expectations, count(*) FILTER (WHERE NOT success) AS unmet
+      FROM pipeline.quality_results WHERE run_id = %(run_id)s AND type <> 'anomaly') AS q
+WHERE r.run_id = %(run_id)s;
+
 -- name: add_examples
 UPDATE pipeline.quality_results SET examples = %(examples)s WHERE run_id = %(run_id)s AND expectation = %(expectation)s;
 

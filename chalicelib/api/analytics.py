@@ -1,0 +1,87 @@
+"""`GET /analytics`: numbers of what was published and of the runs that did it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from chalicelib.api.answering import Request
+from chalicelib.api.models import Answer, Day, Parameters, SourceName
+from chalicelib.reading import analytics
+from chalicelib.warehouse import reader
+
+
+class AnalyticsParameters(Parameters):
+    source: SourceName | None = None
+    first: Annotated[Day | None, Field(alias="from", description="The first day; else 30 days to the last.")] = None
+    last: Annotated[Day | None, Field(alias="to", description="The last day, included; else today.")] = None
+
+
+class Totals(Answer):
+    source: str | None
+    table: str
+    rows: int
+    day: Annotated[str | None, Field(description="The column that says of which day a row is.")]
+    first_day: str | None
+    last_day: str | None
+
+
+class DayRows(Answer):
+    source: str | None
+    table: str
+    day: str
+    rows: int
+
+
+class DayRuns(Answer):
+    source: str
+    day: Annotated[str, Field(description="Of the runs' starts, UTC.")]
+    runs: int
+    published: int
+    rejected: int
+    failed: int
+    fetched: int
+    inserted: int
+    updated: int
+    unchanged: int
+    duplicates: int
+    quarantined: int
+
+
+class DayQuality(Answer):
+    source: str
+    day: str
+    judged: Annotated[int, Field(description="Runs that have a verdict.")]
+    passed: int
+    warned: int
+    failed: int
+    quarantined_share: Annotated[float | None, Field(description="Of the rows that they fetched, 0 to 1.")]
+    expectations: int
+    unmet: Annotated[int, Field(description="Expectations that were not kept.")]
+
+
+class DayAnomalies(Answer):
+    source: str
+    day: str
+    anomaly: str
+    judged: Annotated[int, Field(description="Rows that had enough history.")]
+    marked: Annotated[int, Field(description="Rows that are unlike it.")]
+
+
+class Analytics(Answer):
+    start: Annotated[str, Field(alias="from", description="Of runs, quality and anomalies.")]
+    end: Annotated[str, Field(alias="to")]
+    rows: Annotated[int, Field(description="In all tables that were asked for.")]
+    sources: list[Totals]
+    rows_by_day: list[DayRows]
+    runs_by_day: list[DayRuns]
+    quality_by_day: list[DayQuality]
+    anomalies_by_day: list[DayAnomalies]
+
+
+def shown(request: Request) -> dict:
+    """Raises UnknownSource, ContractError for days that are too many or the wrong way round."""
+    given = request.parameters
+    with reader.transaction() as connection:
+        return analytics.read(connection, given.source, given.first, given.last)

@@ -1,0 +1,44 @@
+-- name: totals -- the tables that there are, by source; one that was dropped, or took another's name, has none
+SELECT t.source, t.table_name AS table, t.rows, t.day_column AS day, d.first_day, d.last_day
+FROM pipeline.totals AS t
+JOIN pg_class AS c ON c.oid = t.table_id AND c.relname = t.table_name
+CROSS JOIN LATERAL (
+    SELECT min(day)::text AS first_day, max(day)::text AS last_day
+    FROM pipeline.totals_by_day WHERE table_id = t.table_id AND rows <> 0) AS d
+WHERE %(source)s::text IS NULL OR t.source = %(source)s
+ORDER BY t.source, t.table_name;
+
+-- name: rows_by_day -- the newest days of each table
+SELECT t.source, t.table_name AS table, d.day::text, d.rows
+FROM pipeline.totals AS t
+JOIN pg_class AS c ON c.oid = t.table_id AND c.relname = t.table_name
+CROSS JOIN LATERAL (
+    SELECT day, rows FROM pipeline.totals_by_day
+    WHERE table_id = t.table_id AND rows <> 0 AND day IS NOT NULL
+      AND (%(first)s::date IS NULL OR day >= %(first)s::date) AND (%(last)s::date IS NULL OR day <= %(last)s::date)
+    ORDER BY day DESC LIMIT %(most)s) AS d
+WHERE %(source)s::text IS NULL OR t.source = %(source)s
+ORDER BY t.source, t.table_name, d.day;
+
+-- name: runs_by_day -- what became of the runs, of what they fetched, and of what was expected of it
+SELECT source, (started_at AT TIME ZONE 'UTC')::date::text AS day, count(*) AS runs,
+       count(*) FILTER (WHERE status IN ('published', 'succeeded')) AS published,
+       count(*) FILTER (WHERE status = 'rejected') AS rejected, count(*) FILTER (WHERE status = 'failed') AS failed,
+       coalesce(sum(fetched), 0)::bigint AS fetched, coalesce(sum(inserted), 0)::bigint AS inserted,
+       coalesce(sum(updated), 0)::bigint AS updated, coalesce(sum(unchanged), 0)::bigint AS unchanged,
+       coalesce(sum(duplicates), 0)::bigint AS duplicates, coalesce(sum(quarantined), 0)::bigint AS quarantined,
+       count(verdict) AS judged, count(*) FILTER (WHERE verdict = 'pass') AS passed,
+       count(*) FILTER (WHERE verdict = 'warn') AS warned,
+       count(*) FILTER (WHERE verdict = 'fail') AS not_passed,
+       coalesce(sum(expectations), 0)::bigint AS expectations, coalesce(sum(unmet), 0)::bigint AS unmet
+FROM pipeline.runs
+WHERE started_at BETWEEN %(begin)s AND %(until)s AND (%(source)s::text IS NULL OR source = %(source)s)
+GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- name: anomalies_by_day -- rows that were judged by their history, and those that were marked
+SELECT r.source, (r.started_at AT TIME ZONE 'UTC')::date::text AS day, q.expectation AS anomaly,
+       coalesce(sum(q.evaluated), 0)::bigint AS judged, coalesce(sum(q.unexpected), 0)::bigint AS marked
+FROM pipeline.runs AS r JOIN pipeline.quality_results AS q USING (run_id)
+WHERE r.started_at BETWEEN %(begin)s AND %(until)s AND q.type = 'anomaly'
+  AND (%(source)s::text IS NULL OR r.source = %(source)s)
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
