@@ -1,5 +1,6 @@
 """Whoever comes first brings the schema up to date; after that, looking is enough."""
 
+import json
 import threading
 
 import psycopg2
@@ -59,3 +60,32 @@ def test_looking_needs_no_right_to_create_schemas(empty_database):
             cursor.execute("DROP OWNED BY onlooker")
             cursor.execute("DROP ROLE onlooker")
         administrator.close()
+
+
+def test_what_keys_remembered_before_is_known_after_and_ages_from_then_on(empty_database, monkeypatch, tmp_path):
+    older = [path for path in migrations.FOLDER.glob("*.sql") if path.stem < "0011"]
+    for path in older:
+        (tmp_path / path.name).write_text(path.read_text())
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "FOLDER", tmp_path)
+        migrations.apply(empty_database)
+    past = [{"since": "1", "order": "2", "values": {"id": "1"}, "stale": {}}]
+    database = psycopg2.connect(empty_database)
+    with database, database.cursor() as cursor:
+        rows = [
+            ('["1"]', True, "", json.dumps(past), '[["5", ["2"]]]'),
+            ('["2"]', False, "5", "[]", "[]"),
+        ]
+        for key, deleted, since, remembered, departed in rows:
+            cursor.execute(
+                "INSERT INTO pipeline.change_keys VALUES ('t', %s, '9', now(), %s, %s, '{}', %s, %s)",
+                (key, deleted, since, remembered, departed),
+            )
+    migrations.apply(empty_database)
+    with database, database.cursor() as cursor:
+        cursor.execute("SELECT past, departed, kept_since IS NULL FROM pipeline.change_keys ORDER BY key")
+        [(past, departed, aging), (none, nowhere, still)] = cursor.fetchall()
+    database.close()
+    assert past[0].pop("kept_at") == departed[0].pop("kept_at") and not aging
+    assert past == [{"since": "1", "order": "2", "values": {"id": "1"}, "stale": {}}]
+    assert departed == [{"order": "5", "to": ["2"]}] and (none, nowhere, still) == ([], [], True)
