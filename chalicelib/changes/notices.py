@@ -54,14 +54,13 @@ def _sns():
 
 def tell(stream: str, settings: Settings) -> None:
     """Tell of the stream's quarantined records and changed tables that nobody was told of. A failure is logged."""
-    try:
-        _tell_of_changes(stream, settings)
-        for tell_some in (_tell_of_records, _tell_of_a_table):
+    for tell_some in (_tell_of_records, _tell_of_a_table, _tell_of_changes):
+        try:
             for _ in range(_ROUNDS):
                 if not tell_some(stream, settings):
                     break
-    except (ClientError, BotoCoreError, TransientError) as error:
-        logger.error("nobody could be told yet", stream=stream, reason=str(error))
+        except (ClientError, BotoCoreError, TransientError) as error:
+            logger.error("nobody could be told yet", stream=stream, reason=str(error))
 
 
 def _tell_of_records(stream: str, settings: Settings) -> bool:
@@ -89,20 +88,21 @@ def _tell_of_records(stream: str, settings: Settings) -> bool:
     return True
 
 
-def _tell_of_changes(stream: str, settings: Settings) -> None:
+def _tell_of_changes(stream: str, settings: Settings) -> bool:
     """Mail what did not fit its table: all of it in one email, which waits where the last one is not old enough."""
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         cursor.execute(statement("changes", "lock_mails"), {"stream": stream, "pause": _PAUSE})
         [may_mail] = cursor.fetchone()
         if not may_mail:
-            return
+            return False
         cursor.execute(statement("changes", "mail_records"), {"stream": stream, "examples": _EXAMPLES})
         found = cursor.fetchall()
         if not found:
-            return
+            return False
         subject, text = _mail_of_changes(stream, found)
         _sns().publish(TopicArn=settings.topic_arn, Subject=subject, Message=text)
     logger.warning("quarantined changes mailed", stream=stream, changes={source: count for source, count, *_ in found})
+    return False
 
 
 def _mail_of_changes(stream: str, found: list[tuple[str, int, int, list[str]]]) -> tuple[str, str]:
