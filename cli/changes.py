@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from chalicelib import sources
+from chalicelib.changes import apply as applying
 from chalicelib.changes import holds, mapping, summary
 from chalicelib.changes import quarantine as quarantined
 from chalicelib.changes.replay import replay as replayed
@@ -181,7 +182,11 @@ def replay(table, key) -> None:
         raise ConfigurationError(f"no source is mapped to {table}", next_step="name its key with --key")
     absent = source.changes.absent if source else mapping.UNCHANGED
     lake, asked = Lake(session.settings.bucket, session.client("s3")), unfinished(session.database_url)
-    rows = replayed(lake, schema, name, key or source.key, absent, asked)
+    truncated_at = None
+    if source:
+        with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
+            truncated_at = applying.truncated_at(cursor, source)
+    rows = replayed(lake, schema, name, key or source.key, absent, asked, truncated_at)
     for row in rows.values():
         sys.stdout.write(json.dumps(row, default=str, ensure_ascii=False) + "\n")
 

@@ -6,6 +6,7 @@ unless a change that was committed later came before it. Where DMS writes no pos
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
@@ -42,13 +43,20 @@ def replay(
     key: Sequence[str],
     absent: str = UNCHANGED,
     unfinished: Unfinished | None = None,
+    truncated_at: dt.datetime | None = None,
 ) -> dict[tuple, Row]:
     """The rows of a table by key, as the lake's files give them, a value as the files have it (mostly as text).
 
-    `absent` as in `mapping.Changes`, `unfinished` as in `records`. Raises NotFound where the lake has no such table.
+    `absent` as in `mapping.Changes`, `unfinished` as in `records`. What was committed before `truncated_at` does not
+    count, see `holds`. Raises NotFound where the lake has no such table.
     """
     rows: dict[tuple, Row] = {}
-    for record in _ordered(list(records(lake, schema, table, unfinished)), key):
+    found = [
+        record
+        for record in records(lake, schema, table, unfinished)
+        if truncated_at is None or _moment(record["_timestamp"]) >= truncated_at
+    ]
+    for record in _ordered(found, key):
         now = _key(record, key, {})
         if record["_operation"] == DELETE:
             rows.pop(now if None not in now else _key({}, key, record["_before"]), None)
@@ -91,6 +99,10 @@ def _read(row: Row) -> Row:
     for name, value in (json.loads(row["_unfit"]) if row["_unfit"] else {}).items():
         row[name] = value
     return row
+
+
+def _moment(value: dt.datetime | str) -> dt.datetime:
+    return dt.datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 def _ordered(found: list[Row], key: Sequence[str]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -183,6 +184,10 @@ def test_a_table_that_was_emptied_is_shown_and_resumed_by_a_decision(consumer, s
     assert "is no time" in sluice("resume", consumer.name, "--truncate", "--at", "noon", fails=True)
     said = sluice("resume", consumer.name, "--truncate", "--at", "2026-03-01T13:00:30")
     assert "Rows removed: 1" in said and "inserted 1" in said and set(consumer.rows) == {2}
+    assert [json.loads(line)["id"] for line in sluice("replay", f"public.{consumer.name}").splitlines()] == [2]
+    consumer.settings = replace(consumer.settings, changes_format="json")
+    consumer(consumer.change("insert", row(3), at=5), consumer.change("insert", row(4), at=70))
+    assert [json.loads(line)["id"] for line in sluice("replay", f"public.{consumer.name}").splitlines()] == [2, 4]
     assert "not held" in sluice("resume", consumer.name, "--keep", fails=True)
 
 
