@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_error_paths import hindrance
 from test_triggers import Ways, until
-from test_webhooks_http import post
+from test_webhooks_http import post, signed
 
 from chalicelib import executions
 from chalicelib.lake import keys
@@ -19,7 +19,6 @@ from chalicelib.warehouse.publishing import COUNTS
 from chalicelib.webhooks import signature
 from local.stack import Stack
 from tests.features.conftest import WEBHOOK_SECRET, Pipeline
-from tests.features.test_webhooks_http import signed
 
 HEADER = "id,name,Weight KG"
 # a suite may ask for more than one event can say: no batch with such a weight is published
