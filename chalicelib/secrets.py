@@ -27,6 +27,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 # what the names of the webhooks' secrets begin with among the tokens
 WEBHOOK = "webhook:"
+# the token that is the address of the login as which the API reads
+READER = "database:reader"
 SHORTEST_WEBHOOK_SECRET = 16
 # a secret that was taken back may be used as long
 RENEW_SECONDS = 300
@@ -41,6 +43,18 @@ def database_url(settings: Settings | None = None) -> str:
         return settings.database_url
     arn = settings.database_secret_arn
     return as_url(_secret(arn), arn, settings.database_host)
+
+
+def reader_database_url() -> str:
+    """The address of the login as which the API reads: `SLUICE_READER_DATABASE_URL`, or the token READER.
+
+    Empty where neither is set: it is the pipeline's own then. Raises ConfigurationError or SecretsUnavailable.
+    """
+    settings = settings_module.current()
+    if settings.reader_database_url or not (settings.tokens or settings.tokens_secret_arn):
+        return settings.reader_database_url
+    value = _tokens(settings)[1].get(READER)
+    return as_url(value, READER) if isinstance(value, str) else ""
 
 
 def token(name: str) -> str:

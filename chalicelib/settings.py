@@ -54,8 +54,20 @@ class Settings:
     sources_url: str = LIVE
     # base of the links in alerts; empty for the AWS consoles
     links_url: str = ""
+    # the file that the local stack's functions log to; empty for CloudWatch
+    lambda_log: str = ""
     # where requests to the API are sent; for clients, such as `sluice trigger`
     api_url: str = ""
+    # who may call the API beside tokens of ours: JWTs of an OpenID Connect issuer, see api/issuer.py
+    oidc_issuer: str = ""
+    oidc_audience: str = ""
+    # where its keys are; empty: where its discovery document says
+    oidc_jwks_url: str = ""
+    # the claim that lists scopes, and what stands before ours in it, such as "sluice/"
+    oidc_scope_claim: str = "scope"
+    oidc_scope_prefix: str = ""
+    # pages of which origins may call the API from a browser, parted by blanks
+    cors_origins: str = ""
     embeddings: str = "bedrock"  # bedrock | minilm
     bedrock_model: str = "amazon.titan-embed-text-v2:0"
     bedrock_dimensions: int = 1024

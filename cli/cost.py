@@ -13,7 +13,7 @@ from chalice.config import Config
 from rich.console import Console
 from rich.table import Table
 
-from chalicelib import sources
+from chalicelib import run_log, sources
 from chalicelib.embeddings import store
 from chalicelib.errors import ConfigurationError, SluiceError
 from chalicelib.executions import Execution
@@ -22,18 +22,16 @@ from chalicelib.lake.store import named
 from chalicelib.warehouse import connection
 from cli import outcome
 from cli.session import Session, connect
-from deploy import container_usage, prices, run_log, stage, usage
+from deploy import container_usage, log_usage, prices, stage, usage
 from deploy import cost as bills
 from deploy.cost import Bill
-from deploy.run_log import RunLog
+from deploy.log_usage import RunLog
 from local.home import REPOSITORY, Home
 from statemachine import render
 
 # Chalice's defaults, where the configuration gives none
 _MEMORY_MB = 128
 _ARCHITECTURE = "x86_64"
-# logs may be written a little before the execution begins to be told of, and after its end
-_MARGIN_MS = 60_000
 _WIDE = 240
 
 
@@ -143,10 +141,10 @@ def _read_log(session: Session, run_id: str, execution: Execution, path: Path, g
             session.client("logs"),
             groups,
             run_id,
-            int(execution.started.timestamp() * 1000) - _MARGIN_MS,
-            int(ended.timestamp() * 1000) + _MARGIN_MS,
+            int(execution.started.timestamp() * 1000) - run_log.MARGIN_MS,
+            int(ended.timestamp() * 1000) + run_log.MARGIN_MS,
         )
-    found = run_log.read(lines, run_id)
+    found = log_usage.read(lines, run_id)
     return found if found.lines else None
 
 

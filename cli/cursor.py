@@ -74,7 +74,7 @@ def set_(source, day, why) -> None:
     with connection.transaction(session.database_url) as open_connection:
         with open_connection.cursor() as opened:
             before = cursors.put(opened, source, wanted, operator.name(), why.strip())
-        under_way = ledger.list_runs(open_connection, 5, source, "running")
+        under_way = ledger.list_runs(open_connection, 5, ledger.Wanted(source, "running"))
     click.echo(f"{source}: {before or 'none'} -> {wanted}")
     for run in under_way:
         click.echo(f"  {run['run_id']} is under way, with the days {run['window_start']} to {run['window_end']}")

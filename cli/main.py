@@ -8,6 +8,7 @@ import click
 
 from chalicelib.errors import SluiceError
 from cli import (
+    api,
     backfill,
     build,
     changes,
@@ -74,6 +75,7 @@ for command in (
     secret.secret,
     run.run,
     runs.runs,
+    api.api,
     quarantine.quarantine,
     records.records,
     backfill.backfill,

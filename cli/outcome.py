@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chalicelib import executions, redaction
 from chalicelib.errors import ConfigurationError, NotFound
-from chalicelib.executions import Execution
+from chalicelib.executions import Execution, chunks
 from chalicelib.failure import plain_cause
 from chalicelib.graph import svg
 from chalicelib.lake import Lake, keys
@@ -118,7 +118,8 @@ def _outcome(session: Session, row: dict, run_id: str, **known) -> Outcome:
 
 def save_graph(session: Session, run_id: str, execution: Execution) -> Path:
     """Draw the execution into the run's folder; its history is kept beside it, since it outlives the stack."""
-    execution = _with_failed_chunks(session, run_id, execution)
+    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
+        execution = chunks.with_failed(execution, len(ledger.chunks(cursor, run_id)))
     folder = session.run_folder(run_id)
     (folder / "execution.json").write_text(executions.to_json(execution))
     path = folder / "graph.svg"
@@ -144,20 +145,6 @@ def saved_execution(session: Session, run_id: str) -> Execution | None:
     """The history that `save_graph` kept of a run; None where it kept none."""
     path = session.folder / "runs" / run_id / "execution.json"
     return executions.from_json(path.read_text()) if path.exists() else None
-
-
-def _with_failed_chunks(session: Session, run_id: str, execution: Execution) -> Execution:
-    """A chunk that recorded its own failure has succeeded for Step Functions; the picture tells it as it was.
-
-    The ledger has the chunks that were loaded. What earlier attempts at the run left in the lake says nothing.
-    """
-    children = execution.states["Process"].children
-    if children is None:
-        return execution
-    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
-        loaded = len(ledger.chunks(cursor, run_id))
-    # while it runs, a chunk may be loaded whose child has not ended
-    return executions.with_failed_children(execution, "Process", max(children.succeeded - loaded, 0))
 
 
 def _save_report(session: Session, run_id: str, report_key: str | None) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import time
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from chalicelib import asl
 from chalicelib.errors import SluiceError
-from chalicelib.executions import Children, Execution, State
+from chalicelib.executions import Children, Execution, State, chunks
 from chalicelib.failure import plain_cause
 from chalicelib.graph.text import duration
 
@@ -63,18 +62,6 @@ def _poll(read: Callable[[], Execution], shown: _View | _Lines, sleep: Callable[
         sleep(pause)
 
 
-def planned_chunks(execution: Execution) -> int | None:
-    """How many chunks the run has, from what WriteManifest returned; None before that.
-
-    Step Functions itself learns the number while it reads the manifest, moto only at the end.
-    """
-    written = execution.states.get("WriteManifest")
-    try:
-        return int(json.loads(written.output)["manifest"]["result"]["chunks"])
-    except (AttributeError, TypeError, ValueError, KeyError):
-        return None
-
-
 class _View:
     """A table with a row per state that was entered; rich draws it again and again."""
 
@@ -105,7 +92,7 @@ class _View:
         table.add_column()
         if self.execution is None:
             return Group(Spinner("dots", text="starting"))
-        for state in shown_states(self.execution):
+        for state in self.execution.entered:
             mark, style = _MARKS.get(state.status, ("", ""))
             table.add_row(
                 self._spinner if state.status == "running" else Text(mark, style=style),
@@ -156,7 +143,7 @@ class _Lines:
     def update(self, execution: Execution) -> None:
         self._view.update(execution)
         late = time.monotonic() - self._last >= PLAIN_EVERY
-        for state in shown_states(execution):
+        for state in execution.entered:
             known = (state.status, state.entered)
             is_running = state.status == "running"
             if self._told.get(state.name) == known and not (is_running and late):
@@ -175,14 +162,6 @@ class _Lines:
         return f"{line}: {about}" if about else line
 
 
-def shown_states(execution: Execution) -> list[State]:
-    """The outermost states that were entered, in that order."""
-    outermost = [execution.states[name] for name in execution.definition["States"]]
-    entered = [state for state in outermost if state.first is not None]
-    # two states may be entered within the same millisecond; the definition's order settles it
-    return sorted(entered, key=lambda state: state.first)
-
-
 def total_of(state: State, execution: Execution) -> int | None:
     """The number of items of a Map, from whoever knows it first."""
     children = state.children
@@ -190,7 +169,7 @@ def total_of(state: State, execution: Execution) -> int | None:
         return None
     if children.total is not None:
         return children.total
-    planned = planned_chunks(execution)
+    planned = chunks.planned(execution)
     return planned if planned and planned >= children.done + children.running else None
 
 

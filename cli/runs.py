@@ -9,14 +9,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from chalicelib import personal, sources
-from chalicelib.errors import DeclarationError, NotFound, UnknownSource
+from chalicelib import run_details
 from chalicelib.lake import Lake
-from chalicelib.sources import Source
-from chalicelib.warehouse import connection, ledger, table_columns
+from chalicelib.warehouse import connection, ledger
 from chalicelib.warehouse.publishing import COUNTS
 from cli import schema
-from cli.session import Session, connect
+from cli.session import connect
 
 
 @click.group()
@@ -26,14 +24,14 @@ def runs() -> None:
 
 @runs.command("list")
 @click.option("--source", help="Only runs of this source.")
-@click.option("--status", type=click.Choice(["running", "published", "succeeded", "rejected", "failed"]))
+@click.option("--status", type=click.Choice(ledger.STATUSES))
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_(source, status, limit, as_json) -> None:
     """List the newest runs."""
     session = connect()
     with connection.transaction(session.database_url) as open_connection:
-        found = ledger.list_runs(open_connection, limit, source, status)
+        found = ledger.list_runs(open_connection, limit, ledger.Wanted(source, status))
     if as_json:
         sys.stdout.write(json.dumps(found, default=str) + "\n")
         return
@@ -65,15 +63,8 @@ def list_(source, status, limit, as_json) -> None:
     console.print(table)
 
 
-def _source(session: Session, name: str, run_id: str) -> Source | None:
-    """The run's source; None where it, or what declared it, is gone."""
-    try:
-        return sources.as_declared(name, run_id, Lake(session.settings.bucket))
-    except (UnknownSource, DeclarationError, NotFound):
-        return None
-
-
 _WIDE = 240
+_LISTS = ("failed", "reasons", "schema_changes", "raw_only")
 _FIELDS = 20
 _NUMBERS = ("fetched", "inserted", "updated", "unchanged", "dupl.", "quar.")
 
@@ -89,21 +80,16 @@ def show(run_id, as_json) -> None:
     """Show one run: account, expectations that failed, why rows were quarantined."""
     session = connect()
     with connection.transaction(session.database_url) as open_connection:
-        run = ledger.get_run(open_connection, run_id)
-        with open_connection.cursor() as cursor:
-            failed = ledger.rows(cursor, "failed_expectations", run_id=run_id)
-            reasons = ledger.rows(cursor, "quarantine_reasons", run_id=run_id)
-            changes = table_columns.changes(cursor, run_id=run_id)
-            raw_only = ledger.rows(cursor, "raw_only", run_id=run_id)
-    source = _source(session, run["source"], run_id) if reasons else None
-    reasons = [{**reason, "record": personal.record(source, reason["record"])} for reason in reasons]
-    found = {"failed": failed, "reasons": reasons, "schema_changes": changes, "raw_only": raw_only}
+        found = run_details.read(open_connection, Lake(session.settings.bucket), run_id)
     if as_json:
-        sys.stdout.write(json.dumps({**run, **found}, default=str) + "\n")
+        sys.stdout.write(json.dumps(found, default=str) + "\n")
         return
-    if trigger := run["input"].get("trigger"):
+    failed, reasons, changes, raw_only = (found[name] for name in _LISTS)
+    if trigger := found["input"].get("trigger"):
         click.echo(f"{'trigger':13} {trigger}")
-    for name, value in run.items():
+    for name, value in found.items():
+        if name in _LISTS:
+            continue
         if value is not None:
             click.echo(f"{name:13} {json.dumps(value) if isinstance(value, dict) else value}")
     if changes:

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.errors import TerminalError
 from chalicelib.executions import Execution
 from deploy.cost import DERIVED, MEASURED, Quantity
-from deploy.run_log import RunLog
+from deploy.log_usage import RunLog
 from deploy.usage import attempts, is_container
 
 LEAST_SECONDS = 60

@@ -18,8 +18,8 @@ from chalicelib.errors import ConfigurationError
 from chalicelib.executions import Execution
 from chalicelib.lake.parts import PART_BYTES
 from deploy.cost import COUNTED, DERIVED, MEASURED, Quantity
+from deploy.log_usage import RunLog
 from deploy.prices import GB, HOURS_PER_MONTH
-from deploy.run_log import RunLog
 from statemachine import render
 
 # Titan's characters per token on average: https://docs.aws.amazon.com/bedrock/latest/userguide/titan-embedding-models.html

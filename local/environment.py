@@ -38,7 +38,7 @@ def inherited(home: Home, environ: Mapping[str, str] | None = None) -> dict[str,
     return kept
 
 
-def clients(resources: Resources, database_url: str, sources_url: str, api_url: str) -> dict[str, str]:
+def clients(resources: Resources, home: Home, database_url: str, sources_url: str, api_url: str) -> dict[str, str]:
     """What any client needs to talk to the stack, the pipeline's own code included."""
     return {
         "DATABASE_URL": database_url,
@@ -57,6 +57,7 @@ def clients(resources: Resources, database_url: str, sources_url: str, api_url: 
         "SLUICE_SOURCES_URL": sources_url,
         "SLUICE_LINKS_URL": resources.endpoint,
         "SLUICE_API_URL": api_url,
+        "SLUICE_LAMBDA_LOG": str(home.lambda_log),
         "SLUICE_EMBEDDINGS": "minilm",
         "SLUICE_CONTAINERS": "on",
     }

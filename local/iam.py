@@ -222,6 +222,12 @@ def _on(action: str, parameter: str):
     return found
 
 
+def _log_group(parameters: Mapping, place: Place) -> list[Need]:
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html
+    name = parameters["logGroupName"]
+    return [Need("logs:FilterLogEvents", f"arn:{place.partition}:logs:{place.region}:{place.account}:log-group:{name}")]
+
+
 def _model(parameters: Mapping, place: Place) -> list[Need]:
     name = parameters["modelId"]
     arn = name if name.startswith("arn:") else f"arn:{place.partition}:bedrock:{place.region}::foundation-model/{name}"
@@ -269,11 +275,16 @@ _NEEDS: dict[tuple[str, str], Callable[[Mapping, Place], list[Need]]] = {
     ("secretsmanager", "GetSecretValue"): _secret,
     ("stepfunctions", "GetExecutionHistory"): _on("states:GetExecutionHistory", "executionArn"),
     ("stepfunctions", "DescribeExecution"): _on("states:DescribeExecution", "executionArn"),
+    ("stepfunctions", "DescribeStateMachineForExecution"): _on(
+        "states:DescribeStateMachineForExecution", "executionArn"
+    ),
+    ("stepfunctions", "DescribeMapRun"): _on("states:DescribeMapRun", "mapRunArn"),
     ("stepfunctions", "StartExecution"): _on("states:StartExecution", "stateMachineArn"),
     ("sqs", "SendMessage"): _queue,
     ("sqs", "SendMessageBatch"): _queue,
     ("sns", "Publish"): _topic,
     ("bedrock-runtime", "InvokeModel"): _model,
+    ("logs", "FilterLogEvents"): _log_group,
 }
 
 

@@ -103,7 +103,7 @@ class Server:
         resources = self._resources = Resources(url(aws))
         self._sources_url = url(sources)
         clients = self._clients = environment.clients(
-            resources, self._postgres.database_url, self._sources_url, url(api)
+            resources, home, self._postgres.database_url, self._sources_url, url(api)
         )
         if home.lambda_log.exists() and home.lambda_log.stat().st_size > LAMBDA_LOG_BYTES:
             home.lambda_log.replace(home.lambda_log.with_suffix(".log.1"))

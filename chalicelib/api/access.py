@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from chalicelib import settings
 from chalicelib.api import table, tokens
+from chalicelib.api.callers import Caller
 from chalicelib.telemetry import logger
 from chalicelib.warehouse import connection
 
+_BEARER = re.compile(r"Bearer +(\S+)", re.ASCII | re.IGNORECASE)
 _PARAMETER = re.compile(r"\{\w+\}")
 
 
@@ -21,15 +24,31 @@ def policy(authorization: str, method_arn: str) -> dict:
     """What the header allows; an explicit Deny for a token that is not known, expired or revoked.
 
     `method_arn` is `arn:<partition>:execute-api:<region>:<account>:<api>/<stage>/<method>/<path>`. Raises
-    WarehouseUnavailable, of which API Gateway makes a 500.
+    WarehouseUnavailable, or TransientError where an issuer does not answer, of which API Gateway makes a 500.
     """
     api = "/".join(method_arn.split("/")[:2])
-    with connection.transaction() as open_connection:
-        caller = tokens.caller(open_connection, authorization)
-    if caller is None:
+    caller = _caller(authorization)
+    # a policy must name something: a JWT may be valid and have no scope of ours
+    allowed = [f"{api}/{path}" for path in _paths(caller.scopes)] if caller else []
+    if caller is None or not allowed:
         logger.warning("token refused", method_arn=method_arn)
         return _document("nobody", "Deny", [f"{api}/*/*"], ())
-    return _document(caller.name, "Allow", [f"{api}/{path}" for path in _paths(caller.scopes)], caller.scopes)
+    return _document(caller.name, "Allow", allowed, caller.scopes)
+
+
+def _caller(authorization: str) -> Caller | None:
+    found = _BEARER.fullmatch(authorization.strip())
+    if not found:
+        return None
+    token, current = found[1], settings.current()
+    if token.startswith(tokens.PREFIX):
+        with connection.transaction() as open_connection:
+            return tokens.caller(open_connection, token)
+    if not current.oidc_issuer:
+        return None
+    from chalicelib.api import issuer
+
+    return issuer.caller(token, current)
 
 
 def _paths(scopes: Iterable[str]) -> list[str]:

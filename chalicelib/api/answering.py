@@ -18,6 +18,11 @@ from chalicelib.api.table import Route
 from chalicelib.errors import RequestRefused
 
 _SHOWN = 8  # faults that a problem lists
+# pages show what sources said: nothing in them may be run, sent or loaded
+_PAGE = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def answer(route: Route, arrived: Arrived) -> Response:
     handler = table.load(route.handler)
     given = handler(_raw(arrived) if route.raw else _checked(route, arrived))
     if isinstance(given, Text):
-        return Response(route.status, given.content, given.media)
+        return Response(route.status, given.content, given.media, _PAGE if given.media == table.HTML else {})
     model = table.load(route.answer)
     content = model.model_validate(given).model_dump_json(by_alias=True)
     return Response(route.status, content, table.JSON)

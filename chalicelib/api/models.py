@@ -62,9 +62,14 @@ Text = Annotated[str, Field(max_length=1000), AfterValidator(_plain)]
 Moment = Annotated[dt.datetime, Field(description="UTC, ISO 8601")]
 
 SourceName = Annotated[Text, Field(description="The name of a source.", examples=["weather"])]
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html#StepFunctions-StartExecution-request-name
 RunId = Annotated[
     Text,
-    Field(description="The name of a run.", examples=["weather-s20261121T130000Z"], min_length=1, max_length=80),
+    Field(
+        description="The name of a run.",
+        examples=["weather-s20261121T130000Z"],
+        pattern=r"^[A-Za-z0-9_.+=@()!'-]{1,80}$",
+    ),
 ]
 Limit = Annotated[Whole, Field(ge=1, le=1000, description="How many, at most.")]
 Page = Annotated[

@@ -7,6 +7,7 @@ every Lambda imports this module with `app.py`.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 
@@ -24,6 +25,9 @@ def blueprint(authorizer: Callable) -> Blueprint:
         guard = {"authorizer": authorizer} if route.scope else {}
         register = routes.route(route.path, methods=[route.method], content_types=[table.JSON], **guard)
         register(_view(routes, route))
+    # senders of webhooks are no browsers
+    for path in dict.fromkeys(route.path for route in table.ROUTES if not route.raw):
+        routes.route(path, methods=["OPTIONS"])(_preflight(routes, path))
     return routes
 
 
@@ -35,15 +39,30 @@ def _view(routes: Blueprint, route: Route) -> Callable[..., Response]:
     return view
 
 
+def _preflight(routes: Blueprint, path: str) -> Callable[..., Response]:
+    """Without credentials, as browsers ask: it tells nothing but who may ask."""
+
+    def view(**parameters: str) -> Response:
+        from chalicelib.api import cors
+
+        return Response("", status_code=204, headers=cors.preflight(path, routes.current_request.headers))
+
+    name = re.sub(r"\W+", "_", path).strip("_")
+    view.__name__, view.__doc__ = f"options_{name}", "Whether pages of an origin may call this path."
+    return view
+
+
 def _answered(request, route: Route, parameters: dict[str, str]) -> Response:
     """What the route answers, or the problem that it raised.
 
     Logged by reason and caller. Headers, among them signatures and tokens, queries and bodies are not logged.
     """
-    from chalicelib.api import answering, callers
+    from chalicelib.api import answering, callers, cors
 
     identity = request.context.get("identity") or {}
-    about = {"method": route.method, "route": route.path, "caller": identity.get("sourceIp"), **parameters}
+    about = {"method": route.method, "route": route.path, "caller": identity.get("sourceIp")}
+    # not as `run_id` and `state`: by these a run's own log is found
+    about |= {f"asked_{name}" if name != "source" else name: value for name, value in parameters.items()}
     about = {name: str(value)[:200] for name, value in about.items()}
     started = time.perf_counter()
     try:
@@ -61,9 +80,9 @@ def _answered(request, route: Route, parameters: dict[str, str]) -> Response:
         # of what is refused, the message may quote what was sent
         cause = {"error": type(error).__name__, "message_of_error": str(error)} if problem.status >= 500 else {}
         tell("request refused", status=problem.status, reason=problem.reason, **cause, **about)
-        headers = {"Content-Type": problems.CONTENT_TYPE, **problem.headers}
+        headers = {"Content-Type": problems.CONTENT_TYPE, **problem.headers, **cors.headers(request.headers)}
         return Response(json.dumps(problem.document), status_code=problem.status, headers=headers)
     seconds = round(time.perf_counter() - started, 4)
     logger.info("request served", status=response.status, seconds=seconds, **about)
-    headers = {"Content-Type": response.media, **response.headers}
+    headers = {"Content-Type": response.media, **response.headers, **cors.headers(request.headers)}
     return Response(response.content, status_code=response.status, headers=headers)

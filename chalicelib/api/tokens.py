@@ -18,7 +18,6 @@ SCOPES = (table.READ, table.RUN, table.ADMIN)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 _TOKEN = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}", re.ASCII)
-_BEARER = re.compile(r"Bearer +(\S+)", re.ASCII | re.IGNORECASE)
 
 
 def create(connection, name: str, scopes: tuple[str, ...], expires: dt.timedelta | None = None) -> str:
@@ -55,16 +54,15 @@ def revoke(connection, name: str) -> None:
             raise NotFound(f"no token is called {name!r}", next_step="sluice token list")
 
 
-def caller(connection, authorization: str) -> Caller | None:
-    """Who sends the header `Authorization: Bearer TOKEN`; None for nobody whom we know, or no longer.
+def caller(connection, token: str) -> Caller | None:
+    """Whose token it is; None for nobody whom we know, or no longer.
 
     A lookup by hash: how long it takes says nothing about a token.
     """
-    given = _BEARER.fullmatch(authorization.strip())
-    if not given or not _TOKEN.fullmatch(given[1]):
+    if not _TOKEN.fullmatch(token):
         return None
     with connection.cursor() as cursor:
-        found = rows(cursor, "access", "find_token", sha256=_hash(given[1]))
+        found = rows(cursor, "access", "find_token", sha256=_hash(token))
         if not found:
             return None
         if found[0]["note_use"]:

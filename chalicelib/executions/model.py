@@ -83,6 +83,13 @@ class Execution:
         return self.status == RUNNING
 
     @property
+    def entered(self) -> list[State]:
+        """The outermost states that were entered, in that order."""
+        outermost = [self.states[name] for name in self.definition["States"]]
+        # two states may be entered within the same millisecond; the definition's order settles it
+        return sorted((state for state in outermost if state.first is not None), key=lambda state: state.first)
+
+    @property
     def seconds(self) -> float:
         """From start to stop, or to the time of reading."""
         return ((self.stopped or self.read_at) - self.started).total_seconds()

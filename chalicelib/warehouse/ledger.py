@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -69,10 +70,32 @@ def get_run(connection, run_id: str) -> dict:
     return dict(row)
 
 
-def list_runs(connection, limit: int, source: str | None = None, status: str | None = None) -> list[dict]:
-    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
-        cursor.execute(statement("ledger", "list_runs"), {"limit": limit, "source": source, "status": status})
-        return [dict(row) for row in cursor.fetchall()]
+# what a run is while it is under way, and how it may end
+STATUSES = ("running", "published", "succeeded", "rejected", "failed")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs: all that are not told apart by None; `start` and `end` are days on which they were started."""
+
+    source: str | None = None
+    status: str | None = None
+    verdict: str | None = None
+    start: dt.date | None = None
+    end: dt.date | None = None
+
+
+_EVERY_RUN = Wanted()
+
+
+def list_runs(
+    connection, limit: int, wanted: Wanted = _EVERY_RUN, before: tuple[dt.datetime, str] | None = None
+) -> list[dict]:
+    """The newest runs, or those before the one that started at that time under that name."""
+    place, run_id = before or (None, None)
+    with connection.cursor() as cursor:
+        values = {**vars(wanted), "limit": limit, "before": place, "before_run": run_id}
+        return rows(cursor, "list_runs", **values)
 
 
 def add_raw_objects(cursor, run_id: str, objects: Iterable[tuple[int, str, int, str]]) -> None:

@@ -2,7 +2,7 @@
 
 `sluice_reader` may select from what is published and from the ledger, not from the API's tokens: the schema's
 migrations grant it that, infra/database.sql makes it where the pipeline's login may not. The strongest is a login of
-its own, `SLUICE_READER_DATABASE_URL`. Without one it is the pipeline's own login, which takes on the role where
+its own, see `secrets.reader_database_url`. Without one it is the pipeline's own login, which takes on the role where
 there is one; where there is none, the transaction is only read-only.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import psycopg2
 from psycopg2.errors import QueryCanceled
 
-from chalicelib import settings
+from chalicelib import secrets
 from chalicelib.errors import RequestRefused
 from chalicelib.warehouse import connection
 from chalicelib.warehouse.queries import statement
@@ -30,7 +30,7 @@ def transaction(database_url: str | None = None) -> Iterator[psycopg2.extensions
     Raises RequestRefused, of which the API makes a 503, where a statement takes longer than SECONDS.
     """
     try:
-        with connection.transaction(database_url or settings.current().reader_database_url or None) as opened:
+        with connection.transaction(database_url or secrets.reader_database_url() or None) as opened:
             with opened.cursor() as cursor:
                 cursor.execute(statement("reader", "restrict"), {"role": ROLE, "timeout": f"{int(SECONDS * 1000)}ms"})
             yield opened

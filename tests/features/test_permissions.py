@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import WEBHOOK_SECRET
+from http_api import call, token
 
 from chalicelib import executions
 from chalicelib.api import tokens
@@ -106,20 +107,24 @@ def arrived(pipeline, name: str, content: bytes):
 
 
 def events(pipeline) -> None:
-    """A simulated reading, a webhook, a run by the API, a change record; returns when each has done its work."""
+    """A simulated reading, a webhook, a run by the API and what it tells of it, a change record; when all is done."""
     bucket, s3 = pipeline.env["SLUICE_BUCKET"], pipeline.client("s3")
     pipeline.sluice("trigger", "schedule", "sensors", "--at", "2027-03-01T06:05")
     body = readings("permissions")
     assert post(pipeline, "/webhooks/sensors", body, signed(body).items())[0] == 202
     with connection.transaction(pipeline.env["DATABASE_URL"]) as opened:
-        token = tokens.create(opened, "permissions", ("run",))
+        runner = tokens.create(opened, "permissions", ("run",))
     wanted = json.dumps({"source": "weather", "from": "2024-02-01", "to": "2024-02-02", "input": "Oslo"}).encode()
-    status, started = post(pipeline, "/runs", wanted, {"Authorization": f"Bearer {token}"}.items())
+    status, started = post(pipeline, "/runs", wanted, {"Authorization": f"Bearer {runner}"}.items())
     assert status == 202
     pipeline.client("kinesis").put_records(
         StreamName=CHANGE_STREAM, Records=[{"Data": json.dumps(CHANGE).encode(), "PartitionKey": "1"}]
     )
-    assert pipeline.wait(started["execution"]).status == "SUCCEEDED"
+    run = pipeline.wait(started["execution"])
+    assert run.status == "SUCCEEDED"
+    reading = token(pipeline.env["DATABASE_URL"], "read")
+    for path in ("", "/states/Plan", "/report", "/report?format=json"):
+        assert call(pipeline.env["SLUICE_API_URL"], "GET", f"/runs/{run.run_id}{path}", reading).status == 200
     end = time.monotonic() + 120
     for prefix in ("inbox/sensors/webhook-", "inbox/sensors/date=", "cdc/"):
         while not s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents"):

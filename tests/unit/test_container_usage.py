@@ -12,7 +12,7 @@ from chalicelib.errors import TerminalError
 from chalicelib.executions import Children
 from chalicelib.settings import Settings
 from cli import cost as cli_cost
-from deploy import container_usage, cost, prices, run_log, usage
+from deploy import container_usage, cost, log_usage, prices, usage
 from deploy.container_usage import TaskSize
 from deploy.cost import DERIVED, MEASURED
 from statemachine import render
@@ -63,7 +63,7 @@ def test_the_containers_log_tells_stages_by_chunk_and_partition():
         return json.dumps({"message": "stage done", "state": "load", "run_id": "run", "seconds": seconds, **about})
 
     lines = [done(1, chunk=0), done(2.5, chunk=0), done(4, chunk=1, partition=None), done(8, partition=0), done(16)]
-    assert run_log.read(lines, "run").tasks == {"chunk 0": 3500, "chunk 1": 4000, "partition 0": 8000}
+    assert log_usage.read(lines, "run").tasks == {"chunk 0": 3500, "chunk 1": 4000, "partition 0": 8000}
 
 
 def test_what_containers_do_with_the_lake_and_their_logs_is_counted():

@@ -12,13 +12,14 @@ import pytest
 from botocore.stub import Stubber
 
 from benchmarks import cost_table
+from chalicelib import run_log
 from chalicelib.errors import ConfigurationError, TerminalError
 from chalicelib.executions import Children, Execution, State, with_failed_children
 from chalicelib.settings import Settings
 from cli import cost as cli_cost
-from deploy import cost, prices, run_log, usage
+from deploy import cost, log_usage, prices, usage
 from deploy.cost import COUNTED, DERIVED, MEASURED, Bill, Quantity
-from deploy.run_log import RunLog
+from deploy.log_usage import RunLog
 from deploy.usage import Size, Stored
 from statemachine import render
 
@@ -197,14 +198,14 @@ def document(state, names=("RowsOut",), run="run", at=1_795_000_000_000, source=
 
 def test_milliseconds_are_rounded_up_each_and_no_float_adds_one():
     lines = [done("load", 0.0012), done("load", 0.3, message="stage failed"), done("plan", 0.0001)]
-    assert run_log.read(lines, "run").milliseconds == {"load": [2, 300], "plan": [1]}
+    assert log_usage.read(lines, "run").milliseconds == {"load": [2, 300], "plan": [1]}
 
 
 def test_only_the_run_is_read_and_lines_may_run_into_each_other():
     plain = json.dumps({"message": "something else", "run_id": "run"})
     other = done("load", 5, run="run-2")
     lines = [done("load", 0.001) + done("load", 0.002) + "\n", "run is not JSON {", plain, other, '{"run": 1}']
-    found = run_log.read(lines, "run")
+    found = log_usage.read(lines, "run")
     assert found.milliseconds == {"load": [1, 2]}
     assert found.lines == 3
     assert found.bytes == len(done("load", 0.001)) + len(done("load", 0.002)) + len(plain)
@@ -221,8 +222,8 @@ def test_a_metric_counts_once_an_hour_by_its_name_and_dimensions():
         document("transform", at=start),
         document("transform", at=start, source="weather"),
     ]
-    assert run_log.read(lines, "run").metric_hours == 5
-    [data, metrics] = usage.logs(run_log.read(lines, "run"))
+    assert log_usage.read(lines, "run").metric_hours == 5
+    [data, metrics] = usage.logs(log_usage.read(lines, "run"))
     assert metrics.amount == pytest.approx(5 / 730)
     assert data.amount == pytest.approx(sum(map(len, lines)) / 2**30)
 
@@ -256,7 +257,7 @@ def test_cloudwatch_is_asked_for_the_runs_lines_page_by_page_and_a_function_that
     stub.add_client_error("filter_log_events", "ResourceNotFoundException", expected_params=asked("sluice-dev-load"))
     groups = ["/aws/lambda/sluice-dev-plan", "/aws/lambda/sluice-dev-load"]
     lines = run_log.cloudwatch_lines(client, groups, "run", 1, 2)
-    assert run_log.read(lines, "run").milliseconds == {"plan": [1000, 1000]}
+    assert log_usage.read(lines, "run").milliseconds == {"plan": [1000, 1000]}
     stub.assert_no_pending_responses()
 
 

@@ -103,6 +103,8 @@ ARGUMENTS = {
     "modelId": "amazon.titan-embed-text-v2:0",
     "executionArn": NAMES["ExecutionsArn"],
     "stateMachineArn": NAMES["StateMachineArn"],
+    "mapRunArn": "arn:aws:states:eu-west-1:123456789012:mapRun:sluice-dev/process:0",
+    "logGroupName": "/aws/lambda/sluice-dev-plan",
     "QueueUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/sluice-dev-undelivered",
     "TopicArn": NAMES["AlertsTopicArn"],
 }
@@ -203,7 +205,12 @@ def needed(project, function):
     reachable = extensions.union(*map(project.reachable, starts))
     secrets = {
         name
-        for name, reader in (("Database", "database_url"), ("Tokens", "token"), ("Tokens", "of_webhook"))
+        for name, reader in (
+            ("Database", "database_url"),
+            ("Tokens", "token"),
+            ("Tokens", "of_webhook"),
+            ("Tokens", "reader_database_url"),
+        )
         if f"chalicelib.secrets.{reader}" in reachable
     }
     calls = set().union(*map(project.calls, {*starts, *extensions}))

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from chalicelib.errors import WarehouseUnavailable
-from chalicelib.executions import Children, Execution, State
+from chalicelib.executions import Children, Execution, State, chunks
 from cli import progress
 from cli.progress import follow
 
@@ -157,6 +157,6 @@ def test_rows_that_cannot_be_counted_do_not_end_the_watching():
 @pytest.mark.parametrize("output", [None, "", "no json", "[]", "{}", '{"manifest": {"result": {"chunks": null}}}'])
 def test_the_number_of_chunks_is_unknown_without_a_manifest(output):
     execution = at(1.0, WriteManifest={**DONE, "output": output})
-    assert progress.planned_chunks(execution) is None
+    assert chunks.planned(execution) is None
     other = dataclasses.replace(execution, states={})
-    assert progress.planned_chunks(other) is None
+    assert chunks.planned(other) is None

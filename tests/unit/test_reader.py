@@ -84,3 +84,25 @@ def test_a_login_without_the_role_reads_read_only(published):
     finally:
         with connection.transaction(published) as opened, opened.cursor() as cursor:
             cursor.execute("DROP ROLE reader_without_role")
+
+
+def test_the_api_reads_by_a_login_of_its_own_where_one_is_set(published, monkeypatch):
+    from chalicelib import secrets, settings
+
+    with connection.transaction(published) as opened, opened.cursor() as cursor:
+        cursor.execute("CREATE ROLE api_login LOGIN IN ROLE sluice_reader")
+    parameters = psycopg2.extensions.parse_dsn(published)
+    address = f"postgresql://api_login@/{parameters['dbname']}?host={parameters['host']}"
+    try:
+        configured = settings.load({}, database_url=published, reader_database_url=address)
+        monkeypatch.setattr(secrets.settings_module, "current", lambda: configured)
+        with reader.transaction() as opened, opened.cursor() as cursor:
+            cursor.execute("SELECT session_user, count(*) FROM pipeline.runs")
+            assert cursor.fetchone()[0] == "api_login"
+            with pytest.raises(errors.InsufficientPrivilege):
+                cursor.execute("SELECT name FROM pipeline.api_tokens")
+            opened.rollback()
+    finally:
+        connection._discard(address, connection._warm[address])
+        with connection.transaction(published) as opened, opened.cursor() as cursor:
+            cursor.execute("DROP ROLE api_login")

@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from pydantic import RootModel
 
 import app
 from chalicelib.api import access, answering, callers, problems, table
@@ -45,7 +46,9 @@ def test_what_a_route_names_is_there(route):
     kinds = {"parameters": Parameters, "headers": Parameters, "answer": Answer}
     for name, kind in kinds.items():
         if path := getattr(route, name):
-            assert issubclass(table.load(path), kind)
+            model = table.load(path)
+            # an object of any fields, which OpenAPI's and reports are, is a root model
+            assert issubclass(model, kind) or (name == "answer" and issubclass(model, RootModel))
     if route.body and not route.raw:
         assert issubclass(table.load(route.body), Body)
     fields = table.load(route.parameters).model_fields if route.parameters else {}

@@ -1,6 +1,9 @@
 -- name: get
 SELECT position FROM pipeline.cursors WHERE source = %(source)s;
 
+-- name: all -- of every source
+SELECT source, position, moved_at FROM pipeline.cursors;
+
 -- name: hold -- whoever else moves it waits until this transaction ends
 SELECT position FROM pipeline.cursors WHERE source = %(source)s FOR UPDATE;
 

@@ -20,10 +20,25 @@ DELETE FROM pipeline.quality_results WHERE run_id = %(run_id)s;
 -- name: get_run
 SELECT * FROM pipeline.runs WHERE run_id = %(run_id)s;
 
--- name: list_runs -- newest first
+-- name: list_runs -- newest first; `start` and `end` are the first and the last day on which they were started
 SELECT * FROM pipeline.runs
 WHERE (%(source)s::text IS NULL OR source = %(source)s) AND (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(verdict)s::text IS NULL OR verdict = %(verdict)s)
+  AND (%(start)s::date IS NULL OR started_at >= %(start)s::date) AND (%(end)s::date IS NULL OR started_at < %(end)s::date + 1)
+  AND (%(before)s::timestamptz IS NULL OR (started_at, run_id) < (%(before)s::timestamptz, %(before_run)s))
 ORDER BY started_at DESC, run_id DESC LIMIT %(limit)s;
+
+-- name: last_runs -- of each source
+SELECT DISTINCT ON (source) * FROM pipeline.runs ORDER BY source, started_at DESC, run_id DESC;
+
+-- name: quality_results -- of a run
+SELECT expectation, type, title, severity, success, evaluated, unexpected, observed, examples FROM pipeline.quality_results
+WHERE run_id = %(run_id)s ORDER BY success, severity, type, expectation;
+
+-- name: chunk_counts -- of a run's chunks that are loaded, together
+SELECT count(*) AS loaded, coalesce(sum(records), 0)::bigint AS records, coalesce(sum(staged), 0)::bigint AS staged,
+       coalesce(sum(quarantined), 0)::bigint AS quarantined
+FROM pipeline.chunks WHERE run_id = %(run_id)s;
 
 -- name: add_raw_object
 INSERT INTO pipeline.raw_objects (run_id, part, key, bytes, sha256)

@@ -1,0 +1,48 @@
+"""Whatever is sent to a route, it answers as the OpenAPI document says: no 5xx, no status, form or header beside it."""
+
+import json
+
+import pytest
+import schemathesis
+from http_api import token
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from chalicelib.api import openapi, table
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+EXAMPLES = 25  # of each route
+
+DOCUMENT = schemathesis.openapi.from_dict(json.loads(json.dumps(openapi.document())))
+
+
+@pytest.fixture(scope="module")
+def target(pipeline):
+    """Where to send it, with a token that may do everything, and what a good request would ask for."""
+    pipeline.run("weather", start="2024-06-01", end="2024-06-02", input="Oslo")
+    return pipeline.env["SLUICE_API_URL"], token(pipeline.env["DATABASE_URL"], table.ADMIN)
+
+
+@DOCUMENT.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_every_answer_is_one_that_the_document_knows(case, target):
+    address, admin = target
+    case.headers = {**(case.headers or {}), "Authorization": f"Bearer {admin}"}
+    response = case.call(base_url=address)
+    case.validate_response(response, checks=CHECKS)
+
+
+def test_every_route_is_fuzzed():
+    fuzzed = {(operation.ok().method.upper(), operation.ok().path) for operation in DOCUMENT.get_all_operations()}
+    assert fuzzed == {(route.method, route.path) for route in table.ROUTES}
