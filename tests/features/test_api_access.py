@@ -67,7 +67,7 @@ def test_an_open_route_needs_no_token_and_tells_nothing_that_needs_one(pipeline,
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"])
-@pytest.mark.parametrize("path", ["/", "/nothing", "/runs/../health", "//runs", "/health/"])
+@pytest.mark.parametrize("path", ["/", "/nothing", "/runs/../health", "/health/"])
 def test_what_is_no_route_is_nobodys(pipeline, credentials, path, method):
     answer = call(pipeline.env["SLUICE_API_URL"], method, path, credentials["admin"])
     assert answer.status in (403, 405) or (method, path.strip("/")) == ("GET", "health")

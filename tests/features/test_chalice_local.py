@@ -16,6 +16,7 @@ from issuer_on_loopback import AUDIENCE, Issuer, claims, signed
 from chalicelib.api import table
 
 ROOT = Path(__file__).parents[2]
+CHALICE = (sys.executable, "-c", "import sys; from chalice.cli import main; sys.exit(main())")
 ORIGIN = "https://app.example.org"
 
 
@@ -42,7 +43,7 @@ def address(pipeline, issuer):
         "SLUICE_OIDC_AUDIENCE": AUDIENCE,
         "SLUICE_CORS_ORIGINS": ORIGIN,
     }
-    command = [sys.executable, "-m", "chalice.cli", "local", "--port", str(port), "--stage", "local", "--no-autoreload"]
+    command = [*CHALICE, "local", "--port", str(port), "--stage", "local", "--no-autoreload"]
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     found = f"http://127.0.0.1:{port}"
     try:
