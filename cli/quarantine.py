@@ -1,4 +1,4 @@
-"""`sluice quarantine objects`: what came into the inbox and could not be read."""
+"""`sluice quarantine objects`: what came into the inbox and is not in a table: unreadable, or rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def quarantine() -> None:
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def objects(source, limit, as_json) -> None:
-    """List objects of the inbox that no run could read, newest first."""
+    """List objects of the inbox of which nothing was published, newest first."""
     session = connect()
     with connection.transaction(session.database_url) as open_connection:
         found = quarantined_objects.listed(open_connection, limit, source)

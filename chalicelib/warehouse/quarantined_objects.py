@@ -1,4 +1,4 @@
-"""Objects of the inbox that no run could read: `pipeline.quarantined_objects`."""
+"""Objects of the inbox of which nothing was published, unreadable or rejected: `pipeline.quarantined_objects`."""
 
 from __future__ import annotations
 
