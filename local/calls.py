@@ -14,7 +14,10 @@ from pathlib import Path
 VARIABLE = "SLUICE_CALLS"
 
 # what names a resource; the others may be large, or data
-_NAMING = ("Bucket", "Key", "Prefix", "QueueUrl", "SecretId", "TopicArn", "executionArn", "stateMachineArn", "modelId")
+_NAMING = (
+    *("Bucket", "Key", "Prefix", "QueueUrl", "SecretId", "TopicArn"),
+    *("executionArn", "stateMachineArn", "mapRunArn", "modelId", "logGroupName"),
+)
 
 
 def record_to(path: Path) -> None:

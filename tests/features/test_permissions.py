@@ -238,7 +238,10 @@ def policy(pipeline, function: str) -> dict:
         "StateMachineArn": machine,
         "AlertsTopicArn": pipeline.env["SLUICE_TOPIC_ARN"],
         "UndeliveredArn": f"arn:aws:sqs:{functions.REGION}:{functions.ACCOUNT}:sluice-local-undelivered",
+        "Partition": "aws",
         "Region": functions.REGION,
+        "Account": functions.ACCOUNT,
+        "Prefix": machine.rpartition(":")[2],
         "KeyArn": KEY,
     }
     text = (POLICIES / f"{function}.json").read_text()
