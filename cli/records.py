@@ -60,7 +60,7 @@ def _print(names: list[str], rows: list[list]) -> None:
         numbers = all(isinstance(row[place], int | float | None) for row in rows)
         table.add_column(name, justify="right" if numbers else "left")
     for row in rows:
-        table.add_row(*map(_text, row))
+        table.add_row(*(_printable(_text(value)) for value in row))
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:  # a pipe has no width to fit into
         console = Console(width=_WIDE, markup=False, highlight=False)
@@ -71,3 +71,8 @@ def _text(value) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _printable(text: str) -> str:
+    """Data must not tell the terminal what to do."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -56,8 +56,9 @@ def _condition(table: Table, text: str, place: str) -> Condition:
         if value not in ("true", "false"):
             raise ContractError(f"the filter {text[:100]!r} says neither true nor false")
         return Condition(sql.SQL("{} IS NULL" if value == "true" else "{} IS NOT NULL").format(identifier), {})
-    if column.base == "jsonb":
-        raise ContractError(f"{name} holds JSON, which has no order", next_step=f"use {name}:{NULL}:true or false")
+    if column.base == "jsonb" or column.base not in CONVERTERS:
+        told = f"{name} is {column.type}, which cannot be compared with"
+        raise ContractError(told, next_step=f"use {name}:{NULL}:true or false")
     if operator == PREFIX:
         if column.base != "text":
             raise ContractError(f"{name} is {column.type}, and {PREFIX} is for texts")
