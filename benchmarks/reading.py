@@ -39,7 +39,7 @@ SELECT n, mod(n * 7919, 200000), (ARRAY['Lisbon', 'Oslo', 'Seattle', 'Nairobi'])
        round((mod(n * 104729, 1000000) / 100.0)::numeric, 2)::double precision,
        timestamptz '2025-01-01' + make_interval(mins => mod(n * 31, 525600)::integer),
        'order ' || n || ' of a seeded run', 'bench', '0:' || n, n, now()
-FROM generate_series(1, %s) AS n
+FROM generate_series(1::bigint, %s) AS n
 """
 LEDGER = """
 INSERT INTO pipeline.runs (run_id, source, table_name, execution, input, status, verdict, fetched, inserted, updated,
