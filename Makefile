@@ -3,7 +3,7 @@
 # make up       start the local stack and leave it running; make down stops it
 # make build    the zips that a stage deploys: make build STAGE=prod
 # make package  the same as one CloudFormation stack, in build/STAGE/stack
-# make bench    how large, how soon started, how fast, how fast to read, how many anomalies found
+# make bench    how large, how soon started, how fast, how fast to read, how many anomalies and neighbours found
 # make lint     style
 # Everything is installed into .venv and .venv-checkov; nothing outside this folder is touched.
 
@@ -44,6 +44,7 @@ bench: $(VENV)/installed
 	@$(BIN)/python -m benchmarks.pipeline
 	@$(BIN)/python -m benchmarks.reading
 	@$(BIN)/python -m benchmarks.anomalies
+	@$(BIN)/python -m benchmarks.search
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

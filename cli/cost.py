@@ -13,11 +13,11 @@ from chalice.config import Config
 from rich.console import Console
 from rich.table import Table
 
-from chalicelib import run_log, sources
+from chalicelib import run_log
 from chalicelib.embeddings import store
-from chalicelib.errors import ConfigurationError, SluiceError
+from chalicelib.errors import ConfigurationError
 from chalicelib.executions import Execution
-from chalicelib.lake import Lake, keys
+from chalicelib.lake import keys
 from chalicelib.lake.store import named
 from chalicelib.warehouse import connection
 from cli import outcome
@@ -90,7 +90,7 @@ def _of(session: Session, run_id: str, execution: Execution, listed: prices.Pric
         objects,
         function_size(session.settings.stage),
         addresses=_addresses(session.settings.stage),
-        characters=_characters(session, run_id, row) if row.get("embedded") else 0,
+        characters=_characters(session, run_id) if row.get("embedded") else 0,
         of_containers=of_containers,
     )
     if containers:
@@ -177,14 +177,10 @@ def _addresses(stage_name: str) -> int:
         return 1
 
 
-def _characters(session: Session, run_id: str, row: dict) -> int:
-    """Of the embedded texts; 0 where the source is no longer what it was."""
-    try:
-        source = sources.as_declared(row["source"], run_id, Lake(session.settings.bucket))
-        with connection.transaction(session.database_url) as opened, opened.cursor() as cursor:
-            return store.characters_of_run(cursor, source, run_id)
-    except SluiceError:
-        return 0
+def _characters(session: Session, run_id: str) -> int:
+    """Of the embedded texts."""
+    with connection.transaction(session.database_url) as opened, opened.cursor() as cursor:
+        return store.characters_of_run(cursor, run_id)
 
 
 def _tell(known: Cost) -> None:

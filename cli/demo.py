@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
@@ -10,9 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from chalicelib import sources
-from chalicelib.embeddings import provider, store
+from chalicelib.search.answer import HYBRID
 from chalicelib.warehouse import connection
+from cli import search
 from cli.session import Session, connect
 from local.home import home
 from local.stack import Stack
@@ -73,12 +72,8 @@ def _query(session: Session) -> None:
 
 
 def _search(session: Session) -> None:
-    click.secho(f"\n$ the posts nearest in meaning to: {QUESTION}", bold=True)
-    model = provider.current(session.settings)
-    vector = model.embed([QUESTION])[0]
-    with connection.transaction(session.database_url) as open_connection:
-        for hit in store.search(open_connection, sources.get("posts"), model.model, vector, limit=3):
-            click.echo(f"  {hit.score:.2f}  {json.dumps(hit.text, ensure_ascii=False)[:150]}")
+    click.secho(f'\n$ sluice search "{QUESTION}" --source posts --limit 3', bold=True)
+    search.tell(search.ask(session, QUESTION, HYBRID, "posts", 3))
 
 
 def _next_steps() -> None:
@@ -90,6 +85,7 @@ What next:
   sluice new source orders --sample YOUR.csv --key id   a source of your own, from a sample of it
   sluice run orders                                     load it
   sluice runs list                                      what ran, and what became of every row
+  sluice search "a leaking tap"                         rows by what their text says
   eval "$(sluice env)"; psql "$DATABASE_URL"            look at the data
   sluice down                                           stop the stack"""
     )

@@ -192,6 +192,16 @@ ROUTES = (
         answer=f"{_API}.analytics.Analytics",
         problems=(404,),
     ),
+    Route(
+        "GET",
+        "/search",
+        READ,
+        "Rows by what their text says: by meaning, by words, or by both.",
+        f"{_API}.searching.search",
+        parameters=f"{_API}.searching.SearchParameters",
+        answer=f"{_API}.searching.SearchAnswer",
+        problems=(404, 503),
+    ),
 )
 
 

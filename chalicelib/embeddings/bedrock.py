@@ -19,13 +19,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import boto_errors
-from chalicelib.embeddings.provider import MAX_CHARACTERS, Provider, refuse_blank, unit_length
+from chalicelib.embeddings.provider import Provider, refuse_blank, unit_length
 from chalicelib.errors import ConfigurationError, EmbeddingsError, EmbeddingsUnavailable
 
 if TYPE_CHECKING:
     import numpy as np
 
 DIMENSIONS = (256, 512, 1024)
+MAX_CHARACTERS = 50_000  # of one text; passages and questions have far fewer
 
 # a call takes one text; Bedrock's own latency, not our processor, is what it waits for
 _THREADS = 8
@@ -36,6 +37,9 @@ _CONFIG = Config(
     max_pool_connections=_THREADS,
     retries={"max_attempts": 6, "mode": "adaptive"},
 )
+
+# somebody waits for the answer to a question, of which API Gateway cuts off all that takes 29 s
+_AT_ONCE = Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 2, "mode": "standard"})
 
 # no text of so few characters has 8,192 tokens: a character is at most four bytes, a token at least one
 _SHORTEST_CUT = 2048
@@ -69,8 +73,11 @@ _NEXT_STEPS = {
 class Titan(Provider):
     """One call per text, a few at a time."""
 
-    def __init__(self, model_id: str, dimensions: int, client=None):
-        """`client`: a boto3 `bedrock-runtime` client; default: one of the process's region and credentials."""
+    def __init__(self, model_id: str, dimensions: int, client=None, at_once: bool = False):
+        """`client`: a boto3 `bedrock-runtime` client; default: one of the process's region and credentials.
+
+        `at_once`: that one gives up within seconds.
+        """
         if dimensions not in DIMENSIONS:
             raise ConfigurationError(
                 f"SLUICE_BEDROCK_DIMENSIONS is {dimensions}",
@@ -80,12 +87,13 @@ class Titan(Provider):
         self.dimensions = dimensions
         self.model = f"{model_id}/{dimensions}"
         self._given_client = client
+        self._config = _AT_ONCE if at_once else _CONFIG
 
     @functools.cached_property
     def _client(self):
         # made at the first call: what only asks for the model's name needs no region and no credentials
         with _mapped(self.model):
-            return self._given_client or boto3.client("bedrock-runtime", config=_CONFIG)
+            return self._given_client or boto3.client("bedrock-runtime", config=self._config)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """As Provider says; `_embed_one` says where a long text is cut."""

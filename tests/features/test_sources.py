@@ -1,12 +1,7 @@
-"""The sources that come along, over the sample API: weather as it was observed, posts that are found by meaning."""
+"""The sources that come along, over the sample API: weather as it was observed, posts that are embedded once."""
 
 import pytest
 from vega_datasets import data
-
-from chalicelib import sources
-from chalicelib.embeddings import store
-from chalicelib.embeddings.minilm import MiniLM
-from chalicelib.warehouse import connection
 
 YEAR = {"start": "2013-01-01", "end": "2013-12-31"}
 
@@ -37,23 +32,6 @@ def posts(pipeline):
 
 
 @pytest.mark.usefixtures("posts")
-@pytest.mark.parametrize(
-    ("question", "title"),
-    [
-        ("how can I mend a leaking faucet?", "A dripping tap costs a washer"),
-        ("seeing the rings of a planet", "Saturn through a small telescope"),
-        ("my lettuces are being eaten by molluscs", "Slugs and the lettuce"),
-        ("storing prices in a column", "Money does not belong in floats"),
-    ],
-)
-def test_a_search_by_meaning_finds_the_right_post(pipeline, question, title):
-    model = MiniLM()
-    with connection.transaction(pipeline.env["DATABASE_URL"]) as open_connection:
-        found = store.search(open_connection, sources.get("posts"), model.model, model.embed([question])[0], limit=5)
-    assert any(title in match.text for match in found), [match.text[:60] for match in found]
-
-
-@pytest.mark.usefixtures("posts")
 def test_a_second_run_embeds_nothing(pipeline):
     vectors = "SELECT key, xmin::text FROM pipeline.embeddings WHERE table_name = 'posts' ORDER BY key"
     before = pipeline.query(vectors)
@@ -61,15 +39,6 @@ def test_a_second_run_embeds_nothing(pipeline):
     assert (again.account, again.row["embedded"]) == ((400, 0, 0, 400, 0, 0), 0)
     assert len(before) == 400
     assert pipeline.query(vectors) == before
-
-
-@pytest.mark.usefixtures("posts")
-def test_a_search_goes_by_an_hnsw_index(pipeline):
-    [(definition,)] = pipeline.query(
-        "SELECT indexdef FROM pg_indexes WHERE tablename = 'embeddings' AND left(indexname, 16) = 'embeddings_posts'"
-    )
-    assert "USING hnsw" in definition
-    assert "vector_cosine_ops" in definition
 
 
 def test_prices_load_by_the_exchanges_days_and_a_weekend_publishes_nothing(pipeline):

@@ -1,17 +1,19 @@
-"""Which texts are embedded again, and what a search finds, on a real Postgres with pgvector."""
+"""Which texts are embedded, once, passage by passage, on a real Postgres with pgvector."""
 
 import datetime as dt
+import json
 import struct
 
 import numpy as np
 import psycopg2
 import pytest
+from psycopg2 import sql
 
 from chalicelib.columns import Column
-from chalicelib.embeddings import binary_copy, store
-from chalicelib.embeddings.minilm import MiniLM
+from chalicelib.embeddings import binary_copy, expressions, index, store
+from chalicelib.embeddings.passages import Passage
 from chalicelib.embeddings.provider import Provider
-from chalicelib.errors import DeclarationError, EmbeddingsError, EmbeddingsUnavailable
+from chalicelib.errors import EmbeddingsError, EmbeddingsUnavailable
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import tables
 
@@ -62,11 +64,18 @@ class Counting(Provider):
         return (np.array(counts) / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
 
 
+def indexes_of(cursor):
+    cursor.execute("SELECT indexname FROM pg_indexes WHERE indexname LIKE 'embeddings\\_notes%%'")
+    return [name for (name,) in cursor.fetchall()]
+
+
 @pytest.fixture
 def connection(database_url):
     connection = psycopg2.connect(database_url)
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS curated.notes, curated.readings; TRUNCATE pipeline.embeddings")
+        for name in indexes_of(cursor):
+            cursor.execute(sql.SQL("DROP INDEX pipeline.{}").format(sql.Identifier(name)))
         for source in (Notes(), Readings()):
             tables.ensure_curated(cursor, source)
     connection.commit()
@@ -101,6 +110,27 @@ def stored(connection, column):
         return dict(cursor.fetchall())
 
 
+def stored_places(connection):
+    """(key, (passage, start, length)) of every vector."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT key, passage, start, length FROM pipeline.embeddings ORDER BY key, passage")
+        return [(key, tuple(place)) for key, *place in cursor]
+
+
+def vectors(connection):
+    """By key and passage, of any model."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT key, passage, embedding::text FROM pipeline.embeddings")
+        return {(key, passage): np.array(vector.strip("[]").split(","), np.float32) for key, passage, vector in cursor}
+
+
+def indexes(connection):
+    """Definitions of those of the notes' vectors."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'embeddings\\_notes%%'")
+        return [definition for (definition,) in cursor]
+
+
 def test_new_texts_are_embedded_once(connection, notes):
     put(connection, ("post", 1, "Bread", "Flour and water"), ("post", 2, "Trains", None))
     provider = Counting()
@@ -130,9 +160,7 @@ def test_a_changed_text_replaces_its_vector(connection, notes):
     put(connection, ("post", 1, "zzz", None))
     embed(connection, notes, Counting())
     expected = Counting().embed(["zzz"])[0]
-    assert store.search(connection, notes, "letters/26", expected, 5) == [
-        store.Match({"kind": "post", "id": 1}, "zzz", pytest.approx(1))
-    ]
+    assert vectors(connection) == {('["post", 1]', 0): pytest.approx(expected)}
 
 
 def test_another_model_embeds_everything_and_keeps_the_first_ones_vectors(connection, notes):
@@ -145,7 +173,7 @@ def test_another_model_embeds_everything_and_keeps_the_first_ones_vectors(connec
 @pytest.mark.parametrize("blank", [None, "", " \n\t", "\u00a0\u2003\u3000"])
 def test_rows_without_text_are_left_out(connection, notes, blank):
     put(connection, ("post", 1, blank, None), ("post", 2, None, blank), ("post", 3, blank, "text"))
-    assert store.shards(connection, notes, "letters/26", 1) == 1
+    assert store.shards(connection, notes, Counting(), 1) == 1
     assert embed(connection, notes, Counting()) == 1
 
 
@@ -156,13 +184,14 @@ def test_a_text_hidden_behind_much_white_space_does_not_arrive_blank(connection,
     assert provider.asked == ["end"]
 
 
-def test_a_change_beyond_what_models_read_still_counts_as_a_change(connection, notes):
+def test_a_change_at_the_end_of_a_long_text_counts_as_a_change(connection, notes):
     put(connection, ("post", 1, "x" * 60_000, None))
     provider = Counting()
-    embed(connection, notes, provider)
-    assert [len(text) for text in provider.asked] == [50_000]
+    assert embed(connection, notes, provider) == 1
+    assert [len(text) for text in provider.asked] == [2000] * 30
     put(connection, ("post", 1, "x" * 60_000 + "y", None))
     assert embed(connection, notes, provider) == 1
+    assert provider.asked[-1] == "y"
 
 
 def test_unicode_texts_and_keys_go_through_unharmed(connection, notes):
@@ -175,8 +204,9 @@ def test_unicode_texts_and_keys_go_through_unharmed(connection, notes):
     provider = Counting()
     assert embed(connection, notes, provider, shards=3) == 3
     assert sorted(provider.asked) == sorted(["naïve café\n猫 🐈", "العربية", "é"])
-    found = store.search(connection, notes, provider.model, provider.embed(["x"])[0], 10)
-    assert sorted((m.key["kind"], m.key["id"]) for m in found) == sorted((kind, number) for kind, number, *_ in rows)
+    assert sorted(tuple(json.loads(key)) for key, _ in vectors(connection)) == sorted(
+        (kind, number) for kind, number, *_ in rows
+    )
 
 
 def test_keys_of_every_type_lead_back_to_their_row_in_any_time_zone(connection):
@@ -194,13 +224,14 @@ def test_keys_of_every_type_lead_back_to_their_row_in_any_time_zone(connection):
         cursor.execute("SET timezone TO 'America/Lima'; SET datestyle TO 'ISO'")
         assert embed(connection, source, provider) == 0
         assert store.remove_orphans(connection, source) == 0
-        (match,) = store.search(connection, source, provider.model, provider.embed(["remark"])[0], 1)
-    assert match.key["at"] == values[0] and match.key["ratio"] == values[4] and match.text == "remark"
+        leads_back = sql.SQL("SELECT t.at, t.ratio FROM pipeline.embeddings AS e JOIN curated.readings AS t ON {}")
+        cursor.execute(leads_back.format(expressions.same_key(source, sql.SQL("e.key::jsonb"))))
+        assert cursor.fetchall() == [(values[0], values[4])]
 
 
 def test_shards_share_the_texts_out_completely(connection, notes):
     put(connection, *(("post", i, f"text {i}", None) for i in range(200)))
-    assert store.shards(connection, notes, "letters/26", 60) == 4
+    assert store.shards(connection, notes, Counting(), 60) == 4
     parts = [{row.key for row in store.pending(connection, notes, "letters/26", i, 4, 1000)} for i in range(4)]
     assert len(set.union(*parts)) == sum(map(len, parts)) == 200
     assert all(parts)
@@ -209,11 +240,11 @@ def test_shards_share_the_texts_out_completely(connection, notes):
 def test_shards_grow_rather_than_be_more_than_one_execution_can_count(connection, notes, monkeypatch):
     put(connection, *(("post", i, f"text {i}", None) for i in range(200)))
     monkeypatch.setattr(store.limits, "EMBED_SHARDS", 3)
-    assert store.shards(connection, notes, "letters/26", 60) == 3
+    assert store.shards(connection, notes, Counting(), 60) == 3
 
 
 def test_nothing_pending_means_no_shards(connection, notes):
-    assert store.shards(connection, notes, "letters/26", 100) == 0
+    assert store.shards(connection, notes, Counting(), 100) == 0
 
 
 def test_a_killed_shard_resumes_where_it_stopped(connection, database_url, notes):
@@ -241,18 +272,18 @@ def test_running_out_of_time_is_transient_and_keeps_what_is_done(connection, not
 def test_vectors_are_stored_exactly(connection, notes):
     put(connection, ("post", 1, "a", None), ("post", 2, "b", None))
     rows = store.pending(connection, notes, "random/384", 0, 1, 10)
-    vectors = np.random.default_rng(1).normal(size=(2, 384)).astype(np.float32)
-    store.write(connection, notes, "random/384", "run-1", rows, vectors)
-    store.write(connection, notes, "random/384", "run-1", rows, vectors)  # in the same transaction too
-    texts = stored(connection, "embedding::text")
-    for row, vector in zip(rows, vectors, strict=True):
-        assert np.array_equal(np.array(texts[row.key].strip("[]").split(","), np.float32), vector)
+    wanted = np.random.default_rng(1).normal(size=(2, 384)).astype(np.float32)
+    for _ in range(2):  # in the same transaction too
+        store.write(connection, notes, "random/384", "run-1", rows, [[Passage(0, 1)]] * 2, wanted)
+    for row, vector in zip(rows, wanted, strict=True):
+        assert np.array_equal(vectors(connection)[row.key, 0], vector)
 
 
-@pytest.mark.parametrize("vectors", [np.zeros((2, 3), np.float32), np.array([[np.nan, 1]], np.float32)])
-def test_vectors_that_do_not_fit_the_texts_are_refused(connection, notes, vectors):
+@pytest.mark.parametrize("made", [np.zeros((2, 3), np.float32), np.array([[np.nan, 1]], np.float32)])
+def test_vectors_that_do_not_fit_the_texts_are_refused(connection, notes, made):
+    row = store.Pending("[1]", "text", bytes(32))
     with pytest.raises(EmbeddingsError):
-        store.write(connection, notes, "m/3", "run-1", [store.Pending("[1]", "text", bytes(32))], vectors)
+        store.write(connection, notes, "m/3", "run-1", [row], [[Passage(0, 4)]], made)
 
 
 def test_vectors_of_deleted_or_emptied_rows_are_removed(connection, notes):
@@ -266,72 +297,109 @@ def test_vectors_of_deleted_or_emptied_rows_are_removed(connection, notes):
     assert set(stored(connection, "run_id")) == {'["post", 0]', '["post", 3]'}
 
 
-def test_search_finds_by_meaning(connection, notes):
-    put(
-        connection,
-        ("post", 1, "Sourdough", "Feed the starter twice a day and let the loaf rise overnight."),
-        ("post", 2, "Night trains", "The sleeper from Vienna reaches the sea before breakfast."),
-        ("comment", 1, "Rates", "The central bank made borrowing dearer again."),
-    )
-    model = MiniLM()
-    embed(connection, notes, model)
-    for question, key in [
-        ("how to bake bread at home", ("post", 1)),
-        ("travelling by rail", ("post", 2)),
-        ("interest and inflation", ("comment", 1)),
-    ]:
-        matches = store.search(connection, notes, model.model, model.embed([question])[0], 3)
-        assert (matches[0].key["kind"], matches[0].key["id"]) == key
-        assert len(matches) == 3
-        assert matches[0].score > matches[1].score >= matches[2].score
-
-
-def test_search_by_the_index_finds_what_the_exact_one_finds(connection, notes):
-    put(connection, *(("post", i, f"text {i}", None) for i in range(400)))
-    rows = store.pending(connection, notes, "random/8", 0, 1, 1000)
-    vectors = np.random.default_rng(2).normal(size=(400, 8)).astype(np.float32)
-    store.write(connection, notes, "random/8", "run-1", rows, vectors)
-    exact = [m.key for m in store.search(connection, notes, "random/8", vectors[5], 5)]
-    store.ensure_index(connection, notes, "random/8", 8)
-    store.ensure_index(connection, notes, "random/8", 8)
-    connection.commit()
-    with connection.cursor() as cursor:
-        # 400 rows are quicker read in full, so the planner has to be talked into the index
-        cursor.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
-        assert [m.key for m in store.search(connection, notes, "random/8", vectors[5], 5)] == exact
-        cursor.execute(
-            "SELECT sum(pg_stat_get_xact_numscans(indexrelid)) FROM pg_index JOIN pg_class ON oid = indexrelid"
-            " WHERE indrelid = 'pipeline.embeddings'::regclass AND relname LIKE 'embeddings\\_notes%hnsw'"
-        )
-        assert cursor.fetchone()[0] > 0
-
-
 def test_two_models_of_other_dimensions_each_have_their_index(connection, notes):
     put(connection, ("post", 1, "text", None))
     rows = store.pending(connection, notes, "m/3", 0, 1, 10)
     for dimensions in (3, 5):
         model = f"m/{dimensions}"
-        store.write(connection, notes, model, "run-1", rows, np.ones((1, dimensions), np.float32))
-        store.ensure_index(connection, notes, model, dimensions)
-    for dimensions in (3, 5):
-        (match,) = store.search(connection, notes, f"m/{dimensions}", np.ones(dimensions, np.float32), 5)
-        assert match.score == pytest.approx(1)
+        ones = np.ones((1, dimensions), np.float32)
+        store.write(connection, notes, model, "run-1", rows, [[Passage(0, 4)]], ones)
+        for _ in range(2):
+            index.ensure(connection, notes, model, dimensions)
+    assert len(indexes(connection)) == 2
 
 
-def test_searching_a_source_without_text_says_what_to_declare(connection):
+def test_another_precision_takes_the_place_of_the_index_that_was_there(connection, notes):
+    put(connection, ("post", 1, "text", None))
+    embed(connection, notes, Counting())
+    index.ensure(connection, notes, "letters/26", 26)
+    notes.vectors = "half"
+    index.ensure(connection, notes, "letters/26", 26)
+    [definition] = indexes(connection)
+    assert "halfvec_cosine_ops" in definition
+    notes.vectors = "single"
+    index.ensure(connection, notes, "letters/26", 26)
+    [definition] = indexes(connection)
+    assert "vector_cosine_ops" in definition and "halfvec" not in definition
+
+
+def test_a_source_without_text_has_nothing_pending(connection):
     class Silent(Notes):
         name = "notes"
         text = ()
 
-    assert store.shards(connection, Silent(), "letters/26", 100) == 0
-    with pytest.raises(DeclarationError, match="text = "):
-        store.search(connection, Silent(), "letters/26", np.ones(26, np.float32), 5)
+    assert store.shards(connection, Silent(), Counting(), 100) == 0
+
+
+# --- passages --------------------------------------------------------------------------------
+
+
+def test_a_long_text_has_a_vector_for_each_passage_and_only_those_of_its_present_length(connection, notes):
+    sentence = "The night train leaves at ten and reaches the sea before breakfast. "
+    put(connection, ("post", 1, "Trains", sentence * 100), ("post", 2, "Short", None))
+    provider = Counting()
+    assert embed(connection, notes, provider) == 2
+    places = stored_places(connection)
+    long = [place for key, place in places if key == '["post", 1]']
+    assert [place[0] for place in long] == list(range(len(long))) and len(long) == len(provider.asked) - 1 > 3
+    whole = "Trains\n" + (sentence * 100).strip()
+    assert sorted(whole[start : start + length] for _, start, length in long) == sorted(
+        text for text in provider.asked if text != "Short"
+    )
+    assert long[-1][1] + long[-1][2] == len(whole)
+    with connection.cursor() as cursor:
+        assert store.count_of_run(cursor, "run-1") == 2
+        assert store.characters_of_run(cursor, "run-1") == sum(map(len, provider.asked))
+    put(connection, ("post", 1, "Trains", "A few words."))
+    assert embed(connection, notes, Counting()) == 1
+    assert [key for key, _ in stored_places(connection)] == ['["post", 1]', '["post", 2]']
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM curated.notes WHERE id = 1")
+    put(connection, ("post", 3, "Trains", sentence * 100))
+    embed(connection, notes, Counting())
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM curated.notes WHERE id = 3")
+    store.remove_orphans(connection, notes)
+    assert [key for key, _ in stored_places(connection)] == ['["post", 2]']
+
+
+def test_long_texts_make_more_shards(connection, notes):
+    put(connection, *(("post", i, "x" * 20_000, None) for i in range(10)), ("post", 10, "short", None))
+    assert store.shards(connection, notes, Counting(), 10) == 11
+
+
+def test_the_passages_of_one_text_are_stored_together_or_not_at_all(connection, notes):
+    put(connection, ("post", 1, "x" * 60_000, None))
+    with pytest.raises(EmbeddingsUnavailable, match="killed"):
+        embed(connection, notes, Counting(fail_at=25), batch=10)
+    connection.rollback()
+    assert stored_places(connection) == []
+    assert embed(connection, notes, Counting(), batch=10) == 1
+    assert len(stored_places(connection)) == 30
+
+
+def test_texts_that_are_long_together_are_read_a_few_at_a_time(connection, notes, monkeypatch):
+    monkeypatch.setattr(store, "_CHARACTERS_PER_READ", 5000)
+    put(connection, *(("post", i, "x" * 3000, None) for i in range(7)))
+    assert len(store.pending(connection, notes, "letters/26", 0, 1, 100)) == 2
+    assert embed(connection, notes, Counting()) == 7
+
+
+def test_a_vector_of_before_texts_were_divided_is_made_anew_once(connection, notes):
+    put(connection, ("post", 1, "one", None))
+    embed(connection, notes, Counting())
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE pipeline.embeddings SET length = NULL")
+    assert store.shards(connection, notes, Counting(), 100) == 1
+    assert [embed(connection, notes, Counting()) for _ in range(2)] == [1, 0]
+    assert stored_places(connection) == [('["post", 1]', (0, 0, 3))]
 
 
 def test_binary_rows_are_laid_out_as_documented():
-    stream = binary_copy.encode(["k"], [bytes(range(32))], np.array([[1.5, -2]], np.float32)).read()
+    stream = binary_copy.encode(["k"], [bytes(range(32))], [(1, 2, 70_000)], np.array([[1.5, -2]], np.float32)).read()
     assert stream == (
         b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
-        + struct.pack(">h", 3) + struct.pack(">i1s", 1, b"k") + struct.pack(">i", 32) + bytes(range(32))
+        + struct.pack(">h", 6) + struct.pack(">i1s", 1, b"k") + struct.pack(">i", 32) + bytes(range(32))
+        + struct.pack(">iiiiii", 4, 1, 4, 2, 4, 70_000)
         + struct.pack(">ihhff", 12, 2, 0, 1.5, -2) + struct.pack(">h", -1)
     )  # fmt: skip

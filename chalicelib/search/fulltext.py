@@ -1,0 +1,104 @@
+"""Rows in which words are, by Postgres' full text search, and its index.
+
+The index is on an expression of the curated table, so Postgres itself keeps it true to the rows, whoever
+writes them. Formats: https://www.postgresql.org/docs/current/textsearch-controls.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from psycopg2 import sql
+
+from chalicelib.embeddings import expressions
+from chalicelib.search.hit import EVERY_ROW, Filter, Hit
+from chalicelib.sources.base import Source
+from chalicelib.warehouse import tables
+from chalicelib.warehouse.queries import statement
+
+# What is read of a row's text. Postgres refuses a document of more than 1 MB of words, and refusing would fail the
+# run that publishes the row; 65,000 characters of four bytes, each word in the document twice, stay below.
+MAX_CHARACTERS = 65_000
+
+_OF_TABLE = sql.SQL("t.")
+
+# `-word` and `-"some words"` in a query: what must not be there
+_EXCLUDED = re.compile(r'(?:^|(?<=\s))-(?:"[^"]*"?|\S+)')
+
+
+def ensure_index(cursor, source: Source) -> None:
+    """Make the GIN index of the source's text where there is none of its columns and language.
+
+    Writers of the table wait while it is made.
+    """
+    name = _index_name(source)
+    cursor.execute(statement("search", "document_indexes"), {"table": source.table})
+    found = {each for (each,) in cursor.fetchall()}
+    for other in found - {name}:
+        cursor.execute(statement("search", "drop_document_index", index=sql.Identifier(tables.CURATED, other)))
+    if name not in found:
+        cursor.execute(
+            statement(
+                "search",
+                "create_document_index",
+                index=sql.Identifier(name),
+                curated=tables.curated(source),
+                document=document(source, sql.SQL("")),
+            )
+        )
+
+
+def matching(connection, source: Source, words: str, limit: int, kept: Filter = EVERY_ROW) -> list[Hit]:
+    """The `limit` best rows for `words`, as web search engines take them: all words, "a phrase", or, -without.
+
+    `score` is between 0 and 1: how often and how near to each other the words are, in relation to the length of
+    the text.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement(
+                "search",
+                "matching_words",
+                key=expressions.key(source),
+                document=document(source),
+                curated=tables.curated(source),
+                filter=kept.text,
+            ),
+            {"language": source.language, "words": words, "limit": limit, **kept.values},
+        )
+        return [Hit(source.name, key, score) for key, score in cursor]
+
+
+def has_words(connection, source: Source, words: str) -> bool:
+    """Whether anything of `words` is searched for: there are languages that leave out such as `the`."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement("search", "count_words"), {"language": source.language, "words": words})
+        return cursor.fetchone()[0] > 0
+
+
+def asked_for(connection, source: Source, query: str, words: list[str]) -> set[str]:
+    """Which of `words` are forms of those that `query` asks for, in the source's language."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement("search", "asked_words"),
+            {"language": source.language, "query": _EXCLUDED.sub(" ", query), "words": words},
+        )
+        return {word for (word,) in cursor}
+
+
+def document(source: Source, table: sql.Composable = _OF_TABLE) -> sql.Composable:
+    """The source's text as a tsvector, as the index has it: a search for anything else does not go by the index."""
+    # concat_ws, of which the embedded text is made, may not be in an index: it is not immutable
+    columns = sql.SQL(" || E'\\n' || ").join(
+        sql.SQL("coalesce({}{}, '')").format(table, sql.Identifier(name)) for name in source.text
+    )
+    return sql.SQL("to_tsvector({}::regconfig, left({}, {}))").format(
+        sql.Literal(source.language), columns, sql.Literal(MAX_CHARACTERS)
+    )
+
+
+def _index_name(source: Source) -> str:
+    """Within Postgres' 63 bytes, and different for every table, language and list of columns."""
+    digest = hashlib.sha256("\0".join((source.table, source.language, *source.text)).encode()).hexdigest()[:12]
+    return f"{source.table[:40]}_{digest}_words"
