@@ -71,7 +71,9 @@ def work(task: ContainerTask, lake: Lake) -> None:
         from chalicelib.stages.fetch_partition import fetch_partition
 
         partition = lake.get_json(keys.partitions(task.run_id))[task.partition]
-        _patiently(fetch_partition, FetchPartitionRequest, {**run, "partition": partition})
+        _patiently(
+            fetch_partition, FetchPartitionRequest, {**run, "partition": partition, "runs_at_once": task.runs_at_once}
+        )
         return
     from chalicelib.stages.load import load
     from chalicelib.stages.transform import transform

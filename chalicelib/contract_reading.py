@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from chalicelib.errors import ContractError
@@ -16,8 +17,11 @@ from chalicelib.errors import ContractError
 T = TypeVar("T")
 
 
-def read_contract(kind: type[T], event: Any, path: str = "event") -> T:
-    """`event` as a `kind`; raises ContractError naming the field that is missing, extra or mistyped."""
+def read_contract(kind: type[T], event: Any, path: str = "event", called: Mapping[str, str] | None = None) -> T:
+    """`event` as a `kind`; raises ContractError naming the field that is missing, extra or mistyped.
+
+    `called` has the names that fields go by where the event was written, for those whose name is another.
+    """
     if not isinstance(event, dict):
         raise ContractError(f"{path} is {type(event).__name__}, expected an object for {kind.__name__}")
     hints = typing.get_type_hints(kind)
@@ -26,10 +30,11 @@ def read_contract(kind: type[T], event: Any, path: str = "event") -> T:
         raise ContractError(f"{path} has fields that {kind.__name__} does not know: {', '.join(extra)}")
     values = {}
     for name, f in known.items():
+        place = f"{path}.{(called or {}).get(name, name)}"
         if name in event:
-            values[name] = _value(hints[name], event[name], f"{path}.{name}")
+            values[name] = _value(hints[name], event[name], place)
         elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise ContractError(f"{path}.{name} is missing; {kind.__name__} needs it")
+            raise ContractError(f"{place} is missing; {kind.__name__} needs it")
     return kind(**values)
 
 

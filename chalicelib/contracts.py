@@ -82,7 +82,8 @@ class RunInput:
     the source has text". `move_cursor` lets a window that was given move the cursor as one that followed from
     it would; `allow_gap` also where that leaves out days. `trigger` tells people what started it, e.g.
     "schedule 2026-11-21T13:00:00Z"; None for a command. `live` asks the source's own hosts where, as on the laptop,
-    a sample API stands in for them.
+    a sample API stands in for them. `runs_at_once` runs of the source, this one among them, share what its hosts take;
+    None for one alone. `gather_warnings`: who started the run tells of its warnings, with those of others.
     """
 
     source: str
@@ -94,15 +95,18 @@ class RunInput:
     allow_gap: bool | None = None
     trigger: str | None = None
     live: bool | None = None
+    runs_at_once: int | None = None
+    gather_warnings: bool | None = None
 
     @classmethod
     def from_json(cls, given: dict) -> RunInput:
-        names = {"from": "start", "to": "end"}
+        written = {"start": "from", "end": "to"}
         if isinstance(given, dict):
-            if wrong := sorted(set(given) & set(names.values())):
+            if wrong := sorted(set(given) & set(written)):
                 raise ContractError(f"input has {', '.join(wrong)}", next_step="a window is given as `from` and `to`")
+            names = {name: field for field, name in written.items()}
             given = {names.get(key, key): value for key, value in given.items()}
-        return read_contract(cls, given, "input")
+        return read_contract(cls, given, "input", written)
 
     def command(self) -> str:
         """What to type to run it again; `***` stands where the input holds a secret."""
@@ -142,6 +146,7 @@ class PlanResult:
     fetches_on: str = "lambda"  # or container, as the source says
     runs_on: str = "lambda"
     started_at: str = ""  # of the execution
+    runs_at_once: int = 1  # so many runs share what the source's hosts take, this one among them
 
 
 # --- Fetch -----------------------------------------------------------------------------------
@@ -152,6 +157,7 @@ class FetchPartitionRequest:
     run_id: str
     source: str
     partition: Partition
+    runs_at_once: int = 1
 
 
 @dataclass(frozen=True)
@@ -271,6 +277,7 @@ class ContainerTask:
     started_at: str
     chunk: int | None = None
     partition: int | None = None
+    runs_at_once: int = 1  # as of a FetchPartitionRequest
 
 
 # --- ReviewSchema ----------------------------------------------------------------------------
@@ -319,6 +326,7 @@ class QualityGateResult:
     quarantined: int
     report_key: str
     alert: Alert
+    gathered: bool = False  # a warning is told by who started the run, with those of others
 
 
 @dataclass(frozen=True)

@@ -76,11 +76,10 @@ class Client:
             self._hosts.add(_sample_host(settings.sources_url))
 
     @classmethod
-    def of(cls, source: Source, settings: Settings) -> Client:
-        """A client with which a partition of `source` is fetched, beside others."""
-        return cls(
-            source.hosts, settings, seconds_between=source.seconds_between(settings), asked_wait=source.asked_wait
-        )
+    def of(cls, source: Source, settings: Settings, runs_at_once: int = 1) -> Client:
+        """A client with which a partition of `source` is fetched, beside others of so many runs."""
+        pauses = source.seconds_between(settings, runs_at_once)
+        return cls(source.hosts, settings, seconds_between=pauses, asked_wait=source.asked_wait)
 
     def url_of(self, host: str, path: str) -> str:
         """Where `path` of a real `host` is found: there, or under the sample API as /<host><path>."""

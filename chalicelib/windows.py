@@ -24,22 +24,11 @@ def derive(source: Source, given: RunInput, position: str | None, today: dt.date
     first day is not over yet has no days so far: `Window()`. A part of the source (`input`) never moves the cursor,
     since these days of the rest would be left out.
     """
+    if (window := asked_for(source, given, today)) is not None:
+        return _moving(window, source, given, position) if given.move_cursor else window
     if source.first_day is None:
-        if given.start or given.end or given.move_cursor:
-            raise ContractError(f"{source.name} has no windows", next_step="leave out --from, --to and --move-cursor")
         return Window()
-    if given.allow_gap and not given.move_cursor:
-        raise ContractError("allow_gap means nothing without move_cursor", source=source.name)
-    if given.move_cursor and given.input:
-        raise ContractError(
-            "a part of the source cannot move its cursor: these days of the rest would be left out",
-            source=source.name,
-            next_step="leave out --input or --move-cursor",
-        )
     yesterday = today - dt.timedelta(days=1)
-    if given.start or given.end:
-        window = _given(source, given.start, given.end, yesterday)
-        return _moving(window, source, given, position, yesterday) if given.move_cursor else window
     following = following_day(source, position)
     first = max(min(following, yesterday) - dt.timedelta(days=source.overlap_days), source.first_day)
     if position is None:
@@ -48,6 +37,37 @@ def derive(source: Source, given: RunInput, position: str | None, today: dt.date
         return Window()
     last = min(first + _longest(source), yesterday)
     return Window(first.isoformat(), last.isoformat(), by_cursor=not given.input)
+
+
+def asked_for(source: Source, given: RunInput, today: dt.date) -> Window | None:
+    """The window that a run's input names; None where it names none.
+
+    Raises ContractError for what no run of the source could do, wherever its cursor is: whatever starts a run asks
+    before it does.
+    """
+    if source.first_day is None:
+        if given.start or given.end or given.move_cursor:
+            raise ContractError(f"{source.name} has no windows", next_step="leave out from, to and move_cursor")
+        return None
+    if given.allow_gap and not given.move_cursor:
+        raise ContractError("allow_gap means nothing without move_cursor", source=source.name)
+    if given.move_cursor and given.input:
+        raise ContractError(
+            "a part of the source cannot move its cursor: these days of the rest would be left out",
+            source=source.name,
+            next_step="leave out input or move_cursor",
+        )
+    if not given.start and not given.end:
+        return None
+    yesterday = today - dt.timedelta(days=1)
+    window = _given(source, given.start, given.end, yesterday)
+    if given.move_cursor and dt.date.fromisoformat(window.end) > yesterday:
+        raise ContractError(
+            f"the window ends on {window.end}, and that day is not over: what comes later would never be asked for",
+            source=source.name,
+            next_step=f"end it on {yesterday} or before",
+        )
+    return window
 
 
 def following_day(source: Source, position: str | None) -> dt.date:
@@ -61,7 +81,7 @@ def _longest(source: Source) -> dt.timedelta:
 
 def _given(source: Source, start: str | None, end: str | None, yesterday: dt.date) -> Window:
     if not start:
-        raise ContractError("a window has an end but no start", source=source.name, next_step="give --from as well")
+        raise ContractError("a window has an end but no start", source=source.name, next_step="give from as well")
     first = day("from", start)
     last = day("to", end) if end else min(first + _longest(source), yesterday)
     if last < first:
@@ -69,21 +89,15 @@ def _given(source: Source, start: str | None, end: str | None, yesterday: dt.dat
     return Window(first.isoformat(), last.isoformat())
 
 
-def _moving(window: Window, source: Source, given: RunInput, position: str | None, yesterday: dt.date) -> Window:
+def _moving(window: Window, source: Source, given: RunInput, position: str | None) -> Window:
     """The window as one that moves the cursor; raises ContractError where that would leave out days unseen."""
-    if dt.date.fromisoformat(window.end) > yesterday:
-        raise ContractError(
-            f"the window ends on {window.end}, and that day is not over: what comes later would never be asked for",
-            source=source.name,
-            next_step=f"end it on {yesterday} or before",
-        )
     following = following_day(source, position)
     if (first := dt.date.fromisoformat(window.start)) > following and not given.allow_gap:
         raise ContractError(
             f"no run has asked for the days from {following} to {first - dt.timedelta(days=1)};"
             " the cursor would pass them",
             source=source.name,
-            next_step=f"start on {following} or before, or leave them out on purpose with --allow-gap",
+            next_step=f"start on {following} or before, or leave them out on purpose with allow_gap",
         )
     return dataclasses.replace(window, by_cursor=True)
 

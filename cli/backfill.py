@@ -9,6 +9,7 @@ import shlex
 import sys
 
 import click
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
@@ -68,12 +69,13 @@ def backfill(context, source, start, end, every, given, embed, concurrency, retr
     except KeyboardInterrupt:
         click.echo(f"The runs under way go on. Next, to go on: {_command(asked, again)}", err=True)
         context.exit(INTERRUPTED)
+    warned = _warned(driver)
     progress, troubled = driver.progress(), driver.troubled()
     next_step = _next(asked, again, progress)
     if json_:
-        sys.stdout.write(as_json(asked, progress, troubled, next_step) + "\n")
+        sys.stdout.write(as_json(asked, progress, troubled, warned, next_step) + "\n")
     else:
-        _tell(progress, troubled, next_step)
+        _tell(progress, troubled, warned, next_step)
     context.exit(_status(progress, stop.wanted))
 
 
@@ -126,10 +128,26 @@ def _next(asked: Asked, again: bool, progress: Progress) -> str | None:
     return _command(asked, False, "--retry-failed") if progress.failed or progress.rejected else None
 
 
-def _tell(progress: Progress, troubled: list[backfills.BackfillWindow], next_step: str | None) -> None:
+def _warned(driver: Driver) -> list[dict]:
+    """The windows with warnings that were told of now; that nobody could be told is said, and fails nothing."""
+    try:
+        return driver.warnings()
+    except (ClientError, BotoCoreError) as error:
+        click.echo(f"The email about windows with warnings could not be sent: {error}", err=True)
+        click.echo("It is sent when the same command is given again.", err=True)
+        return []
+
+
+def _tell(
+    progress: Progress, troubled: list[backfills.BackfillWindow], warned: list[dict], next_step: str | None
+) -> None:
     click.echo(f"backfill {summary(progress)}, {progress.seconds:.1f} s")
     if progress.windows == progress.skipped:
         click.echo("         nothing to do: every window was published before; --again does them again")
+    for window in warned:
+        click.echo(f"warning  {window['first']} to {window['last']}: sluice runs show {window['run_id']}")
+    if warned:
+        click.echo("         one email tells of them")
     for window in troubled:
         click.echo(f"{window.status:8} {window.first} to {window.last}: {window.error}")
         click.echo(f"         sluice runs show {window.run_id}")
@@ -157,7 +175,7 @@ def _list(session: Session, source: str | None, as_json: bool) -> None:
         click.echo("No backfills yet. Next: sluice backfill weather --from 2015-01-01 --to 2015-01-31 --every 7d")
         return
     table = Table(box=None, pad_edge=False)
-    numbers = ("windows", "done", "running", "failed", "left", "rows")
+    numbers = ("windows", "done", "warned", "running", "failed", "left", "rows")
     for name in ("source", "from", "to", "every", "input", *numbers, "started", "by"):
         table.add_column(name, justify="right" if name in numbers else "left")
     for row in found:

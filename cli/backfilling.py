@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import signal
 import time
@@ -14,7 +15,9 @@ from botocore.exceptions import BotoCoreError
 from chalicelib import executions
 from chalicelib.errors import NotFound, TransientError, TriggerConflict
 from chalicelib.failure import plain_cause
-from chalicelib.triggers import start
+from chalicelib.triggers import Trigger, start
+from chalicelib.triggers import trigger as triggers
+from chalicelib.triggers.alerts import warnings_alert
 from chalicelib.warehouse import backfills, connection, ledger
 from chalicelib.warehouse.backfills import DONE, FAILED, REJECTED, RUNNING, SKIPPED, WAITING, Asked, Backfill
 from cli.session import Session
@@ -127,24 +130,47 @@ class Driver:
         with self._cursor() as cursor:
             return backfills.windows(cursor, self._backfill, FAILED, REJECTED)
 
+    def warnings(self) -> list[dict]:
+        """The windows that passed with warnings, as `backfills.untold_warnings`, of which one email tells now.
+
+        Raises ClientError or BotoCoreError where it could not be sent: then nobody was told, and the next command
+        for this backfill tries again.
+        """
+        with self._cursor() as cursor:
+            untold = backfills.untold_warnings(cursor, self._backfill)
+        if untold:
+            self._session.settings.require("topic_arn")
+            alert = warnings_alert(self._asked.source, self._backfill.id, untold)
+            topic = self._session.settings.topic_arn
+            self._session.client("sns").publish(TopicArn=topic, Subject=alert.subject, Message=alert.message)
+            with self._cursor() as cursor:  # afterwards: rather two emails than none
+                backfills.told_warnings(cursor, self._backfill, [window["number"] for window in untold])
+        return untold
+
     def _start(self) -> int:
         """Start runs until so many are under way; returns how many."""
         started = 0
         while True:
             with self._cursor() as cursor:
-                window = backfills.take(cursor, self._asked, self._backfill, self._concurrency)
+                window = backfills.take(cursor, self._backfill, self._concurrency, self._name)
             if window is None:
                 return started
             # taken first, and for good: a machine that dies in between leaves a window that the next look starts
             try:
-                self._start_run(window, self._embed)
+                self._start_run(window, self._embed, self._concurrency)
             except TriggerConflict as error:
                 self._finish(window, FAILED, None, f"TriggerConflict: {error}")
             started += 1
 
-    def _start_run(self, window: backfills.BackfillWindow, embed: bool | None) -> None:
-        asked = backfills.trigger(self._asked, self._backfill, window.first, window.last, embed)
-        start(asked, window.attempt)
+    def _name(self, first: dt.date, last: dt.date, attempt: int) -> str:
+        """The same whatever the options of the command that goes on with the backfill, and on every machine."""
+        return self._trigger(first, last).attempt(attempt)
+
+    def _trigger(self, first: dt.date, last: dt.date, embed: bool | None = None, at_once: int | None = None) -> Trigger:
+        return triggers.backfill(self._asked.source, self._backfill.id, first, last, self._asked.input, embed, at_once)
+
+    def _start_run(self, window: backfills.BackfillWindow, embed: bool | None, at_once: int | None) -> None:
+        start(self._trigger(window.first, window.last, embed, at_once), window.attempt)
 
     def _look(self) -> None:
         """Note how runs ended that have since the last look."""
@@ -192,11 +218,12 @@ class Driver:
     def _started_again(self, window: backfills.BackfillWindow, row: dict) -> tuple[str, None, str] | None:
         """Begin the run that is not there, as it was begun, if it was; its outcome where the name is another run's."""
         try:
-            self._start_run(window, row["input"].get("embed") if row else self._embed)
+            given = row["input"] if row else {"embed": self._embed, "runs_at_once": self._concurrency}
+            self._start_run(window, given.get("embed"), given.get("runs_at_once"))
         except TriggerConflict as error:
             if row:
                 return FAILED, None, f"TriggerConflict: {error}"
-            # the other command for this backfill was faster, with another --embed: the next look finds its run
+            # the other command for this backfill was faster, with other options: the next look finds its run
         return None
 
     def _ledger_row(self, run_id: str) -> dict:
@@ -212,7 +239,13 @@ class Driver:
             yield cursor
 
 
-def as_json(asked: Asked, progress: Progress, troubled: list[backfills.BackfillWindow], next_step: str | None) -> str:
+def as_json(
+    asked: Asked,
+    progress: Progress,
+    troubled: list[backfills.BackfillWindow],
+    warned: list[dict],
+    next_step: str | None,
+) -> str:
     """What `sluice backfill --json` prints."""
     found = {
         "source": asked.source,
@@ -233,6 +266,10 @@ def as_json(asked: Asked, progress: Progress, troubled: list[backfills.BackfillW
                 "error": window.error,
             }
             for window in troubled
+        ],
+        "warned": [
+            {"from": window["first"].isoformat(), "to": window["last"].isoformat(), "run_id": window["run_id"]}
+            for window in warned
         ],
         "next": next_step,
     }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from http import HTTPStatus
 
 import click
 
-from chalicelib.errors import SluiceError
+from chalicelib.errors import RequestRefused, SluiceError, TriggerConflict
 from cli import (
     api,
     backfill,
@@ -34,8 +35,8 @@ from cli import (
     trigger,
 )
 
-# exit statuses; click uses 2 for a wrong command line
-FAILED = 1
+# exit statuses; click uses the second one too
+FAILED, WRONG = 1, 2
 
 
 class _Group(click.Group):
@@ -46,12 +47,18 @@ class _Group(click.Group):
             return super().invoke(context)
         except SluiceError as error:
             click.echo(f"sluice: {type(error).__name__}: {error}", err=True)
-            sys.exit(FAILED)
+            sys.exit(WRONG if _is_conflict(error) else FAILED)
         except BrokenPipeError:  # whoever reads has seen enough, as `head` does: click ends quietly
             raise
         except OSError as error:  # a file that cannot be read or written
             click.echo(f"sluice: {error}", err=True)
             sys.exit(FAILED)
+
+
+def _is_conflict(error: SluiceError) -> bool:
+    """Whether the command gave something an id that stands for something else; the API answers 409."""
+    refused = isinstance(error, RequestRefused) and error.where.get("status") == HTTPStatus.CONFLICT
+    return refused or isinstance(error, TriggerConflict)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -68,15 +68,15 @@ def read(session: Session, run_id: str, execution: Execution) -> Outcome:
     )
 
 
-def of_earlier(session: Session, run_id: str, wanted: dict) -> Outcome | None:
+def of_earlier(session: Session, run_id: str, wanted: dict | None = None) -> Outcome | None:
     """The outcome of the run that had this name before and came to its end; None if there was none.
 
     Asked before a run is started: a name stands for one run, also where Step Functions has
     forgotten it (after 90 days on AWS, when the local stack went down). Raises ConfigurationError
-    where the name stands for a run of another source or input than `wanted`.
+    where the name stands for a run of another source or input than `wanted`, if that is given.
     """
     row = ledger_row(session, run_id)
-    if row and row["input"] != redaction.strings(wanted):  # as the ledger has it
+    if row and wanted is not None and row["input"] != redaction.strings(wanted):  # as the ledger has it
         raise ConfigurationError(
             f"{run_id} is the name of another run: {json.dumps(row['input'])}", next_step="give this one another --name"
         )

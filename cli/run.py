@@ -60,6 +60,7 @@ def run(context, source, start, end, given, embed, move_cursor, allow_gap, live,
     }
     wanted |= {"move_cursor": move_cursor or None, "allow_gap": allow_gap or None, "live": live or None}
     wanted = {key: value for key, value in wanted.items() if value is not None}
+    starting.check(wanted)
     console = Console(stderr=True, quiet=as_json)
     if (result := outcome.of_earlier(session, run_id, wanted)) is not None:
         console.print(f"{run_id} ran before; this is what became of it. Another --name starts another run.")

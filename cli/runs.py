@@ -32,11 +32,15 @@ def list_(source, status, limit, as_json) -> None:
     session = connect()
     with connection.transaction(session.database_url) as open_connection:
         found = ledger.list_runs(open_connection, limit, ledger.Wanted(source, status))
+        known = found or source is None or ledger.list_runs(open_connection, 1, ledger.Wanted(source))
+    if not known:  # a source that is gone may have runs; one that has none must be there
+        sources.get(source)
     if as_json:
         sys.stdout.write(json.dumps(found, default=str) + "\n")
         return
     if not found:
-        click.echo("No runs yet. Next: sluice run weather")
+        what = f" of {source}" if source else ""
+        click.echo(f"No{f' {status}' if status else ''} runs{what} yet. Next: sluice run {source or 'weather'}")
         return
     table = Table(box=None, pad_edge=False)
     for name in (

@@ -19,7 +19,7 @@ _BATCH_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Batch:
+class SampleRows:
     """Consecutive records: values by field, and the line of each record in the file (from 1)."""
 
     fields: dict[str, list]
@@ -46,7 +46,7 @@ class Sample:
     def is_csv(self) -> bool:
         return self.format == formats.CSV
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[SampleRows]:
         """Raises RawError for a file that cannot be cut, SourceError for one without a usable record."""
         try:
             for parsed, first_line in self._parsed():
@@ -54,7 +54,7 @@ class Sample:
                 kept = parsed.records[: self.limit - self.records]
                 self.records += len(kept)
                 lines = (parsed.lines[: len(kept)] + first_line).tolist()
-                yield Batch(self._columns(kept), lines)
+                yield SampleRows(self._columns(kept), lines)
                 if self.records == self.limit:
                     return
             self.complete = True

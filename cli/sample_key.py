@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chalicelib.errors import DeclarationError
-from cli.sample import Batch, Sample
+from cli.sample import Sample, SampleRows
 
 
 class SampleKey:
@@ -21,7 +21,7 @@ class SampleKey:
         self._values: list[tuple] = []
         self._lines: list[int] = []
 
-    def add(self, batch: Batch, columns: dict[str, str]) -> None:
+    def add(self, batch: SampleRows, columns: dict[str, str]) -> None:
         """A batch that is not empty; `columns` are the names that its fields become.
 
         Raises DeclarationError for a key that is not among them.

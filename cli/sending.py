@@ -16,7 +16,9 @@ import click
 from chalicelib import secrets
 from chalicelib.api.callers import IDEMPOTENCY_KEY
 from chalicelib.errors import ConfigurationError, RequestRefused, SourceUnavailable
+from chalicelib.triggers import Started
 from chalicelib.webhooks import signature
+from cli import fired
 from cli.session import Session, connect
 
 _SECONDS = 35  # API Gateway gives up after 29
@@ -47,7 +49,8 @@ def webhook(source, file, delivery, timestamp) -> None:
         signature.DELIVERY: delivery,
         signature.SIGNATURE: signature.sign(accepted[0], stamp, delivery, body),
     }
-    _tell(_send(session, f"/webhooks/{source}", body, headers))
+    answer = _send(session, f"/webhooks/{source}", body, headers)
+    click.echo(f"delivery {answer['delivery']}")
 
 
 @click.command()
@@ -57,14 +60,17 @@ def webhook(source, file, delivery, timestamp) -> None:
 @click.option("--input", "given", metavar="WHAT", help="What the source takes.")
 @click.option("--embed/--no-embed", default=None, help="Embed changed texts; by default where the source has text.")
 @click.option("--key", help="The Idempotency-Key: the same again starts no other run.")
-def api(source, start, end, given, embed, key) -> None:
+@fired.WAIT
+@click.pass_context
+def api(context, source, start, end, given, embed, key, wait) -> None:
     """Start a run of SOURCE by POST /runs; the bearer token is read from standard input, or asked for."""
     session = connect()
     token = click.prompt("Token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read().strip()
     wanted = {"source": source, "from": start, "to": end, "input": given, "embed": embed}
     body = json.dumps({name: value for name, value in wanted.items() if value is not None}).encode()
     headers = {"Authorization": f"Bearer {token}", **({IDEMPOTENCY_KEY: key} if key else {})}
-    _tell(_send(session, "/runs", body, headers))
+    answer = _send(session, "/runs", body, headers)
+    fired.tell(context, session, Started(answer["run_id"], answer["execution"], answer["new"]), wait)
 
 
 def _send(session: Session, path: str, body: bytes, headers: dict[str, str]) -> dict:
@@ -90,8 +96,3 @@ def _refused(error: urllib.error.HTTPError) -> RequestRefused:
     except (ValueError, AttributeError):
         told = None
     return RequestRefused(told or error.reason, status=error.code)
-
-
-def _tell(answer: dict) -> None:
-    for name, value in answer.items():
-        click.echo(f"{name:10} {value}")

@@ -12,7 +12,9 @@ import click
 
 from chalicelib import sources
 from chalicelib.errors import ConfigurationError, NotFound, TerminalError
-from chalicelib.triggers import Trigger, inbox
+from chalicelib.lake import keys
+from chalicelib.lake.inbox_object import InboxObject
+from chalicelib.triggers import Trigger, inbox, starting
 from chalicelib.triggers import trigger as triggers
 from cli import fired
 from cli.run import as_workers_find_it
@@ -25,13 +27,10 @@ def trigger() -> None:
     """Fire a trigger by hand, as AWS would."""
 
 
-_WAIT = click.option("--wait", is_flag=True, help="Watch the run to its end, as `sluice run` does.")
-
-
 @trigger.command()
 @click.argument("source")
 @click.option("--at", "at", metavar="TIME", help="When it is due, YYYY-MM-DDTHH:MM in its time zone; by default now.")
-@_WAIT
+@fired.WAIT
 @click.pass_context
 def schedule(context, source, at, wait) -> None:
     """Fire the schedule of SOURCE, as if it were due."""
@@ -46,12 +45,12 @@ def schedule(context, source, at, wait) -> None:
     if service == "lambda":
         answer = _invoke(session, target["Arn"], text)
         click.echo(f"answer   {json.dumps(answer)}")
-        if isinstance(answer, dict) and str(answer.get("key")).startswith(inbox.PREFIX):  # it put something there
+        if isinstance(answer, dict) and str(answer.get("key")).startswith(keys.INBOX):  # it put something there
             _tell_of_object(context, session, answer["key"], wait, new=answer.get("written", True))
         return
     if service != "sqs":
         raise ConfigurationError(f"{found['Name']} has the target {target['Arn']}, which is neither queue nor function")
-    expected = fired.expected(session, triggers.scheduled(source, due.isoformat()))
+    expected = starting.expected(triggers.scheduled(source, due.isoformat()))
     _send(session, target["Arn"].rsplit(":", 1)[1], text)
     fired.tell(context, session, expected, wait)
 
@@ -59,14 +58,14 @@ def schedule(context, source, at, wait) -> None:
 @trigger.command("inbox")
 @click.argument("source")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_WAIT
+@fired.WAIT
 @click.pass_context
 def inbox_(context, source, file, wait) -> None:
     """Put FILE into the inbox of SOURCE, in S3."""
     session = connect()
-    bucket, key = session.settings.bucket, f"{inbox.PREFIX}{source}/{file.name}"
+    bucket, key = session.settings.bucket, f"{keys.INBOX}{source}/{file.name}"
     # what would be quarantined is told before it is put there
-    asked = inbox.trigger(inbox.Arrival(bucket, key, "unknown", file.stat().st_size))
+    asked = inbox.trigger(InboxObject(bucket, key, "unknown", file.stat().st_size))
     session.client("s3").upload_file(str(file), bucket, key)
     _tell_of_object(context, session, key, wait, new=True)
     if asked is None:
@@ -79,7 +78,7 @@ def inbox_(context, source, file, wait) -> None:
 @click.option("--to", "end", metavar="DAY", help="Last day of the window, YYYY-MM-DD.")
 @click.option("--input", "given", metavar="WHAT", help="What the source takes: stations, a path, a URL, s3://….")
 @click.option("--id", "identity", help="What the message is known by: sent again, it starts nothing new.")
-@_WAIT
+@fired.WAIT
 @click.pass_context
 def queue(context, source, start, end, given, identity, wait) -> None:
     """Send a message that asks for a run of SOURCE to the queue of triggers."""
@@ -89,7 +88,7 @@ def queue(context, source, start, end, given, identity, wait) -> None:
     asked = {name: value for name, value in asked.items() if value is not None}
     identity = identity or uuid.uuid4().hex
     wanted = Trigger(triggers.QUEUE, source, identity, start=start, end=end, input=asked.get("input"))
-    expected = fired.expected(session, wanted)
+    expected = starting.expected(wanted)
     name = f"{session.prefix}-triggers"
     _send(session, name, json.dumps({**asked, "id": identity}))
     click.echo(f"sent     {identity} to {name}")
@@ -113,7 +112,16 @@ def _due(at: str | None, timezone: str) -> dt.datetime:
         moment = dt.datetime.fromisoformat(at)
     except ValueError:
         raise ConfigurationError(f"{at!r} is no time", next_step="write it as 2026-11-21T08:00") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zoneinfo.ZoneInfo(timezone))).astimezone(dt.UTC)
+    if moment.tzinfo:
+        return moment.astimezone(dt.UTC)
+    due = moment.replace(tzinfo=zoneinfo.ZoneInfo(timezone)).astimezone(dt.UTC)
+    if due.astimezone(zoneinfo.ZoneInfo(timezone)).replace(tzinfo=None) != moment:
+        raise ConfigurationError(
+            f"there is no {moment:%H:%M} on {moment:%Y-%m-%d} in {timezone}: the clocks go forward, and EventBridge "
+            "Scheduler skips it",
+            next_step="take a time that there is, or give it with its offset",
+        )
+    return due
 
 
 def _send(session: Session, name: str, text: str) -> None:
@@ -138,9 +146,9 @@ def _tell_of_object(context: click.Context, session: Session, key: str, wait: bo
     """Say what run comes of an object of the inbox that was just written, or where not `new`, lay there."""
     bucket = session.settings.bucket
     about = session.client("s3").head_object(Bucket=bucket, Key=key)
-    arrival = inbox.described(bucket, key, about)
-    click.echo(f"object   {arrival.address}, {arrival.bytes:,} bytes")
-    if (asked := inbox.trigger(arrival)) is not None:
+    put = InboxObject.described(bucket, key, about)
+    click.echo(f"object   {put.address}, {put.bytes:,} bytes")
+    if (asked := inbox.trigger(put)) is not None:
         # the notification is on its way already: a run that has begun since is the object's own
         since = about["LastModified"] if new else None
-        fired.tell(context, session, fired.expected(session, asked, since=since), wait)
+        fired.tell(context, session, starting.expected(asked, since=since), wait)

@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from chalicelib import boto_errors
+from chalicelib.lake import keys
 from deploy.kinds import Aws
 from deploy.stage import Stage
 from statemachine import render
@@ -34,7 +35,7 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
         ),
         f"{bucket}/deployment/record.json": _of("s3", "GetObject PutObject"),
         f"{bucket}/deployment/layers/layer.zip": _of("s3", "GetObject PutObject"),
-        f"{bucket}/inbox/smoke.csv": _of("s3", "PutObject DeleteObject"),
+        f"{bucket}/{keys.INBOX}smoke.csv": _of("s3", "PutObject DeleteObject"),
         arn("sns", f"{prefix}-alerts"): _of(
             "sns",
             "CreateTopic DeleteTopic GetSubscriptionAttributes GetTopicAttributes SetTopicAttributes "

@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import boto_errors, secrets, sources
 from chalicelib.errors import ConfigurationError, SluiceError
+from chalicelib.lake import keys
 from chalicelib.warehouse import connection, migrations
 from deploy import account, constraints, permissions
 from deploy.intrinsics import Evaluator
@@ -89,7 +90,7 @@ def inputs(findings: Findings) -> None:
         if given is None or "://" in given:
             continue
         told = f"the source {name} reads {given} by itself, a path on this computer, which no Lambda can see: "
-        fix = f"give s3://BUCKET/inbox/… as `default_input` in chalicelib/sources/{name}.py"
+        fix = f"give s3://BUCKET/{keys.INBOX}… as `default_input` in chalicelib/sources/{name}.py"
         if source.schedule:
             findings.problems.append(f"{told}its schedule would start runs that fail; {fix}, or take its schedule out")
         else:

@@ -13,6 +13,7 @@ import psycopg2
 from psycopg2 import sql
 
 from chalicelib.errors import DeploymentError, SluiceError
+from chalicelib.lake import keys
 from chalicelib.warehouse import connection, tables
 from deploy.kinds import Aws
 
@@ -49,7 +50,7 @@ def run(aws: Aws, state_machine: str, database_url: str | None, progress: Callab
     `database_url` is None where the database cannot be reached from here: the table then stays.
     """
     run_id = f"smoke-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{random.token_hex(2)}"
-    prefix = f"inbox/{run_id}"  # in no source's folder: nothing else is started by them
+    prefix = f"{keys.INBOX}{run_id}"  # in no source's folder: nothing else is started by them
     files = {f"{prefix}.csv": _CSV, f"{prefix}.toml": _DECLARATION.replace(_FILE, f"{run_id}.csv")}
     s3 = aws.client("s3")
     try:

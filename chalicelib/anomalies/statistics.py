@@ -11,6 +11,7 @@ from psycopg2 import sql
 from chalicelib.anomalies.outliers import measurable
 from chalicelib.columns import Column
 from chalicelib.contracts import RunInput
+from chalicelib.lake import keys
 from chalicelib.quality import catalogue
 from chalicelib.sources.base import Source
 from chalicelib.sources.files import FileSource
@@ -66,7 +67,7 @@ def asked(source: Source, run: dict, raw_objects: int, bucket: str) -> tuple[str
         days = (run["window_end"] - run["window_start"]).days + 1
         return (f"{kind} {named}" if named else kind), float(days)
     if named and isinstance(source, FileSource):
-        return ("inbox" if named.startswith(f"s3://{bucket}/inbox/") else _INPUT), float(max(raw_objects, 1))
+        return ("inbox" if named.startswith(f"s3://{bucket}/{keys.INBOX}") else _INPUT), float(max(raw_objects, 1))
     return (f"whole {named}" if named else "whole"), 1.0
 
 

@@ -15,11 +15,11 @@ from chalicelib import boto_clients
 from chalicelib import settings as settings_module
 from chalicelib.contracts import Alert
 from chalicelib.errors import ContractError, SluiceError, SourceError, TriggerConflict, UnknownSource
+from chalicelib.lake.inbox_object import InboxObject
 from chalicelib.settings import Settings
 from chalicelib.telemetry import batch, logger, tellable
 from chalicelib.triggers import Trigger, inbox, messages, start
 from chalicelib.triggers.alerts import object_alert, undelivered_alert
-from chalicelib.triggers.inbox import Arrival
 from chalicelib.warehouse import connection, migrations, quarantined_objects
 
 # what no later delivery would change; anything else may be our own fault, and is tried again
@@ -57,8 +57,8 @@ def _receive(record: dict, settings: Settings) -> None:
     errors: list[Exception] = []
     for asked in _read(record, settings):
         try:
-            if isinstance(asked, Arrival):
-                _arrived(asked, settings)
+            if isinstance(asked, InboxObject):
+                _take(asked, settings)
             else:
                 _start(asked)
         except Exception as error:
@@ -68,21 +68,21 @@ def _receive(record: dict, settings: Settings) -> None:
         raise next((error for error in errors if not isinstance(error, _REFUSED)), errors[0]) from None
 
 
-def _read(record: dict, settings: Settings) -> list[Trigger | Arrival]:
+def _read(record: dict, settings: Settings) -> list[Trigger | InboxObject]:
     try:
         return messages.read(record["body"], record["messageId"], settings.bucket)
     except Exception as error:
         raise tellable(error, None) from None
 
 
-def _arrived(arrival: Arrival, settings: Settings) -> None:
+def _take(given: InboxObject, settings: Settings) -> None:
     try:
-        trigger = inbox.trigger(arrival)
+        trigger = inbox.trigger(given)
     except (UnknownSource, SourceError) as error:
-        _quarantine(arrival, f"{type(error).__name__}: {tellable(error, arrival.source)}", settings)
+        _quarantine(given, f"{type(error).__name__}: {tellable(error, given.source)}", settings)
         return
     if trigger is None:
-        logger.info("no run: the object asks for none", object=arrival.address)
+        logger.info("no run: the object asks for none", object=given.address)
     else:
         _start(trigger)
 
@@ -97,14 +97,19 @@ def _start(trigger: Trigger) -> None:
     )
 
 
-def _quarantine(arrival: Arrival, reason: str, settings: Settings) -> None:
-    """Record an object that no run is started for. The email goes before the commit: rather two than none."""
+def _quarantine(given: InboxObject, reason: str, settings: Settings) -> None:
+    """Record an object that no run is started for, and tell of it after the commit.
+
+    Where that fails the email stays owed: the message comes again, and the email goes. Rather two than none.
+    """
     migrations.apply()  # as Plan does: this may come before the first run of a stage
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
-        told = quarantined_objects.was_told(cursor, arrival)
-        if quarantined_objects.add(cursor, arrival, reason) and not told:
-            _send(object_alert(arrival.address, arrival.source, reason), settings)
-    logger.warning("the object is quarantined: no run can read it", object=arrival.address, reason=reason)
+        owed = quarantined_objects.add_without_run(cursor, given, reason)
+    if owed:
+        _send(object_alert(given.address, given.source, reason), settings)
+        with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+            quarantined_objects.told(cursor, given)
+    logger.warning("the object is quarantined: no run can read it", object=given.address, reason=reason)
 
 
 def _set_aside(record: dict, error: SluiceError, settings: Settings) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+# what is put below it is a run of the source whose folder it is in
+INBOX = "inbox/"
+
 
 def raw(source: str, day: str, run_id: str, partition: int, page: int, suffix: str) -> str:
     """A raw object: what the source said, byte for byte. `day` is an ISO date, `suffix` e.g. "ndjson.gz"."""
@@ -59,12 +62,12 @@ def report(run_id: str, suffix: str) -> str:
 
 def inbox(source: str) -> str:
     """The prefix of the objects that runs of a source are started with."""
-    return f"inbox/{source}/"
+    return f"{INBOX}{source}/"
 
 
 def readings(day: str, time: str) -> str:
     """What the simulated sensors sent in the five minutes before; `day` is an ISO date, `time` HHMM, both UTC's."""
-    return f"inbox/sensors/date={day}/{time}.ndjson"
+    return f"{INBOX}sensors/date={day}/{time}.ndjson"
 
 
 def webhook(source: str, delivery: str) -> str:
@@ -77,7 +80,7 @@ def collection(source: str, delivery: str) -> str:
     return f"collected/{source}/{delivery}.json"
 
 
-_COLLECTED = re.compile(r"inbox/[a-z][a-z0-9_]*/webhook-[0-9a-f]{32}\.ndjson", re.ASCII)
+_COLLECTED = re.compile(INBOX + r"[a-z][a-z0-9_]*/webhook-[0-9a-f]{32}\.ndjson", re.ASCII)
 
 
 def is_collected(key: str) -> bool:
@@ -87,4 +90,4 @@ def is_collected(key: str) -> bool:
 
 def collected(source: str, digest: str) -> str:
     """Events of webhooks for one run. `digest`, 32 hexadecimal digits, stands for the objects they are from."""
-    return f"inbox/{source}/webhook-{digest}.ndjson"
+    return f"{INBOX}{source}/webhook-{digest}.ndjson"

@@ -45,7 +45,7 @@ class Malformed:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ReadRecords:
     """The records of a chunk. Row i is `[values[i] for values in fields.values()]`.
 
     `fields` is the union of the fields seen, in order of appearance; a value is None where it is
@@ -61,7 +61,7 @@ class Batch:
         return len(self.seqs) + len(self.malformed)
 
 
-def read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> Batch:
+def read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> ReadRecords:
     """All records of `chunk`; what cannot be parsed is in `malformed`, and nothing is left out.
 
     Of a field that appears twice in one JSON object, the last one counts. An integer is exact
@@ -85,7 +85,7 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> Batch:
+def _read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> ReadRecords:
     records: list = []
     seqs = [np.empty(0, dtype=np.int64)]
     malformed: list[Malformed] = []
@@ -98,7 +98,7 @@ def _read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> Batch
         ]
     places = np.concatenate(seqs)
     if chunk.format == formats.CSV:
-        return Batch(_renamed(csv_rows.columns(records, chunk.header, source.nulls), source), places, malformed)
+        return ReadRecords(_renamed(csv_rows.columns(records, chunk.header, source.nulls), source), places, malformed)
     fields, torn = _merged(ndjson.columns(records), source)
     if torn:
         texts = raw_texts(chunk, source, lake, settings, [int(places[row]) for row in torn])
@@ -108,7 +108,7 @@ def _read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> Batch
         kept = [row for row in range(len(places)) if row not in torn]
         fields = {name: [values[row] for row in kept] for name, values in fields.items()}
         places = places[kept]
-    return Batch(fields, places, malformed)
+    return ReadRecords(fields, places, malformed)
 
 
 def raw_texts(chunk: Chunk, source: Source, lake: Lake, settings: Settings, seqs: Iterable[int]) -> dict[int, str]:

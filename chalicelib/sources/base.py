@@ -146,16 +146,22 @@ class Source:
                 next_step="make the window longer than the overlap",
             )
 
-    def concurrency(self, settings: Settings) -> int:
-        """How many partitions are fetched at a time: no more than requests that a host takes in a second."""
-        return min([settings.fetch_concurrency, *(max(1, int(n)) for n in self.requests_per_second.values())])
+    def concurrency(self, settings: Settings, runs_at_once: int = 1) -> int:
+        """How many partitions each of `runs_at_once` runs fetches at a time.
 
-    def seconds_between(self, settings: Settings) -> dict[str, float]:
+        Together no more than requests that a host takes in a second, but at least one each.
+        """
+        limits = (max(1, int(number / runs_at_once)) for number in self.requests_per_second.values())
+        return min([settings.fetch_concurrency, *limits])
+
+    def seconds_between(self, settings: Settings, runs_at_once: int = 1) -> dict[str, float]:
         """By host, the seconds that one partition leaves between its requests.
 
-        Functions share nothing, so each of those that run at a time takes its part of the host's limit.
+        Functions share nothing, so each of those that run at a time, of all `runs_at_once`, takes its part of the
+        host's limit.
         """
-        return {host: self.concurrency(settings) / number for host, number in self.requests_per_second.items()}
+        together = runs_at_once * self.concurrency(settings, runs_at_once)
+        return {host: together / number for host, number in self.requests_per_second.items()}
 
     # --- what a source may override ------------------------------------------------------
 

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from chalicelib import boto_errors, redaction
 from chalicelib.errors import NotFound, SourceError, TerminalError
 from chalicelib.http import Client
+from chalicelib.lake import keys
 from chalicelib.lake.store import Lake
 from chalicelib.settings import Settings
 
@@ -119,8 +120,8 @@ def _refusal_explained(location: str) -> Iterator[None]:
             raise
         raise SourceError(
             f"the pipeline may not read {location}: {cause}",
-            next_step="copy the file to inbox/ in the stage's bucket, or add its bucket to `deployment.read_buckets` "
-            "in .chalice/config.json and deploy",
+            next_step=f"copy the file to {keys.INBOX} in the stage's bucket, or add its bucket to "
+            "`deployment.read_buckets` in .chalice/config.json and deploy",
         ) from error
 
 

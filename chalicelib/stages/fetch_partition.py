@@ -24,7 +24,7 @@ def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
         settings = settings.live
     lake = Lake(settings.bucket)
     source = sources.as_declared(request.source, request.run_id, lake)
-    client = Client.of(source, settings)
+    client = Client.of(source, settings, request.runs_at_once)
     pages = source.pages(request.partition.request, client, settings)
     day = dt.datetime.now(dt.UTC).date().isoformat()
     with _way_back(request.partition.live and settings.is_local):

@@ -52,18 +52,20 @@ def plan(request: PlanRequest) -> PlanResult:
         requests = []
     else:
         requests = source.partitions(window, wanted, settings)
+    runs_at_once = max(1, given.runs_at_once or 1)
     result = PlanResult(
         run_id=request.run_id,
         source=given.source,
         window=window,
         partitions=tuple(Partition(index, wanted, bool(given.live)) for index, wanted in enumerate(requests)),
-        fetch_concurrency=source.concurrency(settings),
+        fetch_concurrency=source.concurrency(settings, runs_at_once),
         process_concurrency=settings.process_concurrency,
         embed=embed,
         schema_contract=source.schema_contract,
         fetches_on=source.fetches_on,
         runs_on=source.runs_on,
         started_at=request.started_at,
+        runs_at_once=runs_at_once,
     )
     limits.check(result, request.input)
     if source.fetches_on == CONTAINER:

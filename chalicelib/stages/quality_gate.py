@@ -98,6 +98,7 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
         quarantined=quarantined,
         report_key=report.key,
         alert=quality_alert(report, Links(settings), quarantined=whole),
+        gathered=bool(given.gather_warnings),
     )
 
 

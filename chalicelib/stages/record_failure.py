@@ -32,10 +32,10 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
             with open_connection.cursor() as cursor:
                 tables.drop_staging(cursor, run["table_name"], request.run_id)
     given = _given(request.input)
-    arrival = inbox.unreadable(given, error, reason, Lake(settings.bucket))
-    if arrival is not None:
+    unread = inbox.unreadable(given, error, reason, Lake(settings.bucket))
+    if unread is not None:
         with connection.transaction() as open_connection, open_connection.cursor() as cursor:
-            quarantined_objects.add(cursor, arrival, f"{error}: {reason}", request.run_id)
+            quarantined_objects.add(cursor, unread, f"{error}: {reason}", request.run_id)
     alert = failure_alert(
         run_id=request.run_id,
         source=source,
@@ -47,7 +47,7 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
         published=run["published_at"] is not None,
         command=given and given.command(),
         trigger=given and given.trigger,
-        quarantined=arrival and arrival.address,
+        quarantined=unread and unread.address,
     )
     return RecordFailureResult(alert=alert)
 

@@ -23,13 +23,13 @@ def reject(request: RejectRequest) -> RejectResult:
     fetched, quarantined = run["fetched"] or 0, run["quarantined"] or 0
     # S3 is asked between two transactions: neither waits for it
     given = RunInput.from_json(run["input"])
-    arrival = inbox.rejected(given, lake)
+    unread = inbox.rejected(given, lake)
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
-        if arrival is not None:
+        if unread is not None:
             usable = f"{fetched - quarantined:,}" if fetched > quarantined else "none"
             reason = f"{usable} of its {fetched:,} records can be used" if fetched else "it has no records"
             reason += f"; `sluice runs show {request.run_id}` says why. Once that is mended: `{given.command()}`"
-            quarantined_objects.add(cursor, arrival, reason, request.run_id)
+            quarantined_objects.add(cursor, unread, reason, request.run_id)
         tables.drop_staging(cursor, source.table, request.run_id)
         ledger.reject(cursor, request.run_id)
     return RejectResult(run_id=request.run_id, status="rejected")

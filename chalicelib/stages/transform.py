@@ -13,7 +13,7 @@ from chalicelib.conversion import encode, quoted, shorten
 from chalicelib.errors import TransformError
 from chalicelib.lake import Lake, formats, keys, records
 from chalicelib.lake.position import part_and_line
-from chalicelib.lake.records import Batch
+from chalicelib.lake.records import ReadRecords
 from chalicelib.rejection import RECORD, TYPE, Reason, Rejected
 from chalicelib.rejection import store as store_rejected
 from chalicelib.schema import FREEZE, header
@@ -66,14 +66,14 @@ def transform(request: TransformRequest) -> TransformResult:
     )
 
 
-def _rejected(batch: Batch, reasons: dict[int, list[Reason]], raw: dict[int, str]) -> Iterator[Rejected]:
+def _rejected(batch: ReadRecords, reasons: dict[int, list[Reason]], raw: dict[int, str]) -> Iterator[Rejected]:
     for bad in batch.malformed:
         yield Rejected(bad.part, bad.line, (Reason(RECORD, bad.reason),), bad.record)
     for seq, why in reasons.items():
         yield Rejected(*part_and_line(seq), tuple(why), raw[seq])
 
 
-def _transformed(batch: Batch, source: Source, chunk: Chunk) -> dict[str, list]:
+def _transformed(batch: ReadRecords, source: Source, chunk: Chunk) -> dict[str, list]:
     """The fields after the source's own transform; raises TransformError."""
     rows = len(batch.seqs)
     if type(source).transform is Source.transform or not (rows or chunk.format == formats.CSV):
@@ -107,7 +107,7 @@ def _transformed(batch: Batch, source: Source, chunk: Chunk) -> dict[str, list]:
     return {str(name): frame[name].tolist() for name in frame.columns}
 
 
-def _frame(batch: Batch) -> pd.DataFrame:
+def _frame(batch: ReadRecords) -> pd.DataFrame:
     """The fields as columns; integers stay exact, where pandas would make floats of them beside nulls or floats."""
     import pandas as pd
 
@@ -129,7 +129,7 @@ def _within(values: list, limit: int) -> bool:
 
 
 def _typed(
-    fields: dict[str, list], batch: Batch, source: Source, observer: Observer
+    fields: dict[str, list], batch: ReadRecords, source: Source, observer: Observer
 ) -> tuple[bytes, dict[int, list[Reason]], int]:
     """(COPY text of the rows that fit, the reasons of the others by seq, how many fit)."""
     seqs = batch.seqs.tolist()

@@ -9,6 +9,7 @@ from chalicelib.errors import SluiceError
 from chalicelib.letters import cut, message, short, subject, wrapped
 
 _SHOWN = 3
+_WINDOWS = 20  # of a backfill that are named
 _BODY = 400  # characters of a message
 
 
@@ -47,4 +48,25 @@ def undelivered_alert(queue_url: str, refused: Sequence[tuple[str, str, SluiceEr
     return Alert(
         subject(f"[sluice] {len(refused)} message{'s' if several else ''} refused: {type(refused[0][2]).__name__}"),
         message(lines, [("Queue", queue_url)], [receive]),
+    )
+
+
+def warnings_alert(source: str, number: int, windows: Sequence[dict]) -> Alert:
+    """The windows of the backfill `number` that passed with warnings, as `backfills.untold_warnings` gives them."""
+    several = len(windows) > 1
+    what = f"{len(windows):,} windows" if several else "A window"
+    lines = wrapped(
+        f"{what} of the backfill {number} of {short(source)} passed the quality gate with warnings. Their rows are "
+        "published. Each run has a report."
+    )
+    for window in windows[:_WINDOWS]:
+        lines += ["", f"{window['first']} to {window['last']}, run {window['run_id']}"]
+        lines.append(f"  {window['quarantined']:,} of {window['fetched']:,} rows quarantined")
+        lines += [f"  {short(title)}" for title in window["found"][:_SHOWN]]
+    if len(windows) > _WINDOWS:
+        lines += ["", f"... and {len(windows) - _WINDOWS:,} more"]
+    counted = f"{len(windows):,} windows" if several else "1 window"
+    return Alert(
+        subject(f"[sluice] {source}: {counted} of a backfill passed with warnings"),
+        message(lines, [], [f"sluice runs show {windows[0]['run_id']}", f"sluice runs list --source {short(source)}"]),
     )

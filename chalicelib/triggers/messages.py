@@ -13,16 +13,16 @@ from urllib.parse import unquote_plus
 
 from chalicelib.contracts import RunInput
 from chalicelib.errors import ContractError
-from chalicelib.triggers import inbox
+from chalicelib.lake import keys
+from chalicelib.lake.inbox_object import InboxObject
 from chalicelib.triggers import trigger as triggers
-from chalicelib.triggers.inbox import PREFIX, Arrival
 from chalicelib.triggers.trigger import QUEUE, Trigger
 
 _CREATED = "ObjectCreated:"
 _OWN = ("source", "from", "to", "input", "embed", "move_cursor", "allow_gap", "id")
 
 
-def read(body: str, message_id: str, bucket: str) -> list[Trigger | Arrival]:
+def read(body: str, message_id: str, bucket: str) -> list[Trigger | InboxObject]:
     """What a message asks for; nothing for S3's test message.
 
     `bucket` is the one whose inbox is ours. Raises ContractError for a message that is none.
@@ -39,7 +39,7 @@ def read(body: str, message_id: str, bucket: str) -> list[Trigger | Arrival]:
     if given.get("Event") == "s3:TestEvent":
         return []
     if "Records" in given:
-        return [_arrival(record, bucket) for record in _records(given)]
+        return [_object(record, bucket) for record in _records(given)]
     if "scheduled" in given:
         return [_scheduled(given)]
     return [_own(given, message_id)]
@@ -60,24 +60,24 @@ def _records(given: dict) -> list[dict]:
     return records
 
 
-def _arrival(record: dict, bucket: str) -> Arrival:
+def _object(record: dict, bucket: str) -> InboxObject:
     try:
         event, s3 = record["eventName"], record["s3"]
         name, about = s3["bucket"]["name"], s3["object"]
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html: a form's encoding
         key = unquote_plus(about["key"], errors="strict")
-        version = inbox.version(about.get("versionId"), about["eTag"])
+        version = InboxObject.known_by(about.get("versionId"), about["eTag"])
         size = int(about.get("size", 0))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ContractError(f"Records holds something that is no event of S3: {type(error).__name__} {error}") from None
     if not str(event).startswith(_CREATED):
         raise ContractError(f"{event} of s3://{name}/{key} is no arrival of an object")
-    if name != bucket or not key.startswith(PREFIX):
+    if name != bucket or not key.startswith(keys.INBOX):
         raise ContractError(
-            f"s3://{name}/{key} is outside of s3://{bucket}/{PREFIX}",
-            next_step=f"let the bucket tell of {PREFIX} alone",
+            f"s3://{name}/{key} is outside of s3://{bucket}/{keys.INBOX}",
+            next_step=f"let the bucket tell of {keys.INBOX} alone",
         )
-    return Arrival(name, key, str(version), size)
+    return InboxObject(name, key, str(version), size)
 
 
 def _scheduled(given: dict) -> Trigger:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import json
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from psycopg2.errors import UndefinedTable
 
-from chalicelib import boto_clients, boto_errors, executions, redaction, sources
+from chalicelib import boto_clients, boto_errors, executions, redaction, sources, windows
 from chalicelib import settings as settings_module
 from chalicelib.contracts import RunInput
 from chalicelib.errors import ConfigurationError, NotFound, TransientError, TriggerConflict
@@ -28,7 +29,7 @@ _RACES = 5  # lost against another delivery of the same trigger, before it is le
 
 @dataclass(frozen=True)
 class Started:
-    """The run of a trigger. `new` is false where an earlier delivery started it."""
+    """The run of a trigger. `new` is false where an earlier delivery started it, which then stands for it."""
 
     run_id: str
     execution: str
@@ -46,35 +47,47 @@ def start(trigger: Trigger, attempt: int | None = None) -> Started:
     Nothing is started where the trigger's run is under way, succeeded, or was rejected by its quality gate.
     Where it failed for another reason, the trigger is tried again under the next name. Whoever counts the
     attempts himself, as a backfill does, names the `attempt`: it is the only one that is looked at, and one
-    that failed stands; one that Step Functions forgot in the middle is begun again. Raises UnknownSource,
-    ContractError, TriggerConflict where the name stands for a run of another input, and TransientError or
-    WarehouseUnavailable for what may pass.
+    that failed stands; one that Step Functions forgot in the middle is begun again. Raises what `check` does,
+    TriggerConflict where the name stands for a run of another input, and TransientError or WarehouseUnavailable
+    for what may pass.
     """
-    settings = settings_module.current()
-    settings.require("state_machine_arn", "database_url")
-    sources.get(trigger.source)
+    settings_module.current().require("state_machine_arn", "database_url")
     wanted = trigger.run_input()
-    RunInput.from_json(wanted)
-    machine = settings.state_machine_arn
+    check(wanted)
     number, races = attempt or 1, 0
     while number <= ATTEMPTS:
-        run_id = trigger.attempt(number)
-        arn = executions.arn(machine, run_id)
-        found = _standing(arn, run_id, wanted, counted=attempt is not None)
+        found, run = _standing(trigger.attempt(number), wanted, counted=attempt is not None)
         if found == _TAKEN or (found == _FAILED and attempt is not None):
-            return Started(run_id, arn, new=False)
+            return run
         if found == _FAILED:
             number += 1
-        elif begin(run_id, wanted):
-            return Started(run_id, arn, new=True)
+        elif begin(run.run_id, wanted):
+            return run
         elif (races := races + 1) > _RACES:  # DescribeExecution lags behind StartExecution on AWS
-            raise TransientError(f"Step Functions knows the name {run_id}, and does not tell of it yet")
-    last, command = trigger.attempt(ATTEMPTS), RunInput.from_json(wanted).command()
-    raise TriggerConflict(
-        f"{trigger.text} failed {ATTEMPTS} times",
-        source=trigger.source,
-        next_step=f"mend what `sluice runs show {last}` says, then `{command}`",
-    )
+            raise TransientError(f"Step Functions knows the name {run.run_id}, and does not tell of it yet")
+    raise _exhausted(trigger)
+
+
+def expected(trigger: Trigger, since: dt.datetime | None = None) -> Started:
+    """What `start` would return for `trigger` now, and nothing is started; raises as it does.
+
+    Who put the trigger on its way already says `since` when: a run that began after that is the trigger's own, and
+    new.
+    """
+    settings_module.current().require("state_machine_arn", "database_url")
+    wanted = trigger.run_input()
+    check(wanted)
+    for number in range(1, ATTEMPTS + 1):
+        found, run = _standing(trigger.attempt(number), wanted, since=since)
+        if found != _FAILED:
+            return run
+    raise _exhausted(trigger)
+
+
+def check(wanted: dict) -> None:
+    """Raise UnknownSource or ContractError for the input of a run that could only fail, whatever its data are."""
+    source = sources.get(RunInput.from_json(wanted).source)
+    windows.asked_for(source, RunInput.from_json(wanted), dt.datetime.now(dt.UTC).date())
 
 
 def begin(run_id: str, wanted: dict) -> bool:
@@ -94,20 +107,26 @@ def begin(run_id: str, wanted: dict) -> bool:
     return True
 
 
-def _standing(arn: str, run_id: str, wanted: dict, counted: bool) -> str:
-    """Whether a name is free, taken by a run that stands, or by one that failed."""
+def _standing(
+    run_id: str, wanted: dict, counted: bool = False, since: dt.datetime | None = None
+) -> tuple[str, Started]:
+    """Whether a name is free, taken by a run that stands, or by one that failed; and the run that has it, or would."""
+    arn = executions.arn(settings_module.current().state_machine_arn, run_id)
+    free, taken = Started(run_id, arn, new=True), Started(run_id, arn, new=False)
     try:
         found = _client().describe_execution(executionArn=arn)
     except ClientError as error:
         if boto_errors.code(error) == "ExecutionDoesNotExist":
-            return _remembered(run_id, wanted, counted)
+            standing = _remembered(run_id, wanted, counted)
+            return standing, free if standing == _FREE else taken
         raise _ours(error, arn) from error
     except BotoCoreError as error:
         raise _ours(error, arn) from error
     _expect_same(run_id, json.loads(found["input"]), wanted)
-    if found["status"] in ("FAILED", "TIMED_OUT", "ABORTED"):
-        return _TAKEN if found.get("error") == REJECTED else _FAILED
-    return _TAKEN
+    if since and found["startDate"] >= since:
+        return _FREE, free
+    failed = found["status"] in ("FAILED", "TIMED_OUT", "ABORTED") and found.get("error") != REJECTED
+    return _FAILED if failed else _TAKEN, taken
 
 
 def _remembered(run_id: str, wanted: dict, counted: bool) -> str:
@@ -122,6 +141,15 @@ def _remembered(run_id: str, wanted: dict, counted: bool) -> str:
     if run["status"] == "running" or (counted and run["finished_at"] is None):
         return _FREE
     return _FAILED if run["status"] == "failed" else _TAKEN
+
+
+def _exhausted(trigger: Trigger) -> TriggerConflict:
+    last, command = trigger.attempt(ATTEMPTS), RunInput.from_json(trigger.run_input()).command()
+    return TriggerConflict(
+        f"{trigger.text} failed {ATTEMPTS} times",
+        source=trigger.source,
+        next_step=f"mend what `sluice runs show {last}` says, then `{command}`",
+    )
 
 
 def _expect_same(run_id: str, found: dict, wanted: dict) -> None:

@@ -12,17 +12,9 @@ from dataclasses import dataclass
 
 from chalicelib.errors import ContractError
 
-SCHEDULE, INBOX, WEBHOOK, QUEUE, API, BACKFILL, COMMAND = (
-    "schedule",
-    "inbox",
-    "webhook",
-    "queue",
-    "api",
-    "backfill",
-    "command",
-)
+SCHEDULE, INBOX, QUEUE, API, BACKFILL = "schedule", "inbox", "queue", "api", "backfill"
 # the letter after the source's name, by which a name tells where the run came from
-_LETTERS = {SCHEDULE: "s", INBOX: "i", WEBHOOK: "w", QUEUE: "q", API: "a", BACKFILL: "b", COMMAND: "c"}
+_LETTERS = {SCHEDULE: "s", INBOX: "i", QUEUE: "q", API: "a", BACKFILL: "b"}
 
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, less what CloudWatch
 # and file systems do not take
@@ -52,6 +44,8 @@ class Trigger:
     embed: bool | None = None
     move_cursor: bool | None = None
     allow_gap: bool | None = None
+    runs_at_once: int | None = None
+    gather_warnings: bool | None = None
     about: str | None = None
 
     def __post_init__(self):
@@ -92,6 +86,8 @@ class Trigger:
             "embed": self.embed,
             "move_cursor": self.move_cursor,
             "allow_gap": self.allow_gap,
+            "runs_at_once": self.runs_at_once,
+            "gather_warnings": self.gather_warnings,
             "trigger": self.text,
         }
         return {name: value for name, value in given.items() if value is not None}
@@ -116,21 +112,32 @@ def scheduled(source: str, time: str) -> Trigger:
 
 
 def backfill(
-    source: str, first: dt.date, last: dt.date, given: str | None, generation: int, embed: bool | None
+    source: str,
+    number: int,
+    first: dt.date,
+    last: dt.date,
+    given: str | None,
+    embed: bool | None,
+    runs_at_once: int | None,
 ) -> Trigger:
-    """The trigger of a backfill's window, both days included.
+    """The trigger of a window of the backfill `number`, both days included.
 
-    `given` is the part of the source that is wanted, if not all of it; a `generation` above 1 does days again
-    that were published before.
+    The number is in the name: two backfills that overlap, or one that does days again, have runs of their own.
+    `given` is the part of the source that is wanted, if not all of it. So many `runs_at_once` share what a host
+    takes. Their warnings are told together, by who started them.
     """
-    identity = f"{first:%Y%m%d}-{last:%Y%m%d}"
-    if given:
-        identity += f"-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
-    if generation > 1:
-        identity += f"-again{generation - 1}"
     start, end = first.isoformat(), last.isoformat()
     return Trigger(
-        BACKFILL, source, identity, start=start, end=end, input=given or None, embed=embed, about=f"{start} to {end}"
+        BACKFILL,
+        source,
+        f"{number}-{first:%Y%m%d}-{last:%Y%m%d}",
+        start=start,
+        end=end,
+        input=given or None,
+        embed=embed,
+        runs_at_once=runs_at_once,
+        gather_warnings=True,
+        about=f"{number}, {start} to {end}",
     )
 
 

@@ -7,13 +7,11 @@ start no more runs together than each was told to.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
 from psycopg2.extras import execute_values
 
-from chalicelib.triggers import Trigger
-from chalicelib.triggers import trigger as triggers
 from chalicelib.warehouse import queries
 from chalicelib.warehouse.queries import statement
 
@@ -85,8 +83,13 @@ def wait_again(cursor, backfill: Backfill) -> None:
     cursor.execute(statement("backfills", "wait_again"), {"id": backfill.id})
 
 
-def take(cursor, asked: Asked, backfill: Backfill, concurrency: int) -> BackfillWindow | None:
-    """The next window that waits, now running; None where there is none, or where `concurrency` are running."""
+def take(
+    cursor, backfill: Backfill, concurrency: int, named: Callable[[dt.date, dt.date, int], str]
+) -> BackfillWindow | None:
+    """The next window that waits, now running; None where there is none, or where `concurrency` are running.
+
+    `named` gives the name of a window's run from its first day, its last day and the attempt.
+    """
     cursor.execute(statement("backfills", "hold"), {"id": backfill.id})
     if count(cursor, backfill).get(RUNNING, (0, 0))[0] >= concurrency:
         return None
@@ -94,8 +97,7 @@ def take(cursor, asked: Asked, backfill: Backfill, concurrency: int) -> Backfill
     if (row := cursor.fetchone()) is None:
         return None
     number, first, last, attempt = row
-    # the name depends on no option of the command that goes on with the backfill
-    run_id = trigger(asked, backfill, first, last, None).attempt(attempt + 1)
+    run_id = named(first, last, attempt + 1)
     values = {"id": backfill.id, "number": number, "attempt": attempt + 1, "run_id": run_id}
     cursor.execute(statement("backfills", "take"), values)
     return BackfillWindow(number, first, last, RUNNING, attempt + 1, run_id, None, None)
@@ -133,6 +135,11 @@ def list_backfills(cursor, source: str | None, limit: int) -> list[dict]:
     return queries.rows(cursor, "backfills", "list_backfills", source=source, limit=limit)
 
 
-def trigger(asked: Asked, backfill: Backfill, first: dt.date, last: dt.date, embed: bool | None) -> Trigger:
-    """What starts a window's run; its name is the same on every machine: `weather-b20150101-20150107`."""
-    return triggers.backfill(asked.source, first, last, asked.input, backfill.generation, embed)
+def untold_warnings(cursor, backfill: Backfill) -> list[dict]:
+    """Its windows whose runs passed with warnings that no email told of: number, first, last, run_id, fetched,
+    quarantined, and `found`, the titles of the expectations that were not kept."""
+    return queries.rows(cursor, "backfills", "untold_warnings", id=backfill.id)
+
+
+def told_warnings(cursor, backfill: Backfill, numbers: Iterable[int]) -> None:
+    cursor.execute(statement("backfills", "told_warnings"), {"id": backfill.id, "numbers": list(numbers)})

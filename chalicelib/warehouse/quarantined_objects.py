@@ -4,29 +4,43 @@ from __future__ import annotations
 
 from psycopg2.extras import RealDictCursor
 
-from chalicelib.triggers.inbox import Arrival
+from chalicelib.lake.inbox_object import InboxObject
 from chalicelib.warehouse.queries import statement
 
 FILE = "quarantined_objects"
+OWED = "owed"
 
 
-def add(cursor, arrival: Arrival, reason: str, run_id: str | None = None) -> bool:
-    """Record the object; False where this version of it was recorded before."""
-    values = {"bucket": arrival.bucket, "key": arrival.key, "version": arrival.version, "bytes": arrival.bytes}
-    values |= {"source": arrival.source or "", "reason": reason.replace("\0", "\\x00"), "run_id": run_id}
-    cursor.execute(statement(FILE, "add_object"), values)
-    return cursor.fetchone()[0]
+def add(cursor, found: InboxObject, reason: str, run_id: str) -> None:
+    """Record an object that a run could not read; the run's email tells of it."""
+    _add(cursor, found, reason, run_id, None)
 
 
-def was_told(cursor, arrival: Arrival) -> bool:
-    """Whether an object of the same folder, for which no run was started, was recorded in the last hour.
+def add_without_run(cursor, found: InboxObject, reason: str) -> bool:
+    """Record an object that no run was started for; whether its email is owed.
 
-    Until the transaction ends, nobody else gets an answer about that folder.
+    An email tells of it unless one tells of another object of the same folder in the last hour. It is owed until
+    `told` says that it was sent. Until the transaction ends, nobody else gets an answer about that folder: nothing is
+    to be waited for in it.
     """
-    values = {"bucket": arrival.bucket, "key": arrival.key, "version": arrival.version, "source": arrival.source or ""}
-    cursor.execute(statement(FILE, "take_turns"), values)
-    cursor.execute(statement(FILE, "was_told"), values)
+    cursor.execute(statement(FILE, "take_turns"), _place(found))
+    cursor.execute(statement(FILE, "is_told_of"), _place(found))
+    return _add(cursor, found, reason, None, None if cursor.fetchone()[0] else OWED) == OWED
+
+
+def told(cursor, found: InboxObject) -> None:
+    """Note that the email which was owed is sent."""
+    cursor.execute(statement(FILE, "told_object"), _place(found))
+
+
+def _add(cursor, found: InboxObject, reason: str, run_id: str | None, email: str | None) -> str | None:
+    values = {"bytes": found.bytes, "reason": reason.replace("\0", "\\x00"), "run_id": run_id, "email": email}
+    cursor.execute(statement(FILE, "add_object"), _place(found) | values)
     return cursor.fetchone()[0]
+
+
+def _place(found: InboxObject) -> dict:
+    return {"bucket": found.bucket, "key": found.key, "version": found.version, "source": found.source or ""}
 
 
 def listed(connection, limit: int, source: str | None = None) -> list[dict]:

@@ -164,14 +164,20 @@ class Pipeline:
             )
         return found
 
-    def sluice(self, *arguments: str, status: int | None = 0, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-        """The command line, as a user types it; `status` is the exit status expected, None for any."""
+    def sluice(
+        self, *arguments: str, status: int | None = 0, cwd: Path = ROOT, given: str | None = None
+    ) -> subprocess.CompletedProcess:
+        """The command line, as a user types it; `status` is the exit status expected, None for any.
+
+        `given` is what it reads from standard input.
+        """
         ran = subprocess.run(
             [sys.executable, "-m", "cli", *arguments],
             cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(ROOT), "SLUICE_HOME": str(self.home)},
             capture_output=True,
             text=True,
+            input=given,
             timeout=280,
         )
         assert status is None or ran.returncode == status, ran.stdout + ran.stderr

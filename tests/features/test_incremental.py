@@ -259,13 +259,19 @@ def executions_of(shop, source: str) -> dict[str, dict]:
     return {execution["name"]: execution for execution in found if execution["name"].startswith(f"{source}-b")}
 
 
+def number_of(shop, source: str) -> int:
+    """The number of the source's newest backfill, which is in the names of its runs."""
+    return shop.query("SELECT max(id) FROM pipeline.backfills WHERE source = %s", source)[0][0]
+
+
 def test_a_backfill_runs_its_windows_as_executions_of_their_own_so_many_at_once_and_leaves_the_cursor(shop):
     name = shop.source("filling")
     found = shop.backfill(name, "2024-01-01", "2024-01-31", "--every", "7d", "--concurrency", "2")
     assert [found[key] for key in ("windows", "done", "failed", "left", "rows")] == [5, 5, 0, 0, 31]
     executions = executions_of(shop, name)
+    number = number_of(shop, name)
     assert sorted(executions) == [
-        f"{name}-b{start}-{end}"
+        f"{name}-b{number}-{start}-{end}"
         for start, end in (
             ("20240101", "20240107"),
             ("20240108", "20240114"),
@@ -276,7 +282,10 @@ def test_a_backfill_runs_its_windows_as_executions_of_their_own_so_many_at_once_
     ]
     says = "SELECT input ->> 'trigger' FROM pipeline.runs WHERE source = %s ORDER BY run_id"
     triggers = [text for (text,) in shop.query(says, name)]
-    assert len(triggers) == 5 and triggers[0] == "backfill 2024-01-01 to 2024-01-07"
+    assert len(triggers) == 5 and triggers[0] == f"backfill {number}, 2024-01-01 to 2024-01-07"
+    assert shop.query("SELECT DISTINCT (input ->> 'runs_at_once')::int FROM pipeline.runs WHERE source = %s", name) == [
+        (2,)
+    ]
     moments = [(execution["startDate"], 1) for execution in executions.values()]
     moments += [(execution["stopDate"], -1) for execution in executions.values()]
     under_way = most = 0
@@ -322,13 +331,14 @@ def test_failed_windows_are_listed_with_the_next_command_which_runs_them_again(s
     shop.meters.broken.clear()
     found = shop.backfill(name, "2024-01-01", "2024-01-03", "--retry-failed")
     assert (found["done"], found["failed"], found["troubled"], found["next"]) == (3, 0, [], None)
-    assert f"{name}-b20240103-20240103-2" in shop.runs(name)
+    assert f"{name}-b{number_of(shop, name)}-20240103-20240103-2" in shop.runs(name)
     assert len(shop.runs(name)) == 4
 
 
 def test_a_window_whose_name_somebody_gave_to_another_run_is_not_taken_for_done(shop):
     name = shop.source("namesake")
-    taken = f"{name}-b20240101-20240101"
+    [(coming,)] = shop.query("SELECT nextval(pg_get_serial_sequence('pipeline.backfills', 'id')) + 1")
+    taken = f"{name}-b{coming}-20240101-20240101"
     shop.sluice("run", name, "--from", "2024-01-09", "--to", "2024-01-09", "--name", taken)
     found = shop.backfill(name, "2024-01-01", "2024-01-02", status=4)
     assert (found["done"], found["failed"]) == (1, 1)
@@ -371,14 +381,15 @@ def interrupted(shop, name: str, *, twice: bool) -> tuple[int, str]:
 def test_ctrl_c_lets_the_runs_under_way_end_and_the_same_command_goes_on(shop):
     name = shop.source("stopping")
     status, said = interrupted(shop, name, twice=False)
-    assert status == 130
+    assert status == 130, said
     assert "waiting for those under way" in said
     assert f"Next: sluice backfill {name} --from 2024-01-01 --to 2024-01-04 --every 1d" in said
     assert sorted(shop.readings(name)) == days("2024-01-01", "2024-01-02")
 
     found = shop.backfill(name, "2024-01-01", "2024-01-04")
     assert (found["done"], found["left"]) == (4, 0)
-    assert shop.runs(name) == [f"{name}-b2024010{n}-2024010{n}" for n in range(1, 5)]
+    number = number_of(shop, name)
+    assert shop.runs(name) == [f"{name}-b{number}-2024010{n}-2024010{n}" for n in range(1, 5)]
     assert len([asked for asked in shop.meters.asked if asked[0] == name]) == 4
 
 
@@ -414,6 +425,90 @@ def test_two_commands_for_one_backfill_share_its_windows(shop):
         assert process.returncode == 0, out + err
         assert json.loads(out)["done"] == 5
     assert len(shop.runs(name)) == len([asked for asked in shop.meters.asked if asked[0] == name]) == 5
+
+
+def test_two_backfills_that_overlap_each_run_their_own_windows(shop):
+    """The second one comes while the first waits for an answer, and asks for embeddings otherwise than the first."""
+    name = shop.source("overlapping")
+    held = shop.meters.held[(name, "2024-01-02", "2024-01-02")] = threading.Event()
+    first = shop.command("backfill", name, "--from", "2024-01-01", "--to", "2024-01-03", "--concurrency", "1", "--json")
+    while (name, "2024-01-02", "2024-01-02") not in shop.meters.asked:
+        time.sleep(0.05)
+    number = number_of(shop, name)
+    second = shop.command("backfill", name, "--from", "2024-01-02", "--to", "2024-01-04", "--no-embed", "--json")
+    while shop.meters.asked.count((name, "2024-01-02", "2024-01-02")) < 2:
+        assert second.poll() is None, second.communicate()
+        time.sleep(0.05)
+    held.set()
+    for process in (first, second):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, out + err
+        assert (json.loads(out)["done"], json.loads(out)["skipped"], json.loads(out)["rows"]) == (3, 0, 3)
+    expected = [(number, 1), (number, 2), (number, 3), *((number_of(shop, name), day) for day in (2, 3, 4))]
+    assert shop.runs(name) == sorted(f"{name}-b{n}-2024010{day}-2024010{day}" for n, day in expected)
+    assert sorted(shop.readings(name)) == days("2024-01-01", "2024-01-04")
+
+
+def test_days_that_two_backfills_do_again_are_asked_for_by_each(shop):
+    name = shop.source("again")
+    wide, narrow = ("2024-01-01", "2024-01-04", "--every", "2d"), ("2024-01-03", "2024-01-06", "--every", "2d")
+    assert shop.backfill(name, *wide)["done"] == 2
+    assert (found := shop.backfill(name, *narrow))["done"] == 1 and found["skipped"] == 1
+    shop.meters.readings |= {(name, day): 2 for day in days("2024-01-01", "2024-01-06")}
+    assert shop.backfill(name, *wide, "--again")["done"] == 2
+    shop.meters.readings |= {(name, day): 3 for day in days("2024-01-01", "2024-01-06")}
+    assert shop.backfill(name, *narrow, "--again")["done"] == 2
+    assert list(shop.readings(name).values()) == [2, 2, 3, 3, 3, 3]
+    assert shop.meters.asked.count((name, "2024-01-03", "2024-01-04")) == 3
+    # and once more, after the first
+    shop.meters.readings |= {(name, day): 4 for day in days("2024-01-01", "2024-01-06")}
+    assert shop.backfill(name, *narrow, "--again")["done"] == 2
+    assert list(shop.readings(name).values()) == [2, 2, 4, 4, 4, 4]
+    assert len(shop.runs(name)) == len(set(shop.runs(name))) == 9
+
+
+WARNING = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "reading", "max_value": 10}}
+
+
+def test_windows_that_pass_with_warnings_are_told_of_in_one_email_and_each_verdict_is_kept(shop):
+    name = shop.source("warning")
+    suite = {"name": name, "expectations": [*SUITE["expectations"], {**WARNING, "severity": "warning"}]}
+    (shop.folder / "chalicelib" / "expectations" / f"{name}.json").write_text(json.dumps(suite))
+    shop.meters.readings |= {(name, "2024-01-02"): 99, (name, "2024-01-04"): 98}
+    said = shop.sluice("backfill", name, "--from", "2024-01-01", "--to", "2024-01-04")
+    runs = [f"{name}-b{number_of(shop, name)}-{day}-{day}" for day in ("20240102", "20240104")]
+    verdicts = dict(shop.query("SELECT run_id, verdict FROM pipeline.runs WHERE source = %s", name))
+    assert [run_id for run_id, verdict in sorted(verdicts.items()) if verdict == "warn"] == runs
+    for day, run_id in zip(("2024-01-02", "2024-01-04"), runs, strict=True):
+        assert f"warning  {day} to {day}: sluice runs show {run_id}" in said.stdout
+    mails = [mail for mail in shop.stack.sent_emails() if f"[sluice] {name}" in mail["subject"]]
+    assert [mail["subject"] for mail in mails] == [f"[sluice] {name}: 2 windows of a backfill passed with warnings"]
+    assert all(run_id in mails[0]["message"] for run_id in runs)
+    [listed] = json.loads(shop.sluice("backfill", name, "--list", "--json").stdout)
+    assert (listed["done"], listed["warned"]) == (4, 2)
+    # they are told of once; a run of its own tells by itself
+    shop.backfill(name, "2024-01-01", "2024-01-04")
+    shop.sluice("run", name, "--from", "2024-01-02", "--to", "2024-01-02")
+    mails = [mail["subject"] for mail in shop.stack.sent_emails() if f"[sluice] {name}" in mail["subject"]]
+    assert len(mails) == 2 and "quality passed with warnings" in mails[1]
+
+
+def test_warnings_that_nobody_was_told_of_are_told_when_the_backfill_goes_on(shop):
+    name = shop.source("untold")
+    suite = {"name": name, "expectations": [*SUITE["expectations"], {**WARNING, "severity": "warning"}]}
+    (shop.folder / "chalicelib" / "expectations" / f"{name}.json").write_text(json.dumps(suite))
+    shop.meters.readings |= {(name, day): 99 for day in days("2024-01-01", "2024-01-03")}
+    held = shop.meters.held[(name, "2024-01-02", "2024-01-02")] = threading.Event()
+    process = shop.command("backfill", name, "--from", "2024-01-01", "--to", "2024-01-03", "--concurrency", "1")
+    while (name, "2024-01-02", "2024-01-02") not in shop.meters.asked:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=30)
+    held.set()
+    found = shop.backfill(name, "2024-01-01", "2024-01-03")
+    assert [window["from"] for window in found["warned"]] == days("2024-01-01", "2024-01-03")
+    mails = [mail["subject"] for mail in shop.stack.sent_emails() if f"[sluice] {name}" in mail["subject"]]
+    assert mails == [f"[sluice] {name}: 3 windows of a backfill passed with warnings"]
 
 
 def test_the_backfills_that_there_were_are_listed(shop):

@@ -5,7 +5,8 @@ import json
 import uuid
 
 from chalicelib import simulation
-from chalicelib.triggers.inbox import Arrival, trigger
+from chalicelib.lake.inbox_object import InboxObject
+from chalicelib.triggers.inbox import trigger
 from tests.features.test_triggers_by_hand import begun, executions_of
 
 
@@ -22,7 +23,7 @@ def test_a_schedule_that_fires_twice_leaves_its_readings_in_the_table_once(pipel
     s3, bucket = pipeline.client("s3"), pipeline.env["SLUICE_BUCKET"]
     about = s3.head_object(Bucket=bucket, Key=again["key"])
     version = about.get("VersionId") or about["ETag"].strip('"')
-    name = trigger(Arrival(bucket, again["key"], version, about["ContentLength"])).name
+    name = trigger(InboxObject(bucket, again["key"], version, about["ContentLength"])).name
     run = pipeline.wait(begun(pipeline, name))
     assert run.status == "SUCCEEDED"
     expected = {(r["sensor"], r["measured_at"]): r for r in simulation.readings(due - dt.timedelta(minutes=5), 5)}

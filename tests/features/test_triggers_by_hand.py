@@ -31,6 +31,11 @@ def executions_of(pipeline, run_id):
     return sum(each["name"].startswith(run_id) for page in found for each in page["executions"])
 
 
+def messages_sent(pipeline):
+    """How many invocations of start_run there were: the queue itself keeps no count."""
+    return pipeline.stack.usage().get("start_run", {}).get("invocations", 0)
+
+
 @pytest.fixture
 def clock(pipeline):
     """Moves the schedules' clock, and puts it back."""
@@ -105,6 +110,33 @@ def test_trigger_queue_sends_what_anybody_may_send_and_the_same_id_once(pipeline
     )
 
 
+def test_an_id_that_stands_for_another_run_is_a_conflict_and_nothing_is_sent(pipeline):
+    name = uuid.uuid4().hex[:8]
+    asked = ("trigger", "queue", "weather", "--input", "Oslo", "--id", name)
+    pipeline.sluice(*asked, "--from", "2015-06-01", "--to", "2015-06-01", "--wait")
+    before = messages_sent(pipeline)
+    refused = pipeline.sluice(*asked, "--from", "2015-06-02", "--to", "2015-06-02", status=2)
+    assert f"TriggerConflict: weather-q{name} is a run of" in refused.stderr and "sent" not in refused.stdout
+    assert messages_sent(pipeline) == before
+
+
+def test_trigger_api_says_which_run_it_is_waits_for_it_and_tells_of_a_key_that_came_before(pipeline):
+    token = pipeline.sluice("token", "create", uuid.uuid4().hex, "--scope", "run").stdout.split()[-1]
+    asked = ("trigger", "api", "posts", "--input", "post", "--no-embed", "--key", uuid.uuid4().hex)
+    first = pipeline.sluice(*asked, "--wait", given=token)
+    run_id = first.stdout.split()[1]
+    assert run_id.startswith("posts-a") and "status   succeeded" in first.stdout
+    second = pipeline.sluice(*asked, given=token)
+    assert f"run      {run_id} came of the same trigger before" in second.stdout
+    assert f"Next: sluice runs show {run_id}" in second.stdout
+    other = pipeline.sluice(*asked[:3], "--no-embed", *asked[-2:], status=2, given=token)
+    assert "409" in other.stderr
+
+
+def test_runs_of_a_source_that_there_is_not_are_not_looked_for(pipeline):
+    assert "no source is called 'nosuch'" in pipeline.sluice("runs", "list", "--source", "nosuch", status=1).stderr
+
+
 def test_trigger_inbox_puts_the_file_into_s3_and_the_same_file_runs_once(pipeline, tmp_path):
     reading = {"sensor": uuid.uuid4().hex, "measured_at": "2026-11-01T00:00:00Z"}
     reading |= {"temperature": 21.5, "humidity": 40.0, "pressure": 1013.0, "battery": 99.0}
@@ -134,6 +166,9 @@ def test_trigger_schedule_of_a_simulator_tells_the_run_of_what_it_put_into_the_i
         (("inbox", "weather", __file__), "weather reads no files"),
         (("inbox", "wether", __file__), "no source is called 'wether'"),
         (("queue", "wether"), "no source is called 'wether'"),
+        (("queue", "weather", "--from", "2024-01-02", "--to", "2024-01-01"), "before it starts"),
+        (("queue", "posts", "--from", "2024-01-02"), "posts has no windows"),
+        (("schedule", "weather", "--at", "2027-03-14T02:30"), "no 02:30 on 2027-03-14 in America/New_York"),
     ],
 )
 def test_what_cannot_be_fired_is_refused_before_anything_is_sent(pipeline, arguments, said):

@@ -35,6 +35,12 @@ def test_what_is_missing_extra_or_mistyped_is_named(change, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(("field", "value"), [("from", 20240101), ("to", True)])
+def test_a_field_of_a_runs_input_is_named_as_it_was_written(field, value):
+    with pytest.raises(ContractError, match=f"input.{field} is {value!r}"):
+        RunInput.from_json({"source": "weather", field: value})
+
+
 def test_an_event_that_is_no_object_is_refused():
     with pytest.raises(ContractError, match="event is list"):
         read_contract(FetchPartitionRequest, [])

@@ -41,11 +41,11 @@ def store(lake: Lake, *pages: Page, **settings) -> Listing:
     return cutting.store("orders", "run1", "2026-01-02", partition, iter(pages), lake, Settings(**settings))
 
 
-def read(lake: Lake, listing: Listing, **settings) -> list[records.Batch]:
+def read(lake: Lake, listing: Listing, **settings) -> list[records.ReadRecords]:
     return [records.read(chunk, Source(), lake, Settings(**settings)) for chunk in listing.chunks]
 
 
-def column(batches: list[records.Batch], name: str) -> list:
+def column(batches: list[records.ReadRecords], name: str) -> list:
     return [value for batch in batches for value in batch.fields[name]]
 
 

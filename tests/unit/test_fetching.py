@@ -111,6 +111,16 @@ def test_partitions_at_the_same_time_share_the_limit_of_a_host(limits, at_once, 
     assert all(at_once / pause <= limits[host] + 1e-9 for host, pause in seconds.items())
 
 
+@pytest.mark.parametrize("runs", [2, 4, 7, 50])
+@pytest.mark.parametrize("limit", [0.5, 1, 5, 10, 600])
+def test_runs_at_the_same_time_share_the_limit_of_a_host(limit, runs):
+    source = type("Limited", (Tides,), {"requests_per_second": {HOST: limit}})()
+    at_once = source.concurrency(Settings(), runs)
+    assert 1 <= at_once <= Settings().fetch_concurrency
+    # each partition of each run asks once in so many seconds
+    assert runs * at_once / source.seconds_between(Settings(), runs)[HOST] <= limit + 1e-9
+
+
 @pytest.mark.parametrize("limits", [{"elsewhere.example.com": 1}, {HOST: 0}, {HOST: -1}, {HOST: float("inf")}])
 def test_a_limit_must_be_one_of_a_declared_host(limits):
     source = type("Limited", (Tides,), {"requests_per_second": limits})()
@@ -124,11 +134,13 @@ def test_a_partitions_client_keeps_the_limit_and_reads_the_sources_words(web_pau
         (Tides,),
         {"requests_per_second": {"127.0.0.1": 0.5}, "asked_wait": lambda self, reason: 7.0 if reason == "a bit" else 0},
     )()
-    answers = iter([Response('{"error": "a bit"}', 429), Response("[]")])
+    answers = iter([Response('{"error": "a bit"}', 429), Response("[]"), Response("[]")])
     with serving(lambda e, s: next(answers)(e, s)) as url:
         client = Client.of(source, Settings())
         assert client.get(url).read() == b"[]"
+        assert Client.of(source, Settings(), runs_at_once=3).get(url).read() == b"[]"
     assert web_pauses[:2] == [2.0, 7.0]
+    assert web_pauses[-1] == 6.0  # three runs at once: each asks a third as often
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def locations(given, settings=LOCAL, source=None) -> list[str]:
     return [request["location"] for request in (source or source_of()).partitions(Window(), given, settings)]
 
 
-def load(source, request, settings=LOCAL) -> list[records.Batch]:
+def load(source, request, settings=LOCAL) -> list[records.ReadRecords]:
     lake = Lake("lake", MemoryS3())
     pages = source.pages(request, None, settings)
     listing = cutting.store("orders", "r", "2026-01-02", Partition(0, request), pages, lake, settings)

@@ -14,7 +14,7 @@ from chalicelib.columns import Column
 from chalicelib.contracts import Partition
 from chalicelib.errors import SourceError
 from chalicelib.lake import csv_rows, cutting, ndjson, position, records
-from chalicelib.lake.records import Batch
+from chalicelib.lake.records import ReadRecords
 from chalicelib.lake.store import Lake
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Page, Source
@@ -41,17 +41,17 @@ def prepare(data: bytes, format: str, **settings):
     return listing.chunks, lake, settings
 
 
-def read(data: bytes, format: str, **settings) -> Batch:
+def read(data: bytes, format: str, **settings) -> ReadRecords:
     """The only chunk of `data`."""
     [chunk], lake, settings = prepare(data, format, **settings)
     return records.read(chunk, Orders(), lake, settings)
 
 
-def lines(batch: Batch) -> list[int]:
+def lines(batch: ReadRecords) -> list[int]:
     return [position.part_and_line(int(seq))[1] for seq in batch.seqs]
 
 
-def faults(batch: Batch) -> list[tuple[int, str]]:
+def faults(batch: ReadRecords) -> list[tuple[int, str]]:
     return [(bad.line, bad.reason) for bad in batch.malformed]
 
 

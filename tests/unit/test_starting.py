@@ -1,5 +1,6 @@
 """A trigger starts one run, however often and however simultaneously it comes; a failed one is tried again."""
 
+import datetime as dt
 import json
 import threading
 import uuid
@@ -11,7 +12,7 @@ from psycopg2.extensions import make_dsn
 from psycopg2.extras import Json
 
 from chalicelib import redaction, settings
-from chalicelib.errors import ConfigurationError, TransientError, TriggerConflict, UnknownSource
+from chalicelib.errors import ConfigurationError, ContractError, TransientError, TriggerConflict, UnknownSource
 from chalicelib.triggers import Trigger, start, starting
 from chalicelib.warehouse import connection
 
@@ -157,6 +158,65 @@ def test_many_deliveries_at_the_same_moment_start_one_run(machine):
     assert {each.run_id for each in started} == {wanted.name} and len(started) == 8
     found = client.list_executions(stateMachineArn=settings.current().state_machine_arn)["executions"]
     assert [execution["name"] for execution in found] == [wanted.name]
+
+
+# --- what is foretold --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("definition", [PASS, WAIT, failing(starting.REJECTED), failing("WarehouseUnavailable")])
+def test_what_is_expected_of_a_trigger_is_what_starting_it_then_gives(machine, definition):
+    client = machine(definition)
+    wanted = trigger()
+    for _ in range(2):
+        foretold = starting.expected(wanted)
+        started = start(wanted)
+        assert started == foretold
+        if definition is not WAIT:
+            finished(client, started)
+
+
+def test_a_run_that_began_since_the_trigger_was_fired_is_its_own(machine):
+    client = machine(failing("WarehouseUnavailable"))
+    wanted = trigger()
+    begun = finished(client, start(wanted))["startDate"]
+    assert starting.expected(wanted, since=begun).run_id == wanted.name
+    assert starting.expected(wanted, since=begun).new
+    assert starting.expected(wanted, since=begun + dt.timedelta(seconds=1)).run_id == f"{wanted.name}-2"
+
+
+def test_an_id_that_stands_for_another_run_is_foretold_too(machine):
+    machine(WAIT)
+    first = trigger(input="post")
+    start(first)
+    with pytest.raises(TriggerConflict, match="an id of its own"):
+        starting.expected(Trigger("queue", "posts", first.identity, input="comment"))
+
+
+HOPELESS = {
+    "the window ends before it starts": ("weather", {"start": "2024-02-02", "end": "2024-02-01"}, "before it starts"),
+    "an end alone": ("weather", {"end": "2024-02-01"}, "an end but no start"),
+    "a day that is none": ("weather", {"start": "2024-02-30"}, "from is '2024-02-30'"),
+    "a start to come": ("weather", {"start": "2999-01-01"}, "before it starts"),
+    "days of a source without windows": ("posts", {"start": "2024-02-01"}, "posts has no windows"),
+    "its cursor": ("posts", {"move_cursor": True}, "posts has no windows"),
+    "a gap that moves nothing": ("weather", {"allow_gap": True}, "without move_cursor"),
+    "a part that moves the cursor": ("weather", {"move_cursor": True, "input": "Oslo"}, "a part of the source"),
+    "a day that is not over": (
+        "weather",
+        {"move_cursor": True, "start": "2024-01-01", "end": "2999-01-01"},
+        "is not over",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["queue", "api"])
+@pytest.mark.parametrize(("source", "fields", "words"), HOPELESS.values(), ids=HOPELESS)
+def test_a_window_with_which_a_run_could_only_fail_never_starts_one(machine, kind, source, fields, words):
+    client = machine(PASS)
+    for ask in (start, starting.expected):
+        with pytest.raises(ContractError, match=words):
+            ask(Trigger(kind, source, "1", **fields))
+    assert not client.list_executions(stateMachineArn=settings.current().state_machine_arn)["executions"]
 
 
 # --- what Step Functions has forgotten, the ledger knows ---------------------------------------

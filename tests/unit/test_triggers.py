@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from chalicelib.contracts import RunInput
 from chalicelib.errors import ContractError, SourceError, UnknownSource
 from chalicelib.lake import keys
+from chalicelib.lake.inbox_object import InboxObject
 from chalicelib.triggers import Trigger, inbox, messages
-from chalicelib.triggers.inbox import Arrival
 from chalicelib.triggers.trigger import ATTEMPTS, backfill, scheduled
 from statemachine import render
 
 NAMES = re.compile(r"[A-Za-z0-9_-]{1,80}")
-KINDS = ("schedule", "inbox", "webhook", "queue", "api", "backfill", "command")
+KINDS = ("schedule", "inbox", "queue", "api", "backfill")
 IDENTITIES = st.text(min_size=1, max_size=120)
 SOURCES = st.from_regex(r"[a-z][a-z0-9_]{0,100}", fullmatch=True)
 
@@ -47,24 +47,34 @@ def test_two_triggers_never_have_a_name_in_common_not_even_of_a_later_attempt(on
 def test_names_are_readable_where_they_can_be():
     assert scheduled("weather", "2026-11-21T13:00:00Z").name == "weather-s20261121T130000Z"
     assert Trigger("queue", "posts", "order-2026-11-21T13").name == "posts-qorder-2026-11-21T13"
-    name = inbox.trigger(Arrival("lake", "inbox/files/orders of today.toml", "v1", 10)).name
+    name = inbox.trigger(InboxObject("lake", "inbox/files/orders of today.toml", "v1", 10)).name
     assert re.fullmatch(r"files-i-orders-of-today-toml-[0-9a-f]{16}", name)
 
 
 def test_a_backfills_window_has_one_name_and_says_its_days():
     first, last = dt.date(2014, 1, 1), dt.date(2014, 1, 7)
-    window = backfill("weather", first, last, None, 1, None)
-    assert (window.name, window.attempt(2)) == ("weather-b20140101-20140107", "weather-b20140101-20140107-2")
+    window = backfill("weather", 12, first, last, None, None, 4)
+    assert (window.name, window.attempt(2)) == ("weather-b12-20140101-20140107", "weather-b12-20140101-20140107-2")
     assert window.run_input() == {
         "source": "weather",
         "from": "2014-01-01",
         "to": "2014-01-07",
-        "trigger": "backfill 2014-01-01 to 2014-01-07",
+        "runs_at_once": 4,
+        "gather_warnings": True,
+        "trigger": "backfill 12, 2014-01-01 to 2014-01-07",
     }
-    again, part = backfill("weather", first, last, None, 2, True), backfill("weather", first, last, "Oslo", 1, None)
-    assert again.name == "weather-b20140101-20140107-again1"
-    assert len({window.name, again.name, part.name}) == 3
-    assert (again.run_input()["embed"], part.run_input()["input"]) == (True, "Oslo")
+    part = backfill("weather", 13, first, last, "Oslo", True, None)
+    assert (part.run_input()["embed"], part.run_input()["input"]) == (True, "Oslo")
+    # the options of the command that goes on with it are not in the name
+    assert part.name == backfill("weather", 13, first, last, "Oslo", None, 9).name
+
+
+@given(SOURCES, st.integers(1, 2**63 - 1), st.integers(1, 2**63 - 1))
+def test_windows_of_two_backfills_never_have_a_name_in_common(source, one, other):
+    first, last = dt.date(2014, 1, 1), dt.date(2014, 1, 7)
+    names = {backfill(source, number, first, last, None, None, None).attempt(ATTEMPTS) for number in (one, other)}
+    assert all(NAMES.fullmatch(name) for name in names)
+    assert len(names) == len({one, other})
 
 
 def test_a_time_is_the_same_in_whichever_zone_it_is_written():
@@ -130,7 +140,7 @@ def test_all_records_of_a_notification_are_read_and_their_keys_decoded():
         "inbox/orders/caf%C3%A9%2B1.csv": "inbox/orders/café+1.csv",
     }
     found = read({"Records": [notified(key) for key in keys]})
-    assert [arrival.key for arrival in found] == list(keys.values())
+    assert [each.key for each in found] == list(keys.values())
 
 
 def test_a_version_tells_two_objects_of_one_content_apart_and_an_etag_does_where_there_is_none():
@@ -195,13 +205,15 @@ def test_whatever_json_a_message_is_it_is_read_or_refused(document):
 
 
 def test_an_object_in_a_sources_folder_is_a_run_of_that_object():
-    trigger = inbox.trigger(Arrival("lake", "inbox/files/2026/a.toml", "v1", 10))
+    trigger = inbox.trigger(InboxObject("lake", "inbox/files/2026/a.toml", "v1", 10))
     assert (trigger.source, trigger.input) == ("files", "s3://lake/inbox/files/2026/a.toml")
     assert trigger.text == "inbox s3://lake/inbox/files/2026/a.toml"
 
 
 def test_another_version_of_an_object_is_another_trigger():
-    names = {inbox.trigger(Arrival("lake", "inbox/files/a.toml", version, 10)).name for version in ("v1", "v1", "v2")}
+    names = {
+        inbox.trigger(InboxObject("lake", "inbox/files/a.toml", version, 10)).name for version in ("v1", "v1", "v2")
+    }
     assert len(names) == 2
 
 
@@ -209,13 +221,13 @@ def test_another_version_of_an_object_is_another_trigger():
     "key", ["inbox/", "inbox/files/", "inbox/nobody/", "inbox/orders.csv", "inbox/files/beside.csv"]
 )
 def test_folders_and_what_lies_in_no_sources_folder_or_beside_a_declaration_ask_for_nothing(key):
-    assert inbox.trigger(Arrival("lake", key, "v1", 0 if key.endswith("/") else 10)) is None
+    assert inbox.trigger(InboxObject("lake", key, "v1", 0 if key.endswith("/") else 10)) is None
 
 
 @pytest.mark.parametrize(("key", "error"), [("inbox/nobody/a.csv", UnknownSource), ("inbox/posts/a.csv", SourceError)])
 def test_a_folder_of_no_source_or_of_one_that_reads_no_files_is_refused(key, error):
     with pytest.raises(error):
-        inbox.trigger(Arrival("lake", key, "v1", 10))
+        inbox.trigger(InboxObject("lake", key, "v1", 10))
 
 
 DIGEST = "0123456789abcdef" * 2

@@ -37,7 +37,7 @@ SELECT number, window_start, window_end, attempt FROM pipeline.backfill_windows
 WHERE backfill_id = %(id)s AND status = 'waiting' ORDER BY number LIMIT 1;
 
 -- name: take
-UPDATE pipeline.backfill_windows SET status = 'running', attempt = %(attempt)s, run_id = %(run_id)s, error = NULL
+UPDATE pipeline.backfill_windows SET status = 'running', attempt = %(attempt)s, run_id = %(run_id)s, error = NULL, told_at = NULL
 WHERE backfill_id = %(id)s AND number = %(number)s;
 
 -- name: finish -- a window that somebody else saw end stays as it is
@@ -55,6 +55,19 @@ SELECT status, count(*), coalesce(sum(rows), 0)::bigint FROM pipeline.backfill_w
 SELECT coalesce(sum(c.records), 0)::bigint FROM pipeline.backfill_windows AS w JOIN pipeline.chunks AS c USING (run_id)
 WHERE w.backfill_id = %(id)s AND w.status = 'running';
 
+-- name: untold_warnings -- of windows that this backfill ran itself; the runs of skipped ones told by themselves
+SELECT w.number, w.window_start AS first, w.window_end AS last, w.run_id, r.fetched, r.quarantined,
+       coalesce((SELECT array_agg(DISTINCT q.title) FROM pipeline.quality_results AS q
+                 WHERE q.run_id = w.run_id AND NOT q.success), '{}') AS found
+FROM pipeline.backfill_windows AS w JOIN pipeline.runs AS r USING (run_id)
+WHERE w.backfill_id = %(id)s AND w.status = 'done' AND w.told_at IS NULL AND r.verdict = 'warn'
+  AND (r.input ->> 'gather_warnings')::boolean
+ORDER BY w.number;
+
+-- name: told_warnings
+UPDATE pipeline.backfill_windows SET told_at = now()
+WHERE backfill_id = %(id)s AND number = ANY(%(numbers)s) AND told_at IS NULL;
+
 -- name: list_backfills -- newest first
 SELECT b.source, b.first_day, b.last_day, b.every, b.input, b.generation, b.started_by, b.started_at,
        count(*) AS windows,
@@ -62,7 +75,9 @@ SELECT b.source, b.first_day, b.last_day, b.every, b.input, b.generation, b.star
        count(*) FILTER (WHERE w.status = 'running') AS running,
        count(*) FILTER (WHERE w.status IN ('failed', 'rejected')) AS failed,
        count(*) FILTER (WHERE w.status = 'waiting') AS left,
+       count(*) FILTER (WHERE w.status = 'done' AND r.verdict = 'warn') AS warned,
        coalesce(sum(w.rows), 0)::bigint AS rows
 FROM pipeline.backfills AS b JOIN pipeline.backfill_windows AS w ON w.backfill_id = b.id
+LEFT JOIN pipeline.runs AS r USING (run_id)
 WHERE %(source)s::text IS NULL OR b.source = %(source)s
 GROUP BY b.id ORDER BY b.id DESC LIMIT %(limit)s;
