@@ -16,7 +16,7 @@ def message(lines: list[str], addresses: Sequence[tuple[str, str]], steps: Seque
     tail = [f"{name}: {cut_bytes(address, 1000)}" for name, address in addresses]
     tail += ["", "Next, type", *(f"  {cut_bytes(step, 400)}" for step in steps)]
     end = "\n" + "\n".join(tail) + "\n"
-    start = cut_bytes("\n".join(lines), MESSAGE - len(end.encode())) + "\n"
+    start = cut_bytes("\n".join(lines), MESSAGE - len(end.encode()) - 1) + "\n"
     return "".join(character if character == "\n" or character.isprintable() else " " for character in start + end)
 
 

@@ -33,6 +33,7 @@ from cli import (
     stack,
     token,
     trigger,
+    undelivered,
 )
 
 # exit statuses; click uses the second one too
@@ -90,6 +91,7 @@ for command in (
     cursor.cursor,
     token.token,
     trigger.trigger,
+    undelivered.undelivered,
     schema.schema,
     search.search,
     graph.graph,

@@ -11,12 +11,12 @@ from pathlib import Path
 import click
 
 from chalicelib import sources
-from chalicelib.errors import ConfigurationError, NotFound, TerminalError
+from chalicelib.errors import ConfigurationError, NotFound
 from chalicelib.lake import keys
 from chalicelib.lake.inbox_object import InboxObject
 from chalicelib.triggers import Trigger, inbox, starting
 from chalicelib.triggers import trigger as triggers
-from cli import fired
+from cli import fired, targets
 from cli.run import as_workers_find_it
 from cli.session import Session, connect
 from local.schedules import filled
@@ -43,7 +43,7 @@ def schedule(context, source, at, wait) -> None:
     service = target["Arn"].split(":")[2]
     click.echo(f"fired    schedule {found['Name']} for {due:%Y-%m-%dT%H:%M:%SZ}")
     if service == "lambda":
-        answer = _invoke(session, target["Arn"], text)
+        answer = targets.invoke(session, target["Arn"], text)
         click.echo(f"answer   {json.dumps(answer)}")
         if isinstance(answer, dict) and str(answer.get("key")).startswith(keys.INBOX):  # it put something there
             _tell_of_object(context, session, answer["key"], wait, new=answer.get("written", True))
@@ -51,7 +51,7 @@ def schedule(context, source, at, wait) -> None:
     if service != "sqs":
         raise ConfigurationError(f"{found['Name']} has the target {target['Arn']}, which is neither queue nor function")
     expected = starting.expected(triggers.scheduled(source, due.isoformat()))
-    _send(session, target["Arn"].rsplit(":", 1)[1], text)
+    targets.send(session, target["Arn"].rsplit(":", 1)[1], text)
     fired.tell(context, session, expected, wait)
 
 
@@ -90,7 +90,7 @@ def queue(context, source, start, end, given, identity, wait) -> None:
     wanted = Trigger(triggers.QUEUE, source, identity, start=start, end=end, input=asked.get("input"))
     expected = starting.expected(wanted)
     name = f"{session.prefix}-triggers"
-    _send(session, name, json.dumps({**asked, "id": identity}))
+    targets.send(session, name, json.dumps({**asked, "id": identity}))
     click.echo(f"sent     {identity} to {name}")
     fired.tell(context, session, expected, wait)
 
@@ -122,24 +122,6 @@ def _due(at: str | None, timezone: str) -> dt.datetime:
             next_step="take a time that there is, or give it with its offset",
         )
     return due
-
-
-def _send(session: Session, name: str, text: str) -> None:
-    client = session.client("sqs")
-    try:
-        url = client.get_queue_url(QueueName=name)["QueueUrl"]
-    except client.exceptions.QueueDoesNotExist:
-        raise NotFound(f"there is no queue {name}", next_step="deploy the stage again, or sluice down and up") from None
-    client.send_message(QueueUrl=url, MessageBody=text)
-
-
-def _invoke(session: Session, function: str, text: str):
-    """What a function that a schedule invokes answers."""
-    answer = session.client("lambda").invoke(FunctionName=function, Payload=text.encode())
-    said = answer["Payload"].read().decode()
-    if answer.get("FunctionError"):
-        raise TerminalError(f"{function} failed: {said}", next_step="see the functions' log")
-    return json.loads(said)
 
 
 def _tell_of_object(context: click.Context, session: Session, key: str, wait: bool, new: bool) -> None:

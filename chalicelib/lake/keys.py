@@ -6,6 +6,7 @@ import re
 
 # what is put below it is a run of the source whose folder it is in
 INBOX = "inbox/"
+WEBHOOKS = "webhooks/"
 
 
 def raw(source: str, day: str, run_id: str, partition: int, page: int, suffix: str) -> str:
@@ -72,7 +73,7 @@ def readings(day: str, time: str) -> str:
 
 def webhook(source: str, delivery: str) -> str:
     """What a webhook brought, as it came."""
-    return f"webhooks/{source}/{delivery}.json"
+    return f"{WEBHOOKS}{source}/{delivery}.json"
 
 
 def collection(source: str, delivery: str) -> str:

@@ -146,6 +146,12 @@ def readings(sensor: str, count: int = 20) -> str:
     )
 
 
+def account(pipeline: Pipeline, trigger: str) -> list[tuple[str, int | None]]:
+    """(status, rows fetched) of each run with this trigger that the ledger knows, in the order of their names."""
+    asked = "SELECT status, fetched FROM pipeline.runs WHERE input ->> 'trigger' = %s ORDER BY run_id"
+    return pipeline.query(asked, trigger)
+
+
 def rows(pipeline: Pipeline, sensor: str) -> int:
     return pipeline.query("SELECT count(*) FROM curated.sensors WHERE sensor = %s", sensor)[0][0]
 
@@ -161,6 +167,7 @@ def test_an_object_in_the_inbox_is_loaded_once_however_often_s3_tells_of_it(ways
     ways.send(*[ways.notice(address)] * 5)
     ways.settle()
     assert ways.runs(f"inbox {address}") == [(run_id, "SUCCEEDED")]
+    assert account(ways.pipeline, f"inbox {address}") == [("succeeded", 20)]
     assert rows(ways.pipeline, sensor) == 20
     shown = ways.pipeline.sluice("runs", "show", run_id).stdout
     assert f"inbox {address}" in shown.splitlines()[0]
@@ -171,6 +178,7 @@ def test_what_is_put_in_its_place_is_a_run_of_its_own(ways, sensor):
     ways.ended(f"inbox {address}")
     ways.put(f"inbox/sensors/{sensor}.ndjson", readings(sensor, 7))
     assert [status for _, status in ways.ended(f"inbox {address}", 2)] == ["SUCCEEDED"] * 2
+    assert sorted(account(ways.pipeline, f"inbox {address}")) == [("succeeded", 5), ("succeeded", 7)]
     assert rows(ways.pipeline, sensor) == 7
 
 
@@ -234,6 +242,7 @@ def test_a_message_runs_once_by_its_id(ways, sensor):
     ways.send(message)
     ways.settle()
     assert ways.runs(f"queue {sensor}") == [run] == [(f"sensors-q{sensor}", "SUCCEEDED")]
+    assert account(ways.pipeline, f"queue {sensor}") == [("succeeded", 20)]
     assert rows(ways.pipeline, sensor) == 20
 
 
@@ -252,6 +261,7 @@ def test_deliveries_at_the_same_moment_start_one_run(ways, sensor):
         thread.join()
     assert answers == [{"batchItemFailures": []}] * 4
     assert [status for _, status in ways.ended(f"queue {sensor}")] == ["SUCCEEDED"]
+    assert account(ways.pipeline, f"queue {sensor}") == [("succeeded", 20)]
     assert rows(ways.pipeline, sensor) == 20
 
 
@@ -339,7 +349,49 @@ def test_a_trigger_whose_run_failed_is_fired_again_and_its_rows_are_there_once(w
     assert found == [(run_id, "FAILED"), (f"{run_id}-2", "SUCCEEDED")]
     ways.settle()
     assert ways.runs(f"inbox {address}") == found
+    assert account(ways.pipeline, f"inbox {address}") == [("failed", 20), ("succeeded", 20)]
     assert rows(ways.pipeline, sensor) == 20
+
+
+def first_attempt(like: str) -> str:
+    """What holds for a chunk of a run of that name, unless it is a later attempt: those end with -2, -3 …"""
+    return f"new.run_id LIKE '{like}' AND new.run_id !~ '-[0-9]{{1,2}}$'"
+
+
+def test_a_schedule_whose_run_failed_is_fired_again_and_its_rows_are_there_once(ways):
+    due = f"20{10 + uuid.uuid4().int % 10}-03-{1 + uuid.uuid4().int % 28:02}T06:{uuid.uuid4().int % 60:02}:00Z"
+    message, trigger = {"source": "posts", "scheduled": due}, f"schedule {due}"
+    with hindrance(ways.pipeline, "pipeline.chunks", when=first_attempt("posts-s%")):
+        ways.send(message)
+        [(run_id, status)] = ways.ended(trigger)
+    assert (run_id, status) == (f"posts-s{due.replace('-', '').replace(':', '')}", "FAILED")
+    for _ in range(2):
+        ways.send(message)
+    assert ways.ended(trigger, 2) == [(run_id, "FAILED"), (f"{run_id}-2", "SUCCEEDED")]
+    ways.send(message)
+    ways.settle()
+    assert len(ways.runs(trigger)) == 2
+    [(number, keys)] = ways.pipeline.query("SELECT count(*), count(DISTINCT (kind, id)) FROM curated.posts")
+    assert account(ways.pipeline, trigger) == [("failed", None), ("succeeded", number)]
+    assert number == keys
+
+
+def test_a_request_whose_run_failed_is_made_again_and_its_rows_are_there_once(ways):
+    token = ways.pipeline.sluice("token", "create", uuid.uuid4().hex, "--scope", "run").stdout.split()[-1]
+    month = f"20{13 + uuid.uuid4().int % 10}-{1 + uuid.uuid4().int % 12:02}"
+    window = ("--from", f"{month}-11", "--to", f"{month}-13", "--input", "Lisbon")
+    asked = ("trigger", "api", "weather", *window, "--key", uuid.uuid4().hex)
+    with hindrance(ways.pipeline, "pipeline.chunks", when=first_attempt("weather-a%")):
+        failed = ways.pipeline.sluice(*asked, "--wait", status=4, given=token)
+        run_id = failed.stdout.split()[1]
+    said = [ways.pipeline.sluice(*asked, "--wait", given=token).stdout for _ in range(2)]
+    assert all(f"run      {run_id}-2" in each and "account  3 fetched" in each for each in said)
+    assert "came of the same trigger before" not in said[0] and "came of the same trigger before" in said[1]
+    [(trigger,)] = ways.pipeline.query("SELECT input ->> 'trigger' FROM pipeline.runs WHERE run_id = %s", run_id)
+    assert ways.runs(trigger) == [(run_id, "FAILED"), (f"{run_id}-2", "SUCCEEDED")]
+    assert account(ways.pipeline, trigger) == [("failed", None), ("succeeded", 3)]
+    there = "SELECT count(*) FROM curated.weather WHERE station = 'Lisbon' AND day BETWEEN %s AND %s"
+    assert ways.pipeline.query(there, f"{month}-11", f"{month}-13") == [(3,)]
 
 
 # --- a source of one's own, whose files are none -----------------------------------------------

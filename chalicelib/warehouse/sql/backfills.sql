@@ -58,7 +58,7 @@ WHERE w.backfill_id = %(id)s AND w.status = 'running';
 -- name: untold_warnings -- of windows that this backfill ran itself; the runs of skipped ones told by themselves
 SELECT w.number, w.window_start AS first, w.window_end AS last, w.run_id, r.fetched, r.quarantined,
        coalesce((SELECT array_agg(DISTINCT q.title) FROM pipeline.quality_results AS q
-                 WHERE q.run_id = w.run_id AND NOT q.success), '{}') AS found
+                 WHERE q.run_id = w.run_id AND NOT q.success), ARRAY[]::text[]) AS found
 FROM pipeline.backfill_windows AS w JOIN pipeline.runs AS r USING (run_id)
 WHERE w.backfill_id = %(id)s AND w.status = 'done' AND w.told_at IS NULL AND r.verdict = 'warn'
   AND (r.input ->> 'gather_warnings')::boolean
