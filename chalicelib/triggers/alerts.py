@@ -43,11 +43,10 @@ def undelivered_alert(queue_url: str, refused: Sequence[tuple[str, str, SluiceEr
         lines += [f"  {short(cut(body, _BODY))}"]
     if len(refused) > _SHOWN:
         lines += ["", f"... and {len(refused) - _SHOWN} more"]
-    lines += ["", *wrapped("They are kept for 14 days. What is right again can be sent to the queue of triggers.")]
-    receive = f"aws sqs receive-message --queue-url {queue_url} --message-attribute-names All"
+    lines += ["", *wrapped("They are kept for 14 days, and can be sent back once their cause is mended.")]
     return Alert(
         subject(f"[sluice] {len(refused)} message{'s' if several else ''} refused: {type(refused[0][2]).__name__}"),
-        message(lines, [("Queue", queue_url)], [receive]),
+        message(lines, [("Queue", queue_url)], ["sluice undelivered list"]),
     )
 
 
