@@ -131,6 +131,8 @@ def test_trigger_api_says_which_run_it_is_waits_for_it_and_tells_of_a_key_that_c
     assert f"Next: sluice runs show {run_id}" in second.stdout
     other = pipeline.sluice(*asked[:3], "--no-embed", *asked[-2:], status=2, given=token)
     assert "409" in other.stderr
+    hopeless = pipeline.sluice("trigger", "api", "posts", "--from", "2024-01-02", status=1, given=token)
+    assert "posts has no windows" in hopeless.stderr and "422" in hopeless.stderr
 
 
 def test_runs_of_a_source_that_there_is_not_are_not_looked_for(pipeline):

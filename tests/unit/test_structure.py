@@ -162,6 +162,14 @@ def test_nothing_below_the_handlers_knows_chalice_the_command_line_or_the_local_
             assert not outside, f"{name(path)} imports {outside}"
 
 
+def test_the_warehouse_and_the_lake_know_nothing_of_what_stands_above_them():
+    above = ("api", "events", "stages", "triggers", "webhooks")
+    for path in MODULES:
+        if name(path).startswith(("chalicelib/warehouse/", "chalicelib/lake/")):
+            found = {module for module in imports(path) if module.startswith(tuple(f"chalicelib.{a}" for a in above))}
+            assert not found, f"{name(path)} imports {found}"
+
+
 def test_every_contract_is_used_by_a_stage():
     used = {
         node.attr if isinstance(node, ast.Attribute) else node.id
