@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from chalicelib import run_details
+from chalicelib import run_details, sources
 from chalicelib.lake import Lake
 from chalicelib.warehouse import connection, ledger
 from chalicelib.warehouse.publishing import COUNTS
