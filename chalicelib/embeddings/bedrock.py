@@ -39,7 +39,7 @@ _CONFIG = Config(
 )
 
 # somebody waits for the answer to a question, of which API Gateway cuts off all that takes 29 s
-_AT_ONCE = Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 2, "mode": "standard"})
+_AT_ONCE = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"})
 
 # no text of so few characters has 8,192 tokens: a character is at most four bytes, a token at least one
 _SHORTEST_CUT = 2048
