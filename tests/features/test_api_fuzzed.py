@@ -5,7 +5,7 @@ import json
 import pytest
 import schemathesis
 from http_api import token
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, assume, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -40,6 +40,8 @@ def test_every_answer_is_one_that_the_document_knows(case, target):
     address, admin = target
     case.headers = {**(case.headers or {}), "Authorization": f"Bearer {admin}"}
     response = case.call(base_url=address)
+    # API Gateway takes 10,240 bytes of request line and headers; what is longer does not come to the API
+    assume(response.status_code != 414)
     case.validate_response(response, checks=CHECKS)
 
 
