@@ -3,8 +3,9 @@
     python -m benchmarks.search [--rows 100000] [--queries 200]
 
 In a Postgres of its own, a table of 100,000 rows, each of one passage of 384 dimensions. The vectors are seeded and
-lie in 2,000 clusters, as texts about the same things do: among vectors without any, all are about as near as each
-other, and which ten are the nearest means nothing. Each query is near a vector, but none of them.
+lie in 2,000 clusters, and these around 100 topics, as texts about the same things do: among vectors without any, all
+are about as near as each other, and which ten are the nearest means nothing. Each query is in a cluster, and none of
+its vectors.
 
 Recall is the share of the ten nearest, found by comparing the query with all vectors in numpy, that the search gives.
 Times are of a search from Python, without the model that embeds the query. A filter keeps a share of the rows that has
@@ -36,8 +37,8 @@ from chalicelib.warehouse import connection, migrations, tables
 from local.postgres import Postgres
 
 MODEL, DIMENSIONS = "clusters/384", 384
-CLUSTERS = 2000
-SPREAD = 0.6  # of a cluster, beside the distance between two
+TOPICS, CLUSTERS = 100, 2000
+SPREAD = 0.6  # of a cluster, and of the clusters of a topic, beside the distance between two topics
 TEN = 10
 BATCH = 5000
 # column and the share that it keeps; of the two columns, `percent` has an index
@@ -70,7 +71,9 @@ class Articles(Source):
 def main(rows: int, queries: int) -> None:
     """Print recall and times of searches by meaning, of single and of half precision, by words, and by both."""
     rng = np.random.default_rng(1)
-    centres = rng.normal(size=(CLUSTERS, DIMENSIONS)).astype(np.float32)
+    topics = rng.normal(size=(TOPICS, DIMENSIONS)).astype(np.float32)
+    centres = topics[np.arange(CLUSTERS) % TOPICS]
+    centres = centres + SPREAD * rng.normal(size=centres.shape).astype(np.float32)
     vectors = _near(rng, centres[rng.integers(CLUSTERS, size=rows)])
     asked = _near(rng, centres[rng.integers(CLUSTERS, size=queries)])
     percent = rng.permutation(rows) % 100
