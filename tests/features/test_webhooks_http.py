@@ -182,7 +182,7 @@ def test_a_run_is_started_once_for_a_key(pipeline, token):
     ("body", "status"),
     [
         (b"{", 400),
-        (b"[]", 400),
+        (b"[]", 422),
         (b"{}", 422),
         (b'{"source": "weather", "colour": "red"}', 422),
         (b'{"source": "weather", "from": "yesterday"}', 422),
