@@ -189,6 +189,8 @@ def test_a_run_is_started_once_for_a_key(pipeline, token):
         (b'{"source": "weather", "from": "20240131"}', 422),
         (b'{"source": "weather", "trigger": "somebody"}', 422),
         (b'{"source": "weather", "live": true}', 422),
+        (b'{"source": "weather", "from": "2024-02-02", "to": "2024-02-01"}', 422),
+        (b'{"source": "posts", "from": "2024-01-01", "to": "2024-01-02"}', 422),
         (b'{"source": "no_such_source"}', 404),
     ],
 )
