@@ -22,8 +22,8 @@ from chalicelib.lake import keys
 from cli.cost import function_size
 from deploy import cost, prices, usage
 from deploy.cost import DERIVED, Quantity
+from deploy.log_usage import RunLog
 from deploy.prices import GB, HOURS_PER_MONTH
-from deploy.run_log import RunLog
 from statemachine import render
 
 REGION = "us-east-1"

@@ -1,0 +1,103 @@
+"""What runs published is read over HTTP and by `sluice records`: pages, lineage, masks, totals."""
+
+import csv
+import io
+import json
+import urllib.error
+import urllib.request
+import uuid
+
+import pytest
+
+from chalicelib.api import tokens
+from chalicelib.warehouse import connection
+
+COLUMNS = {"id": "integer not null", "name": "text", "price": "numeric(8,2)", "sold": "date"}
+
+
+@pytest.fixture
+def get(pipeline):
+    """get(path, scope) gives (status, JSON) of what the API answers."""
+    held = {}
+
+    def got(path, scope="read"):
+        if scope not in held:
+            with connection.transaction(pipeline.env["DATABASE_URL"]) as opened:
+                held[scope] = tokens.create(opened, f"read-{uuid.uuid4().hex[:8]}", (scope,))
+        headers = {"Authorization": f"Bearer {held[scope]}"}
+        request = urllib.request.Request(pipeline.env["SLUICE_API_URL"] + path, headers=headers)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=60) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    return got
+
+
+@pytest.fixture
+def published(pipeline, declare, table):
+    """The name of a table of seven rows that a run has published."""
+    lines = [
+        {"id": n, "name": f"n{n}", "price": None if n == 4 else n / 2, "sold": f"2026-01-0{1 + n % 2}"}
+        for n in range(1, 8)
+    ]
+    content = "".join(json.dumps(line) + "\n" for line in lines)
+    given = declare(table, content, COLUMNS, personal=["name"], day="sold", indexes=["price"])
+    run = pipeline.run("files", input=given)
+    assert run.row["status"] == "succeeded"
+    return table
+
+
+def test_the_links_lead_through_a_table_and_a_record_to_the_line_that_it_came_from(pipeline, get, published):
+    path, found = f"/records?source=files&table={published}&sort=-price&limit=3", []
+    while path:
+        status, document = get(path)
+        assert status == 200, document
+        found += document["records"]
+        path = document["next"]
+    assert [record["values"]["id"] for record in found] == [4, 7, 6, 5, 3, 2, 1]
+    assert found[1]["values"] == {"id": 7, "name": "***", "price": "3.50", "sold": "2026-01-02"}
+    status, alone = get(f"/records/{found[1]['id']}")
+    assert (status, alone["raw"]["line"], alone["run_id"]) == (200, 7, found[1]["run_id"])
+    body = pipeline.client("s3").get_object(Bucket=pipeline.env["SLUICE_BUCKET"], Key=alone["raw"]["object"])["Body"]
+    assert json.loads(body.read().splitlines()[6])["id"] == 7
+    assert get(f"/records/{found[1]['id']}", "admin")[1]["values"]["name"] == "n7"
+
+
+def test_a_scope_that_may_not_read_is_refused(get, published):
+    assert get(f"/records?source=files&table={published}", "run")[0] == 403
+
+
+def test_totals_follow_what_runs_publish(pipeline, get, declare, published):
+    def total():
+        _, document = get("/analytics?source=files")
+        [found] = [found for found in document["sources"] if found["table"] == published]
+        days = {row["day"]: row["rows"] for row in document["rows_by_day"] if row["table"] == published}
+        return found["rows"], days
+
+    assert total() == (7, {"2026-01-01": 3, "2026-01-02": 4})
+    moved = '{"id": 1, "sold": "2026-01-05"}\n{"id": 9, "sold": "2026-01-05"}'
+    pipeline.run("files", input=declare(published, moved, COLUMNS, personal=["name"], day="sold"))
+    assert total() == (8, {"2026-01-01": 3, "2026-01-02": 3, "2026-01-05": 2})
+    pipeline.query(f"DELETE FROM curated.{published} WHERE id < 4")
+    assert total() == (5, {"2026-01-01": 2, "2026-01-02": 2, "2026-01-05": 1})
+
+
+def test_the_command_shows_the_same_as_a_table_csv_and_json(pipeline, published):
+    of_table = ("records", "files", "--table", published, "--where", "price:ge:2", "--sort", "-price", "--limit", "2")
+    shown = pipeline.sluice(*of_table).stdout.splitlines()
+    assert shown[0].split() == ["id", "name", "price", "sold"]
+    assert [line.split()[0] for line in shown[1:3]] == ["7", "6"]
+    assert "The first 2 of more" in shown[-1]
+    rows = list(csv.DictReader(io.StringIO(pipeline.sluice(*of_table, "--csv").stdout)))
+    assert rows[0] == {"id": "7", "name": "***", "price": "3.50", "sold": "2026-01-02"}
+    found = json.loads(pipeline.sluice(*of_table, "--json").stdout)
+    assert [record["values"]["id"] for record in found] == [7, 6]
+    days = ("records", "files", "--table", published, "--from", "2026-01-02", "--to", "2026-01-02", "--csv")
+    assert len(pipeline.sluice(*days).stdout.splitlines()) == 5
+    refused = pipeline.sluice("records", "files", "--table", published, "--sort", "name", status=1)
+    assert "personal" in refused.stderr
+    assert "No record is like that." in pipeline.sluice(*of_table[:4], "--where", "id:eq:99").stdout
+    pipeline.sluice(*of_table, "--csv", "--json", status=2)
