@@ -1,5 +1,6 @@
 # make run      see it work: the local stack, two sources, what came of them
 # make test     all tests, on the same stack
+# make dashboard  runs, quality, data and search in the browser
 # make up       start the local stack and leave it running; make down stops it
 # make build    the zips that a stage deploys: make build STAGE=prod
 # make package  the same as one CloudFormation stack, in build/STAGE/stack
@@ -12,23 +13,36 @@ BIN := $(VENV)/bin
 # its pins contradict ours
 CHECKOV := .venv-checkov
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print("$(name)")' 2>/dev/null)))
-REQUIREMENTS := requirements.txt requirements-gate.txt requirements-api.txt requirements-local.txt requirements-model.txt constraints.txt pyproject.toml
+REQUIREMENTS := requirements.txt requirements-gate.txt requirements-api.txt requirements-dashboard.txt requirements-local.txt requirements-model.txt constraints.txt pyproject.toml
 # a file's tests share what its fixtures start; tests/conftest.py says which files come first
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: run test up down build package bench lint clean
+.PHONY: run dashboard test browser up down build package bench lint clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/installed
 	@$(BIN)/sluice demo
 
-test: $(VENV)/installed $(CHECKOV)/installed
+dashboard: $(VENV)/installed
+	@$(BIN)/sluice up
+	@$(BIN)/sluice dashboard
+
+test: $(VENV)/installed $(CHECKOV)/installed browser
 	@status=; begun=$$(date +%s); \
 	$(BIN)/python -m pytest $(IN_TWO) tests/unit || status=$$?; \
 	between=$$(date +%s); \
 	test -n "$$status" || $(BIN)/python -m pytest $(IN_TWO) tests/features || status=$$?; \
 	echo "unit tests: $$((between - begun)) s; feature tests: $$(($$(date +%s) - between)) s"; \
 	exit $${status:-0}
+
+# Debian's chromium, for the tests of the dashboard, where it can be installed without asking; they say what is missing
+browser:
+	@$(foreach name,chromium chromium-browser google-chrome,command -v $(name) >/dev/null || ) \
+	{ command -v apt-get >/dev/null && { test "$$(id -u)" = 0 || sudo -n true 2>/dev/null; } || exit 0; \
+	echo "Installing chromium, for the tests of the dashboard …"; \
+	root=$$(test "$$(id -u)" = 0 || echo sudo -n); \
+	{ $$root apt-get update -q && $$root apt-get install -y -q --no-install-recommends chromium; } >/dev/null 2>&1 || \
+	echo "chromium could not be installed: apt-get install chromium says why"; }
 
 up down: $(VENV)/installed
 	@$(BIN)/sluice $@

@@ -24,7 +24,7 @@ LIVE = "live"  # as `sources_url`: the sources' own hosts
 _TOKENS = '{"name": "token", …}'
 
 # for the laptop alone: on AWS anybody who may look at a function could read them
-SECRET = frozenset({"SLUICE_DATABASE_URL", "SLUICE_READER_DATABASE_URL", "SLUICE_TOKENS"})
+SECRET = frozenset({"SLUICE_DATABASE_URL", "SLUICE_READER_DATABASE_URL", "SLUICE_TOKENS", "SLUICE_API_TOKEN"})
 
 # read by tools around the pipeline, not by the pipeline itself
 TOOLING = frozenset({"SLUICE_HOME", "SLUICE_CALLS", "SLUICE_TASK"})
@@ -58,6 +58,8 @@ class Settings:
     lambda_log: str = ""
     # where requests to the API are sent; for clients, such as `sluice trigger`
     api_url: str = ""
+    # as whom: a bearer token, of the dashboard
+    api_token: str = ""
     # who may call the API beside tokens of ours: JWTs of an OpenID Connect issuer, see api/issuer.py
     oidc_issuer: str = ""
     oidc_audience: str = ""

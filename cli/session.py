@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,13 @@ def connect() -> Session:
         stack = Stack(home())
         if stack.info() is None:
             raise ConfigurationError("the local stack is not running", next_step="sluice up")
-        os.environ.update(stack.env())
+        take_on(stack.env())
     settings_module.current.cache_clear()
     settings = settings_module.current()
     settings.require("state_machine_arn", "bucket", "database_url")
     return Session(settings, home())
+
+
+def take_on(variables: Mapping[str, str]) -> None:
+    """Make them the environment of this process and of those that it becomes or starts."""
+    os.environ.update(variables)

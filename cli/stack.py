@@ -61,6 +61,17 @@ def env(stage) -> None:
 
 def _env_of_stage(name: str) -> None:
     """What deploying wrote into the configuration; what else a shell may have of the local stack is taken out."""
+    variables = variables_of_stage(name)
+    known = {settings.PREFIX + field.name.upper() for field in dataclasses.fields(settings.Settings)}
+    # whoever set a token for an API did not get it from here
+    known -= {"SLUICE_API_TOKEN"}
+    sys.stdout.write(f"unset {' '.join(sorted(known - set(variables)))}\n")
+    for key, value in variables.items():
+        sys.stdout.write(f"export {key}={shlex.quote(str(value))}\n")
+
+
+def variables_of_stage(name: str) -> dict[str, str]:
+    """The settings of a deployed stage; raises ConfigurationError for one that is not."""
     stage = stages.read(Path.cwd(), name)
     variables = {
         key: value for key, value in stage.config.environment_variables.items() if key.startswith(settings.PREFIX)
@@ -72,7 +83,4 @@ def _env_of_stage(name: str) -> None:
         aws = account.connect(stage)
         if url := functions.api_url(aws, json.loads(deployed.read_text(encoding="utf-8"))):
             variables["SLUICE_API_URL"] = url
-    known = {settings.PREFIX + field.name.upper() for field in dataclasses.fields(settings.Settings)}
-    sys.stdout.write(f"unset {' '.join(sorted(known - set(variables)))}\n")
-    for key, value in variables.items():
-        sys.stdout.write(f"export {key}={shlex.quote(str(value))}\n")
+    return variables

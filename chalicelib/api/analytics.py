@@ -69,6 +69,16 @@ class DayAnomalies(Answer):
     marked: Annotated[int, Field(description="Rows that are unlike it.")]
 
 
+class UnmetExpectation(Answer):
+    source: str
+    title: str
+    severity: str
+    judged: Annotated[int, Field(description="Runs in which it was judged.")]
+    unmet: Annotated[int, Field(description="Runs in which it was not met.")]
+    unexpected: Annotated[int, Field(description="Rows against it, in these runs together.")]
+    last_run: Annotated[str, Field(description="The newest run in which it was not met.")]
+
+
 class Analytics(Answer):
     start: Annotated[str, Field(alias="from", description="Of runs, quality and anomalies.")]
     end: Annotated[str, Field(alias="to")]
@@ -78,6 +88,7 @@ class Analytics(Answer):
     runs_by_day: list[DayRuns]
     quality_by_day: list[DayQuality]
     anomalies_by_day: list[DayAnomalies]
+    unmet_expectations: Annotated[list[UnmetExpectation], Field(description="The most often missed first, 50 at most.")]
 
 
 def shown(request: Request) -> dict:

@@ -30,6 +30,7 @@ from typing import Any
 
 JSON = "application/json"
 HTML = "text/html"
+SVG = "image/svg+xml"
 
 READ, RUN, ADMIN = "read", "run", "admin"  # scopes: what a token may be allowed
 
@@ -137,6 +138,16 @@ ROUTES = (
         f"{_API}.state.one",
         parameters=f"{_API}.state.StatePath",
         answer=f"{_API}.state.StateDetails",
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        "/runs/{run_id}/graph",
+        READ,
+        "The execution of a run, drawn.",
+        f"{_API}.graph.drawn",
+        parameters=f"{_API}.run.RunPath",
+        media=(SVG,),
         problems=(404,),
     ),
     Route(

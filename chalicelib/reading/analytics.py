@@ -13,6 +13,7 @@ from chalicelib.errors import ContractError, UnknownSource
 from chalicelib.warehouse.queries import rows
 
 DAYS, MOST_DAYS = 30, 366
+MOST_EXPECTATIONS = 50
 
 
 def read(connection, source: str | None = None, first: dt.date | None = None, last: dt.date | None = None) -> dict:
@@ -21,7 +22,8 @@ def read(connection, source: str | None = None, first: dt.date | None = None, la
     `rows` in all and `sources`, each with its table, rows, and the first and last of its days that has any;
     `rows_by_day`, by the source's own day column, those from `first` to `last`, without these its newest MOST_DAYS;
     `runs_by_day`, `quality_by_day` and `anomalies_by_day`, by the day (UTC) on which a run started, from `first` to
-    `last`, without these the last DAYS days. A share is of the rows that were fetched, 0 to 1.
+    `last`, without these the last DAYS days; `unmet_expectations` of these runs, the most often missed first.
+    A share is of the rows that were fetched, 0 to 1.
     Raises UnknownSource, ContractError for days the wrong way round or too many.
     """
     today = dt.datetime.now(dt.UTC).date()
@@ -52,6 +54,7 @@ def read(connection, source: str | None = None, first: dt.date | None = None, la
             "runs_by_day": runs,
             "quality_by_day": [_quality(day) for day in runs if day["judged"]],
             "anomalies_by_day": rows(cursor, "analytics", "anomalies_by_day", **of_runs),
+            "unmet_expectations": rows(cursor, "analytics", "unmet_expectations", most=MOST_EXPECTATIONS, **of_runs),
         }
 
 

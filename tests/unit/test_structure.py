@@ -15,7 +15,7 @@ from local.provision import CONTAINERS
 from statemachine import check, render
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("chalicelib", "cli", "deploy", "local", "statemachine")
+PACKAGES = ("chalicelib", "cli", "dashboard", "deploy", "local", "statemachine")
 MODULES = [ROOT / "app.py", *(path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))]
 LONGEST = 320  # lines that are not blank
 
@@ -168,6 +168,17 @@ def test_the_warehouse_and_the_lake_know_nothing_of_what_stands_above_them():
         if name(path).startswith(("chalicelib/warehouse/", "chalicelib/lake/")):
             found = {module for module in imports(path) if module.startswith(tuple(f"chalicelib.{a}" for a in above))}
             assert not found, f"{name(path)} imports {found}"
+
+
+def test_the_dashboard_reads_through_the_api_alone_and_nothing_deployed_knows_it():
+    allowed = {"chalicelib.errors", "chalicelib.settings", "chalicelib.graph.text"}
+    for path in MODULES:
+        found = {module for module in imports(path) if module.split(".")[0] in ("app", "chalicelib", "local", "boto3")}
+        if name(path).startswith("dashboard/"):
+            outside = {module for module in found if not any(f"{module}.".startswith(f"{a}.") for a in allowed)}
+            assert outside - {"chalicelib"} == set(), name(path)
+        else:
+            assert "dashboard" not in {module.split(".")[0] for module in imports(path)}, name(path)
 
 
 def test_every_contract_is_used_by_a_stage():

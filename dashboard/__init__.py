@@ -1,0 +1,1 @@
+"""The dashboard: pages in Streamlit that ask the REST API, and nothing else, for what they show."""

@@ -1,0 +1,121 @@
+"""The page Quality: verdicts over time, the expectations that are missed most, and what is in quarantine."""
+
+from __future__ import annotations
+
+import datetime as dt
+from urllib.parse import quote
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from dashboard import navigation, quarantine, session, table, wording
+from dashboard.table import Column
+
+_KEPT = {"bind": "query-params", "persist_state": "session"}
+DAYS = {7: "7 days", 30: "30 days", 90: "90 days", 365: "A year"}
+# words of the answer's fields, with the colours that chips have
+_VERDICTS = {"passed": ("pass", "#1a7f37"), "warned": ("warn", "#c77700"), "failed": ("fail", "#b3261e")}
+_HEIGHT = 240
+
+_MISSED = (
+    Column("title", "Expectation"),
+    Column("source", "Source"),
+    Column("severity", "Severity"),
+    Column("unmet", "Runs that missed it", "right"),
+    Column("judged", "Of runs", "right"),
+    Column("unexpected", "Rows against it", "right"),
+    Column("last", "Last"),
+)
+
+
+def show() -> None:
+    st.title("Quality")
+    source, days = st.columns(2)
+    wanted = source.selectbox(
+        "Source", session.source_names(), index=None, placeholder="All", key="quality_of", **_KEPT
+    )
+    back = days.selectbox("Of the last", list(DAYS), index=1, format_func=DAYS.get, key="days", **_KEPT)
+    first = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=back - 1)
+    found = session.client().analytics(source=wanted, **{"from": first})
+    _verdicts(found)
+    _missed(found)
+    _anomalies(found)
+    st.header("Quarantine")
+    with session.told():
+        quarantine.show(wanted, first)
+
+
+def _verdicts(found: dict) -> None:
+    st.header("Verdicts")
+    days = found["quality_by_day"]
+    if not days:
+        st.info("No run was judged in these days. Next: `sluice run weather`, or choose more days.")
+        return
+    totals = {field: sum(day[field] for day in days) for field in _VERDICTS}
+    fetched = sum(day["fetched"] for day in found["runs_by_day"])
+    quarantined = sum(day["quarantined"] for day in found["runs_by_day"])
+    numbers = st.columns(4)
+    for place, (field, (word, _)) in zip(numbers, _VERDICTS.items(), strict=False):
+        place.metric(f"Verdict {word}", wording.count(totals[field]))
+    share = quarantined / fetched if fetched else 0
+    numbers[3].metric("Rows quarantined", wording.count(quarantined), help=f"{share:.2%} of {fetched:,} fetched")
+    rows = [
+        {"day": f"{day['day']}T00:00:00", "source": day["source"], "verdict": word, "runs": day[field]}
+        for day in days
+        for field, (word, _) in _VERDICTS.items()
+        if day[field]
+    ]
+    words, colours = zip(*_VERDICTS.values(), strict=True)
+    bars = (
+        alt.Chart(pd.DataFrame(rows))
+        .mark_bar()
+        .encode(
+            x=alt.X("yearmonthdate(day):O", title=None, axis=alt.Axis(format="%d %b", labelAngle=0, labelOverlap=True)),
+            y=alt.Y("sum(runs):Q", title="runs", axis=alt.Axis(tickMinStep=1, format="d")),
+            color=alt.Color("verdict:N", title=None, scale=alt.Scale(domain=list(words), range=list(colours))).legend(
+                orient="bottom"
+            ),
+            tooltip=["yearmonthdate(day):T", "source:N", "verdict:N", "runs:Q"],
+        )
+        .properties(height=_HEIGHT)
+    )
+    st.altair_chart(bars, width="stretch")
+
+
+def _missed(found: dict) -> None:
+    st.header("Expectations missed")
+    missed = found["unmet_expectations"]
+    if not missed:
+        judged = sum(day["expectations"] for day in found["quality_by_day"])
+        met = f"All {judged:,} expectations that were judged in these days were met." if judged else ""
+        st.info(met or "No expectation was judged in these days.")
+        return
+    rows = [
+        table.row(
+            {
+                "title": each["title"],
+                "source": each["source"],
+                "severity": each["severity"],
+                "unmet": wording.count(each["unmet"]),
+                "judged": wording.count(each["judged"]),
+                "unexpected": wording.count(each["unexpected"]),
+                "last": each["last_run"],
+            },
+            id=str(place),
+            href=f"/runs?run={quote(each['last_run'])}",
+        )
+        for place, each in enumerate(missed)
+    ]
+    opened = table.show("missed", "Expectations that were not met, the most often missed first", _MISSED, rows).opened
+    if opened is not None:
+        st.switch_page(navigation.page("runs"), query_params={"run": missed[int(opened)]["last_run"]})
+    st.caption("An expectation opens the newest run that missed it.")
+
+
+def _anomalies(found: dict) -> None:
+    marked = sum(day["marked"] for day in found["anomalies_by_day"])
+    if not found["anomalies_by_day"]:
+        return
+    judged = sum(day["judged"] for day in found["anomalies_by_day"])
+    st.markdown(f"Of {judged:,} judgements of rows by their history, {marked:,} stand out; the page Data marks them.")

@@ -1,0 +1,95 @@
+"""The page Runs: the list, and one run where the address names it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from urllib.parse import quote
+
+import streamlit as st
+
+from dashboard import run, session, table, wording
+from dashboard.table import Column, cell
+
+STATUSES = ("running", "published", "succeeded", "rejected", "failed")
+VERDICTS = ("pass", "warn", "fail")
+COUNTS = ("fetched", "inserted", "updated", "unchanged", "duplicates", "quarantined")
+LIMIT = 25
+_EVERY = 2.0  # seconds between looks at the list
+
+_COLUMNS = (
+    Column("run", "Run"),
+    Column("source", "Source"),
+    Column("status", "Status"),
+    Column("verdict", "Verdict"),
+    *(Column(name, name.capitalize(), "right") for name in COUNTS),
+    Column("seconds", "Took", "right"),
+    Column("started", "Started (UTC)", "time"),
+)
+
+
+def show() -> None:
+    if run_id := st.query_params.get("run"):
+        if st.button("All runs", icon=":material/arrow_back:"):
+            del st.query_params["run"]
+            st.rerun()
+        run.show(run_id)
+        return
+    st.title("Runs")
+    _list(_filters())
+
+
+def _filters() -> dict[str, str | dt.date | None]:
+    kept = {"bind": "query-params", "persist_state": "session"}
+    source, status, verdict, first, last = st.columns(5)
+    return {
+        "source": source.selectbox(
+            "Source", session.source_names(), index=None, placeholder="All", key="source", **kept
+        ),
+        "status": status.selectbox("Status", STATUSES, index=None, placeholder="All", key="status", **kept),
+        "verdict": verdict.selectbox("Verdict", VERDICTS, index=None, placeholder="All", key="verdict", **kept),
+        "from": first.date_input("Started from", None, format="YYYY-MM-DD", key="from", **kept),
+        "to": last.date_input("Started to", None, format="YYYY-MM-DD", key="to", **kept),
+    }
+
+
+@st.fragment(run_every=_EVERY)
+def _list(wanted: dict) -> None:
+    with session.told():
+        limit = st.session_state.get("runs_shown", LIMIT)
+        page = session.client().runs(**wanted, limit=limit)
+        if not page["runs"]:
+            _nothing(wanted)
+            return
+        rows = [_row(found) for found in page["runs"]]
+        event = table.show("runs", "Runs, newest first", _COLUMNS, rows)
+        if event.opened:
+            st.query_params["run"] = event.opened
+            st.rerun()
+        st.caption(f"{len(rows)} runs, newest first{'; there are older ones' if page['next'] else ''}.")
+        if page["next"] and limit < 1000 and st.button("Show older runs"):
+            st.session_state["runs_shown"] = min(limit + LIMIT, 1000)
+            st.rerun(scope="fragment")
+
+
+def _row(found: dict) -> dict:
+    took = wording.seconds_between(found["started_at"], found["finished_at"])
+    return table.row(
+        {
+            "run": found["run_id"],
+            "source": found["source"],
+            "status": cell(found["status"], wording.tone(found["status"])),
+            "verdict": cell(found["verdict"], wording.tone(found["verdict"])),
+            **{name: wording.count(found["account"][name]) for name in COUNTS},
+            "seconds": "" if took is None else wording.duration(took),
+            "started": wording.moment(found["started_at"]),
+        },
+        id=found["run_id"],
+        href=f"?run={quote(found['run_id'])}",
+    )
+
+
+def _nothing(wanted: dict) -> None:
+    if any(wanted.values()):
+        st.info("No run is like that: take a filter away to see more.")
+    else:
+        st.info("There are no runs yet. Next: `sluice run weather`; it appears here by itself.")

@@ -1,0 +1,45 @@
+"""Which API the dashboard asks, and as whom: the settings say it, which `sluice dashboard` fills in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import streamlit as st
+
+from chalicelib import settings
+from chalicelib.errors import SluiceError
+from dashboard.client import Client
+
+
+def client() -> Client:
+    """Raises ConfigurationError for what is not set."""
+    current = settings.load()
+    current.require("api_url", "api_token")
+    return Client(current.api_url.rstrip("/"), current.api_token)
+
+
+@st.cache_data(ttl=5, show_spinner=False)
+def sources(_client: Client, address: str) -> list[dict]:
+    """The declared sources, by name; asked for anew after 5 s, since every page lists them."""
+    return sorted(_client.sources(), key=lambda source: source["name"])
+
+
+def source_names() -> list[str]:
+    asked = client()
+    return [source["name"] for source in sources(asked, asked.address)]
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """An error of ours is a message on the page, in words, and the rest of the page is there."""
+    try:
+        yield
+    except SluiceError as error:
+        status = error.where.get("status")
+        message = error.message + (f": {error.quote}" if error.quote else "")
+        st.error(
+            f"{message[:1].upper()}{message[1:]}." + (f" (HTTP {status})" if status else ""), icon=":material/error:"
+        )
+        if error.next_step:
+            st.info(f"Next: {error.next_step}")

@@ -1,0 +1,77 @@
+"""Numbers, times and statuses as people read them, the same on every page."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+from chalicelib.graph.text import duration
+
+__all__ = ["chip", "count", "duration", "moment", "seconds_between", "shown"]
+
+# what a status is to the eye; the word is always there as well
+_TONES = {
+    "succeeded": "good",
+    "pass": "good",
+    "met": "good",
+    "published": "good",
+    "running": "busy",
+    "warn": "warning",
+    "caught": "warning",
+    "rejected": "bad",
+    "failed": "bad",
+    "fail": "bad",
+    "not met": "bad",
+    "aborted": "idle",
+    "not_run": "idle",
+}
+_COLOURS = {"good": "green", "busy": "blue", "warning": "orange", "bad": "red", "idle": "gray"}
+_ICONS = {
+    "good": ":material/check_circle:",
+    "busy": ":material/play_circle:",
+    "warning": ":material/warning:",
+    "bad": ":material/cancel:",
+    "idle": ":material/stop_circle:",
+}
+
+
+def tone(status: str | None) -> str:
+    return _TONES.get(status or "", "idle")
+
+
+def chip(status: str | None) -> str:
+    """Markdown: the status in its colour and with an icon, never by colour alone."""
+    if not status:
+        return ""
+    return f":{_COLOURS[tone(status)]}-badge[{_ICONS[tone(status)]} {status.replace('_', ' ')}]"
+
+
+def count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def moment(text: str | None) -> str:
+    """UTC, to the second."""
+    if not text:
+        return ""
+    return f"{_time(text):%Y-%m-%d %H:%M:%S}"
+
+
+def seconds_between(start: str | None, end: str | None) -> float | None:
+    return (_time(end) - _time(start)).total_seconds() if start and end else None
+
+
+def shown(value: Any) -> str:
+    """A value of a record in a cell."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _time(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
