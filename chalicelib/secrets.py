@@ -18,6 +18,7 @@ from chalicelib import boto_errors
 from chalicelib import settings as settings_module
 from chalicelib.errors import ConfigurationError, SecretsUnavailable
 from chalicelib.settings import Settings
+from chalicelib.telemetry import logger
 
 _TRANSIENT_CODES = frozenset({"InternalServiceError", "InternalServiceErrorException", "ThrottlingException"})
 
@@ -25,11 +26,8 @@ _TRANSIENT_CODES = frozenset({"InternalServiceError", "InternalServiceErrorExcep
 _SSL_MODE = "require"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-# what the names of the webhooks' secrets begin with among the tokens
-WEBHOOK = "webhook:"
 # the token that is the address of the login as which the API reads
 READER = "database:reader"
-SHORTEST_WEBHOOK_SECRET = 16
 # a secret that was taken back may be used as long
 RENEW_SECONDS = 300
 _looked_up = float("-inf")
@@ -78,7 +76,7 @@ def of_webhook(source: str) -> tuple[str, ...]:
 
     Blanks part them, so that a new one is taken beside the old one while senders change over. They are
     looked up anew after RENEW_SECONDS. Empty where the source has none; a shorter one than
-    SHORTEST_WEBHOOK_SECRET could be guessed and is not taken.
+    SHORTEST_WEBHOOK_SECRET could be guessed, is not taken, and the log says so.
     """
     global _looked_up
     settings = settings_module.current()
@@ -87,8 +85,23 @@ def of_webhook(source: str) -> tuple[str, ...]:
     if time.monotonic() - _looked_up > RENEW_SECONDS:
         forget()
         _looked_up = time.monotonic()
-    value = _tokens(settings)[1].get(f"{WEBHOOK}{source}")
-    return tuple(s for s in value.split() if len(s) >= SHORTEST_WEBHOOK_SECRET) if isinstance(value, str) else ()
+    value = _tokens(settings)[1].get(f"{settings_module.WEBHOOK}{source}")
+    if not isinstance(value, str):
+        return ()
+    accepted = tuple(s for s in value.split() if len(s) >= settings_module.SHORTEST_WEBHOOK_SECRET)
+    if len(accepted) < len(value.split()):
+        _tell_of_short(source)
+    return accepted
+
+
+@functools.cache
+def _tell_of_short(source: str) -> None:
+    """Once per process: senders whom nobody knows would fill the log."""
+    logger.error(
+        "a webhook's secret is too short and is not taken",
+        source=source,
+        shortest=settings_module.SHORTEST_WEBHOOK_SECRET,
+    )
 
 
 def _tokens(settings: Settings) -> tuple[str, dict]:

@@ -23,6 +23,10 @@ LIVE = "live"  # as `sources_url`: the sources' own hosts
 
 _TOKENS = '{"name": "token", …}'
 
+# what the names of the webhooks' secrets begin with among the tokens
+WEBHOOK = "webhook:"
+SHORTEST_WEBHOOK_SECRET = 16
+
 # for the laptop alone: on AWS anybody who may look at a function could read them
 SECRET = frozenset({"SLUICE_DATABASE_URL", "SLUICE_READER_DATABASE_URL", "SLUICE_TOKENS", "SLUICE_API_TOKEN"})
 
@@ -134,6 +138,7 @@ def load(environ: Mapping[str, str] | None = None, **arguments) -> Settings:
             raise ConfigurationError(
                 f"SLUICE_TOKENS has no text for {', '.join(sorted(wrong))}", next_step=f"write {_TOKENS} into it"
             )
+        expect_webhook_secrets(tokens_in(values["tokens"], "SLUICE_TOKENS"), "SLUICE_TOKENS")
     return Settings(**values)
 
 
@@ -146,6 +151,19 @@ def tokens_in(text: str, where: str) -> dict:
     if not isinstance(tokens, dict):
         raise ConfigurationError(f"{where} holds no JSON object", next_step=f"write {_TOKENS} into it")
     return tokens
+
+
+def expect_webhook_secrets(tokens: Mapping[str, str], where: str) -> None:
+    """Raise ConfigurationError, which quotes none, where a webhook's secret is so short that it could be guessed."""
+    if short := sorted(name for name, token in tokens.items() if name.startswith(WEBHOOK) and not _is_long(token)):
+        raise ConfigurationError(
+            f"{where} has a secret of less than {SHORTEST_WEBHOOK_SECRET} characters for {', '.join(short)}",
+            next_step="take one that nobody can guess, e.g. of `openssl rand -hex 32`; several are parted by blanks",
+        )
+
+
+def _is_long(token: str) -> bool:
+    return bool(token.strip()) and all(len(secret) >= SHORTEST_WEBHOOK_SECRET for secret in token.split())
 
 
 def _number(name: str, raw) -> int:

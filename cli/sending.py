@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from chalicelib import secrets
+from chalicelib import secrets, settings
 from chalicelib.api.callers import IDEMPOTENCY_KEY
 from chalicelib.errors import ConfigurationError, RequestRefused, SourceUnavailable
 from chalicelib.triggers import Started
@@ -34,7 +34,7 @@ def webhook(source, file, delivery, timestamp) -> None:
     session = connect()
     accepted = secrets.of_webhook(source)
     if not accepted:
-        name = f"{secrets.WEBHOOK}{source}"
+        name = f"{settings.WEBHOOK}{source}"
         stage = session.settings.stage
         raise ConfigurationError(
             f"the source {source} has no secret for webhooks",

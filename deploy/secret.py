@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from chalicelib import secrets
+from chalicelib import secrets, settings
 from chalicelib.errors import ConfigurationError
 from deploy import account
 from deploy.kinds import KINDS, Aws
@@ -30,11 +30,7 @@ def keep_token(stage: Stage, name: str, token: str) -> str:
     """Keep a source's token under `name` in the stage's tokens' secret; returns the secret's ARN."""
     if not token.strip():
         raise ConfigurationError("the token is empty")
-    if name.startswith(secrets.WEBHOOK) and any(len(s) < secrets.SHORTEST_WEBHOOK_SECRET for s in token.split()):
-        raise ConfigurationError(
-            f"a webhook's secret has {secrets.SHORTEST_WEBHOOK_SECRET} characters or more",
-            next_step="take one that nobody can guess, e.g. of `openssl rand -hex 32`; several are parted by blanks",
-        )
+    settings.expect_webhook_secrets({name: token}, "the token")
     aws = account.connect(stage)
     secret = f"{stage.app}/{stage.name}/tokens"
     try:

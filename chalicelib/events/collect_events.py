@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 from chalicelib import settings
-from chalicelib.errors import ContractError, SluiceError
+from chalicelib.errors import ContractError
 from chalicelib.lake import keys
 from chalicelib.lake.store import Lake
-from chalicelib.telemetry import logger, tellable
+from chalicelib.telemetry import batch, logger, tellable
 from chalicelib.webhooks import body as bodies
 
 # S3 answers in 10 to 100 ms: 1,000 objects in 10 s
@@ -58,26 +58,33 @@ def collect_events(event: dict) -> dict:
     A message whose object is gone, or holds no events, fails and is received again until the queue gives it up.
     """
     lake = Lake(settings.current().bucket)
-    failed: set[str] = set()
-    by_source: dict[str, dict[str, list[_Delivery]]] = defaultdict(dict)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        read = pool.map(lambda message: _read(lake, message), event["Records"])
+    with batch("collect_events") as tried:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            read = list(pool.map(lambda message: _read(lake, message), event["Records"]))
+        by_source: dict[str, dict[str, _Delivery]] = defaultdict(dict)
+        for deliveries in read:
+            for delivery in deliveries if isinstance(deliveries, list) else ():
+                by_source[delivery.source][delivery.key] = delivery  # S3 may notify twice of one object
+        tried.rows = {"RowsIn": _events(by_source), "RowsOut": 0}
+        refused = {}
+        for source, found in sorted(by_source.items()):
+            try:
+                for piece in _pieces(sorted(found.values(), key=lambda each: each.order)):
+                    _write(lake, source, piece)
+                    tried.rows["RowsOut"] += sum(each.count for each in piece)
+            except Exception as error:
+                refused[source] = tellable(error, source)
         for message, deliveries in zip(event["Records"], read, strict=True):
-            if deliveries is None:
-                failed.add(message["messageId"])
-            for delivery in deliveries or ():
-                by_source[delivery.source].setdefault(message["messageId"], []).append(delivery)
-    for source, messages in sorted(by_source.items()):
-        # S3 may notify twice of one object
-        deliveries = {each.key: each for message in messages.values() for each in message}
-        try:
-            for piece in _pieces(sorted(deliveries.values(), key=lambda each: each.order)):
-                _write(lake, source, piece)
-        except SluiceError as error:
-            told = tellable(error, source)
-            logger.error("events not collected", source=source, error=type(told).__name__, reason=str(told))
-            failed |= set(messages)
-    return {"batchItemFailures": [{"itemIdentifier": each} for each in sorted(failed)]}
+            with tried(message["messageId"]):
+                if isinstance(deliveries, Exception):
+                    raise deliveries
+                if errors := [refused[each.source] for each in deliveries if each.source in refused]:
+                    raise errors[0]
+    return tried.answer
+
+
+def _events(by_source: dict[str, dict[str, _Delivery]]) -> int:
+    return sum(delivery.count for deliveries in by_source.values() for delivery in deliveries.values())
 
 
 def _pieces(deliveries: list[_Delivery]) -> Iterator[list[_Delivery]]:
@@ -107,8 +114,11 @@ def _mark(lake: Lake, delivery: _Delivery, collected: str) -> None:
     lake.put_json(keys.collection(delivery.source, delivery.id), {"object": collected})
 
 
-def _read(lake: Lake, message: dict) -> list[_Delivery] | None:
-    """The deliveries that a message tells of and that are not collected yet; None where one of them cannot be read."""
+def _read(lake: Lake, message: dict) -> list[_Delivery] | Exception:
+    """The deliveries that a message tells of and that are not collected yet, or why one of them cannot be read.
+
+    The error may be logged. Returned, for the others are read at the same time.
+    """
     source, deliveries = None, []
     try:
         for key in _keys(message):
@@ -116,12 +126,8 @@ def _read(lake: Lake, message: dict) -> list[_Delivery] | None:
             source = found and found[1]
             delivery = _delivery(lake, key)
             deliveries += [delivery] if delivery else []
-    except (SluiceError, ValueError) as error:
-        told = tellable(error, source)
-        logger.error(
-            "delivery not collected", message_id=message["messageId"], error=type(told).__name__, reason=str(told)
-        )
-        return None
+    except Exception as error:
+        return tellable(error, source)
     return deliveries
 
 
@@ -153,6 +159,9 @@ def _delivery(lake: Lake, key: str) -> _Delivery | None:
         return None
     body, metadata = lake.get_with_metadata(key)
     timestamp = metadata.get("timestamp", "")
-    events = bodies.events(body)
+    try:
+        events = bodies.events(body)
+    except ValueError as error:
+        raise ContractError(f"{key} is no delivery: {error}") from None
     lines = "".join(f"{event}\n" for event in events).encode("utf-8", "surrogatepass")
     return _Delivery(key, source, delivery, int(timestamp) if timestamp.isdecimal() else 0, lines, len(events))

@@ -46,7 +46,7 @@ def start_run(event: dict) -> dict:
                     refused.append((record["messageId"], record["body"], error))
     if refused:
         _tell_of_refused(refused, settings)
-    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in tried.failed]}
+    return tried.answer
 
 
 def _receive(record: dict, settings: Settings) -> None:

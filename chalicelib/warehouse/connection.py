@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg2
 
 from chalicelib import secrets
-from chalicelib.errors import ConfigurationError, WarehouseUnavailable
+from chalicelib.errors import ConfigurationError, SluiceError, WarehouseUnavailable
 
 # Set by statement, not as connection options, which RDS Proxy refuses. A wait for a lock ends before
 # the shortest Lambda that waits for one (60 s); a statement before the longest (15 min); and what a
@@ -69,6 +69,9 @@ def transaction(database_url: str | None = None) -> Iterator[psycopg2.extensions
             said = error.diag.message_primary or str(error).strip()
             raise WarehouseUnavailable(f"Postgres broke off: {said}", code=error.pgcode) from error
         raise
+    except SluiceError:
+        _roll_back(database_url, connection)  # a refusal of ours: nothing is wrong with the connection
+        raise
     except BaseException:
         # whatever state it is in, the next invocation starts with a connection of its own
         _discard(database_url, connection)
@@ -107,6 +110,13 @@ def _usable(database_url: str):
             _discard(database_url, connection)
     connection = _warm[database_url] = connect(database_url)
     return connection
+
+
+def _roll_back(database_url: str, connection) -> None:
+    try:
+        connection.rollback()
+    except psycopg2.Error:  # it broke, and that is what the error tells of
+        _discard(database_url, connection)
 
 
 def _discard(database_url: str, connection) -> None:

@@ -185,6 +185,28 @@ def test_where_the_inbox_cannot_be_written_all_messages_of_that_source_come_back
     assert list(webhooks.inbox().values()) == ['{"id": 2}\n']
 
 
+def test_what_a_batch_brought_is_measured_and_a_failure_is_of_a_message(webhooks, monkeypatch, capsys):
+    for handler in telemetry.logger.handlers:  # it keeps the stream that it was made with
+        monkeypatch.setattr(handler, "stream", sys.stdout)
+    mine, theirs = webhooks.deliver("a", [{"id": 1}, {"id": 2}]), webhooks.deliver("b", {"id": 3}, source="payments")
+    put = webhooks.lake.put_new
+
+    def unavailable(key, *arguments):
+        if "/payments/" in key:
+            raise LakeUnavailable
+        return put(key, *arguments)
+
+    monkeypatch.setattr(webhooks.lake, "put_new", unavailable)
+    # one message tells of both, S3 tells of one delivery twice, and one message is none
+    messages = [message(1, mine, theirs), message(2, mine), message(3, theirs), message(4, body="[]")]
+    assert failures(collect_events(batch(*messages))) == ["m1", "m3", "m4"]
+    logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    [measured] = [line for line in logged if "_aws" in line]
+    assert (measured["state"], measured["source"]) == ("collect_events", "unknown")
+    assert (measured["RowsIn"], measured["RowsOut"], measured["Failures"]) == ([3.0], [2.0], [3.0])
+    assert [line["message_id"] for line in logged if line.get("level") == "ERROR"] == ["m1", "m3", "m4"]
+
+
 @pytest.mark.parametrize(("source", "quoted"), [("people", False), ("posts", True)])
 def test_what_is_logged_quotes_no_event_of_a_source_with_personal_columns(
     webhooks, monkeypatch, capsys, source, quoted

@@ -29,14 +29,17 @@ def test_a_number_that_is_none_is_an_error_by_name():
         ('["s3cret"]', "SLUICE_TOKENS holds no JSON object"),
         ('{"webhook:orders": "s3cret"', "SLUICE_TOKENS holds no JSON object"),
         ('{"shop": 5, "webhook:orders": ["s3cret"]}', "SLUICE_TOKENS has no text for shop, webhook:orders"),
+        ('{"webhook:b": "s3cret", "webhook:a": " "}', "less than 16 characters for webhook:a, webhook:b"),
+        ('{"webhook:orders": "0123456789abcdef s3cret"}', "less than 16 characters for webhook:orders"),
     ],
-    ids=["text", "array", "broken", "other types"],
+    ids=["text", "array", "broken", "other types", "short secrets of webhooks", "a short secret beside a long one"],
 )
 def test_tokens_that_are_none_are_found_when_settings_are_loaded_and_never_quoted(tokens, said):
     with pytest.raises(ConfigurationError, match=said) as refused:
         settings.load({"SLUICE_TOKENS": tokens})
     assert "s3cret" not in str(refused.value)
-    assert settings.load({"SLUICE_TOKENS": ""}).tokens == ""
+    for accepted in ("", '{"shop": "s3cret", "webhook:orders": "0123456789abcdef fedcba9876543210"}'):
+        assert settings.load({"SLUICE_TOKENS": accepted}).tokens == accepted
 
 
 def test_what_is_required_and_missing_is_named_with_the_remedy():

@@ -4,12 +4,13 @@ import hashlib
 import hmac
 import json
 import string
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import secrets, settings, sources
+from chalicelib import secrets, settings, sources, telemetry
 from chalicelib.columns import Column
 from chalicelib.errors import LakeUnavailable, RequestRefused
 from chalicelib.sources.files import FileSource
@@ -59,7 +60,6 @@ def known(monkeypatch):
         "webhook:posts": SECRET,
         "webhook:undeclared": SECRET,
         "webhook:gone": SECRET,
-        "webhook:short": "short",
     }
     monkeypatch.setenv("SLUICE_TOKENS", json.dumps(tokens))
     monkeypatch.delenv("SLUICE_TOKENS_SECRET_ARN", raising=False)
@@ -114,7 +114,7 @@ def test_a_replay_after_midnight_meets_the_original():
     assert refusal(lake, now=midnight + 86400, given=anew) == (409, "replayed")
 
 
-@pytest.mark.parametrize("source", ["nothing", "plain", "posts", "undeclared", "gone", "short", "../orders", ""])
+@pytest.mark.parametrize("source", ["nothing", "plain", "posts", "undeclared", "gone", "../orders", ""])
 def test_whatever_takes_no_webhooks_is_answered_alike_whoever_asks(source):
     found = {refusal(source=source), refusal(source=source, given={}), refusal(source=source, body=b"x" * 300_000)}
     assert found == {(404, "no such webhook")}
@@ -188,6 +188,22 @@ def test_a_secret_that_is_no_text_opens_nothing(monkeypatch):
     monkeypatch.setenv("SLUICE_TOKENS_SECRET_ARN", "arn:of:tokens")
     settings.current.cache_clear()
     assert secrets.of_webhook("orders") == ()
+
+
+def test_a_secret_that_could_be_guessed_opens_nothing_and_the_log_says_so_once(monkeypatch, capsys):
+    kept = json.dumps({"webhook:orders": f"guessed {SECRET}", "webhook:payments": "guessed"})
+    monkeypatch.setattr(secrets, "_secret", secrets.functools.cache(lambda arn: kept))
+    monkeypatch.delenv("SLUICE_TOKENS")
+    monkeypatch.setenv("SLUICE_TOKENS_SECRET_ARN", "arn:of:tokens")
+    settings.current.cache_clear()
+    secrets._tell_of_short.cache_clear()
+    for handler in telemetry.logger.handlers:  # it keeps the stream that it was made with
+        monkeypatch.setattr(handler, "stream", sys.stdout)
+    for _ in range(2):
+        assert (secrets.of_webhook("orders"), secrets.of_webhook("payments")) == ((SECRET,), ())
+    logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["level"], line["source"]) for line in logged] == [("ERROR", "orders"), ("ERROR", "payments")]
+    assert "guessed" not in json.dumps(logged)
 
 
 def test_secrets_are_looked_up_anew_after_a_while(monkeypatch):
