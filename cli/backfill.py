@@ -61,11 +61,11 @@ def backfill(context, source, start, end, every, given, embed, concurrency, retr
         if retry_failed:
             backfills.wait_again(cursor, found)
     view = View(Console(stderr=True, quiet=json_))
-    stop = Stop(lambda: view.say("No more runs are started; waiting for those under way. Ctrl-C again leaves them."))
+    stop = Stop()
     driver = Driver(session, asked, found, embed, concurrency, stop)
     try:
         with stop.installed(), view.shown():
-            driver.work(view.update, view.ended)
+            driver.work(view.update, view.ended, view.stopping)
     except KeyboardInterrupt:
         click.echo(f"The runs under way go on. Next, to go on: {_command(asked, again)}", err=True)
         context.exit(INTERRUPTED)

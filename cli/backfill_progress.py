@@ -62,6 +62,9 @@ class View:
             line += f"  ({summary(progress)})"
         self.say(line)
 
+    def stopping(self) -> None:
+        self.say("No more runs are started; waiting for those under way. Ctrl-C again leaves them.")
+
     def say(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -51,15 +51,14 @@ class Progress:
 class Stop:
     """What Ctrl-C does: the first lets the runs under way end, the second leaves at once."""
 
-    def __init__(self, told: Callable[[], None]):
+    def __init__(self):
         self.wanted = False
-        self._told = told
 
     def __call__(self, signal_number, frame) -> None:
+        # nothing is printed in here: what it interrupts may be printing, and a stream takes no second writer
         if self.wanted:
             raise KeyboardInterrupt
         self.wanted = True
-        self._told()
 
     @contextmanager
     def installed(self) -> Iterator[Stop]:
@@ -84,13 +83,20 @@ class Driver:
         self._client = session.client("stepfunctions")
 
     def work(
-        self, show: Callable[[Progress], None], tell: Callable[[backfills.BackfillWindow, Progress], None]
+        self,
+        show: Callable[[Progress], None],
+        tell: Callable[[backfills.BackfillWindow, Progress], None],
+        tell_of_stop: Callable[[], None],
     ) -> None:
-        pause, out_of_reach = SHORTEST_PAUSE, 0
+        """Until nothing is left, or until it is to stop and nothing runs; `tell_of_stop` is called once."""
+        pause, out_of_reach, is_told = SHORTEST_PAUSE, 0, False
         while True:
+            if self._stop.wanted and not is_told:
+                tell_of_stop()
+                is_told = True
             try:
                 self._look()
-                started = 0 if self._stop.wanted else self._start()
+                started = self._start()
                 ended = self._news()
                 progress = self.progress()
                 out_of_reach = 0
@@ -98,7 +104,7 @@ class Driver:
                 out_of_reach += 1  # a backfill lasts for hours; its runs go on without it
                 if out_of_reach > PATIENCE:
                     raise
-                time.sleep(LONGEST_PAUSE)
+                self._rest(LONGEST_PAUSE)
                 continue
             self._untold.clear()
             for window in ended:
@@ -107,7 +113,13 @@ class Driver:
             if not progress.running and (self._stop.wanted or not progress.left):
                 return
             pause = SHORTEST_PAUSE if ended or started else min(pause * 1.3, LONGEST_PAUSE)
-            time.sleep(pause)
+            self._rest(pause)
+
+    def _rest(self, seconds: float) -> None:
+        """Not longer than until somebody wants it to stop: that is told at once."""
+        until, wanted = time.monotonic() + seconds, self._stop.wanted
+        while (left := until - time.monotonic()) > 0 and self._stop.wanted == wanted:
+            time.sleep(min(left, SHORTEST_PAUSE))
 
     def progress(self) -> Progress:
         with self._cursor() as cursor:
@@ -148,19 +160,18 @@ class Driver:
         return untold
 
     def _start(self) -> int:
-        """Start runs until so many are under way; returns how many."""
+        """Start runs until so many are under way, or until it is to stop; returns how many."""
         started = 0
-        while True:
+        while not self._stop.wanted:
             with self._cursor() as cursor:
                 window = backfills.take(cursor, self._backfill, self._concurrency, self._name)
             if window is None:
-                return started
+                break
             # taken first, and for good: a machine that dies in between leaves a window that the next look starts
-            try:
-                self._start_run(window, self._embed, self._concurrency)
-            except TriggerConflict as error:
-                self._finish(window, FAILED, None, f"TriggerConflict: {error}")
+            if (conflict := self._begin(window, self._embed, self._concurrency)) is not None:
+                self._finish(window, FAILED, None, conflict)
             started += 1
+        return started
 
     def _name(self, first: dt.date, last: dt.date, attempt: int) -> str:
         """The same whatever the options of the command that goes on with the backfill, and on every machine."""
@@ -169,8 +180,33 @@ class Driver:
     def _trigger(self, first: dt.date, last: dt.date, embed: bool | None = None, at_once: int | None = None) -> Trigger:
         return triggers.backfill(self._asked.source, self._backfill.id, first, last, self._asked.input, embed, at_once)
 
-    def _start_run(self, window: backfills.BackfillWindow, embed: bool | None, at_once: int | None) -> None:
-        start(self._trigger(window.first, window.last, embed, at_once), window.attempt)
+    def _begin(self, window: backfills.BackfillWindow, embed: bool | None, at_once: int | None) -> str | None:
+        """Start the window's run; where its name stands for another run, what to say of that."""
+        trigger = self._trigger(window.first, window.last, embed, at_once)
+        try:
+            start(trigger, window.attempt)
+        except TriggerConflict as error:
+            # another command for this backfill may have begun it in the meantime, with other options
+            if self._input(window.run_id).get("trigger") != trigger.text:
+                return f"TriggerConflict: {error}"
+        return None
+
+    def _input(self, run_id: str) -> dict:
+        """What the run of this name was started with; {} where there is none."""
+        if (found := self._execution(run_id)) is not None:
+            return json.loads(found["input"])
+        return self._ledger_row(run_id).get("input", {})
+
+    def _execution(self, run_id: str) -> dict | None:
+        """As DescribeExecution tells it; None where it was never started, or is forgotten.
+
+        That is after 90 days on AWS, when the stack goes down on a laptop.
+        """
+        arn = executions.arn(self._session.settings.state_machine_arn, run_id)
+        try:
+            return self._client.describe_execution(executionArn=arn)
+        except self._client.exceptions.ExecutionDoesNotExist:
+            return None
 
     def _look(self) -> None:
         """Note how runs ended that have since the last look."""
@@ -196,11 +232,7 @@ class Driver:
 
     def _outcome(self, window: backfills.BackfillWindow) -> tuple[str, int | None, str | None] | None:
         """(status, rows, error) of the window's run; None while it runs."""
-        arn = executions.arn(self._session.settings.state_machine_arn, window.run_id)
-        try:
-            found = self._client.describe_execution(executionArn=arn)
-        except self._client.exceptions.ExecutionDoesNotExist:
-            found = None  # never started, or forgotten: after 90 days on AWS, when the local stack went down
+        found = self._execution(window.run_id)
         if found and found["status"] == "RUNNING":
             return None
         row = self._ledger_row(window.run_id)
@@ -217,14 +249,9 @@ class Driver:
 
     def _started_again(self, window: backfills.BackfillWindow, row: dict) -> tuple[str, None, str] | None:
         """Begin the run that is not there, as it was begun, if it was; its outcome where the name is another run's."""
-        try:
-            given = row["input"] if row else {"embed": self._embed, "runs_at_once": self._concurrency}
-            self._start_run(window, given.get("embed"), given.get("runs_at_once"))
-        except TriggerConflict as error:
-            if row:
-                return FAILED, None, f"TriggerConflict: {error}"
-            # the other command for this backfill was faster, with other options: the next look finds its run
-        return None
+        given = row["input"] if row else {"embed": self._embed, "runs_at_once": self._concurrency}
+        conflict = self._begin(window, given.get("embed"), given.get("runs_at_once"))
+        return None if conflict is None else (FAILED, None, conflict)
 
     def _ledger_row(self, run_id: str) -> dict:
         try:
