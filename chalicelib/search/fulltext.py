@@ -33,8 +33,11 @@ def ensure_index(cursor, source: Source) -> None:
     Writers of the table wait while it is made.
     """
     name = _index_name(source)
-    cursor.execute(statement("search", "document_indexes"), {"table": source.table})
-    found = {each for (each,) in cursor.fetchall()}
+    if _indexes(cursor, source) == {name}:
+        return
+    # IF NOT EXISTS looks before it waits: of two runs that end at once the second would fail
+    cursor.execute(statement("search", "take_turns"), {"table": source.table})
+    found = _indexes(cursor, source)
     for other in found - {name}:
         cursor.execute(statement("search", "drop_document_index", index=sql.Identifier(tables.CURATED, other)))
     if name not in found:
@@ -47,6 +50,11 @@ def ensure_index(cursor, source: Source) -> None:
                 document=document(source, sql.SQL("")),
             )
         )
+
+
+def _indexes(cursor, source: Source) -> set[str]:
+    cursor.execute(statement("search", "document_indexes"), {"table": source.table})
+    return {name for (name,) in cursor.fetchall()}
 
 
 def matching(connection, source: Source, words: str, limit: int, kept: Filter = EVERY_ROW) -> list[Hit]:

@@ -1,8 +1,11 @@
 """What a search finds, by meaning, by words and by both, on a real Postgres with pgvector."""
 
+import concurrent.futures
+import contextlib
 import json
 
 import numpy as np
+import psycopg2
 import pytest
 from psycopg2 import sql
 from searchable_notes import Letters, Notes, Silent, connect, declare, embed, put, put_memos
@@ -251,6 +254,26 @@ def test_words_go_by_an_index_that_follows_the_declaration(connection, declared)
             " WHERE indrelid = 'curated.search_notes'::regclass AND relname LIKE '%\\_words'"
         )
         assert cursor.fetchone()[0] > 0
+
+
+def test_runs_that_end_at_once_make_the_index_of_words_once(connection, database_url, declared):
+    def ends():
+        with contextlib.closing(psycopg2.connect(database_url)) as other, other, other.cursor() as cursor:
+            fulltext.ensure_index(cursor, declared["notes"])
+
+    with connection.cursor() as cursor, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        fulltext.ensure_index(cursor, declared["notes"])
+        other = pool.submit(ends)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        while not other.done():
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(waiting)
+            if cursor.fetchone()[0]:
+                break
+        connection.commit()
+        other.result(timeout=30)
+        cursor.execute("SELECT count(*) FROM pg_indexes WHERE indexname LIKE 'search_notes%_words'")
+        assert cursor.fetchone() == (1,)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,9 @@ SELECT to_regclass(%(table)s) IS NOT NULL;
 -- name: document_indexes -- names of the full text's indexes of a table, whatever language they are of
 SELECT indexname FROM pg_indexes WHERE schemaname = 'curated' AND tablename = %(table)s AND indexname ~ '_words$';
 
+-- name: take_turns -- with whoever else makes the full text's index of the table, until the transaction ends
+SELECT pg_advisory_xact_lock(hashtextextended('full text of ' || %(table)s, 0));
+
 -- name: create_document_index
 CREATE INDEX IF NOT EXISTS {index} ON {curated} USING gin ({document});
 
