@@ -150,12 +150,12 @@ class Driver:
         """
         with self._cursor() as cursor:
             untold = backfills.untold_warnings(cursor, self._backfill)
-        if untold:
-            self._session.settings.require("topic_arn")
-            alert = warnings_alert(self._asked.source, self._backfill.id, untold)
-            topic = self._session.settings.topic_arn
-            self._session.client("sns").publish(TopicArn=topic, Subject=alert.subject, Message=alert.message)
-            with self._cursor() as cursor:  # afterwards: rather two emails than none
+            if untold:
+                self._session.settings.require("topic_arn")
+                alert = warnings_alert(self._asked.source, self._backfill.id, untold)
+                topic = self._session.settings.topic_arn
+                self._session.client("sns").publish(TopicArn=topic, Subject=alert.subject, Message=alert.message)
+                # afterwards: rather two emails than none
                 backfills.told_warnings(cursor, self._backfill, [window["number"] for window in untold])
         return untold
 

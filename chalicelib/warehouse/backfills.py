@@ -137,7 +137,10 @@ def list_backfills(cursor, source: str | None, limit: int) -> list[dict]:
 
 def untold_warnings(cursor, backfill: Backfill) -> list[dict]:
     """Its windows whose runs passed with warnings that no email told of: number, first, last, run_id, fetched,
-    quarantined, and `found`, the titles of the expectations that were not kept."""
+    quarantined, and `found`, the titles of the expectations that were not kept.
+
+    Until the transaction ends they are nobody else's to tell of.
+    """
     return queries.rows(cursor, "backfills", "untold_warnings", id=backfill.id)
 
 

@@ -22,7 +22,7 @@ DAYS = [(FIRST + dt.timedelta(days=n), FIRST + dt.timedelta(days=n)) for n in ra
 class Machine:
     """Step Functions, as far as a backfill asks it: executions by name, each under way until it is ended."""
 
-    class exceptions:  # noqa: N801, as boto3 has it
+    class exceptions:
         class ExecutionDoesNotExist(Exception):
             pass
 

@@ -1,8 +1,10 @@
 """What a backfill remembers: its windows under names of its own, and the warnings that nobody was told of yet."""
 
+import contextlib
 import datetime as dt
 import uuid
 
+import psycopg2
 import pytest
 from psycopg2.extras import Json
 
@@ -92,6 +94,25 @@ def test_warnings_are_told_once_and_only_those_that_no_run_has_told_by_itself(cu
     assert (listed["done"], listed["warned"], listed["rows"]) == (3, 2, 21)
     backfills.told_warnings(cursor, backfill, [untold["number"]])
     assert backfills.untold_warnings(cursor, backfill) == []
+
+
+def test_windows_of_which_one_command_tells_just_now_are_told_of_by_no_other(database_url, source):
+    with connection.transaction(database_url) as open_connection, open_connection.cursor() as cursor:
+        asked = Asked(source, FIRST, LAST, "1d")
+        backfill = backfills.create(cursor, asked, 1, DAYS, "ada")
+        windows = taken(cursor, asked, backfill)
+        for window in windows[:2]:
+            ran(cursor, source, window, "warn")
+            backfills.finish(cursor, backfill, window, DONE, 7, None)
+    with contextlib.closing(psycopg2.connect(database_url)) as one, one.cursor() as first:
+        assert len(backfills.untold_warnings(first, backfill)) == 2
+        with connection.transaction(database_url) as open_connection, open_connection.cursor() as cursor:
+            assert backfills.untold_warnings(cursor, backfill) == []
+            cursor.execute("SET LOCAL lock_timeout = '1s'")
+            backfills.finish(cursor, backfill, windows[2], DONE, 7, None)  # nor does the other's work wait
+        one.rollback()  # the email could not be sent
+    with connection.transaction(database_url) as open_connection, open_connection.cursor() as cursor:
+        assert len(backfills.untold_warnings(cursor, backfill)) == 2
 
 
 def test_an_email_about_thousands_of_windows_is_one_that_sns_takes():

@@ -264,9 +264,8 @@ def test_runs_that_end_at_once_make_the_index_of_words_once(connection, database
     with connection.cursor() as cursor, concurrent.futures.ThreadPoolExecutor(1) as pool:
         fulltext.ensure_index(cursor, declared["notes"])
         other = pool.submit(ends)
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         while not other.done():
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(waiting)
             if cursor.fetchone()[0]:
                 break

@@ -55,14 +55,14 @@ SELECT status, count(*), coalesce(sum(rows), 0)::bigint FROM pipeline.backfill_w
 SELECT coalesce(sum(c.records), 0)::bigint FROM pipeline.backfill_windows AS w JOIN pipeline.chunks AS c USING (run_id)
 WHERE w.backfill_id = %(id)s AND w.status = 'running';
 
--- name: untold_warnings -- of windows that this backfill ran itself; the runs of skipped ones told by themselves
+-- name: untold_warnings -- of windows that this backfill ran itself, but those that another command tells of just now; the runs of skipped ones told by themselves
 SELECT w.number, w.window_start AS first, w.window_end AS last, w.run_id, r.fetched, r.quarantined,
        coalesce((SELECT array_agg(DISTINCT q.title) FROM pipeline.quality_results AS q
                  WHERE q.run_id = w.run_id AND NOT q.success), ARRAY[]::text[]) AS found
 FROM pipeline.backfill_windows AS w JOIN pipeline.runs AS r USING (run_id)
 WHERE w.backfill_id = %(id)s AND w.status = 'done' AND w.told_at IS NULL AND r.verdict = 'warn'
   AND (r.input ->> 'gather_warnings')::boolean
-ORDER BY w.number;
+ORDER BY w.number FOR UPDATE OF w SKIP LOCKED;
 
 -- name: told_warnings
 UPDATE pipeline.backfill_windows SET told_at = now()
