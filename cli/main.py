@@ -50,6 +50,9 @@ class _Group(click.Group):
         except SluiceError as error:
             click.echo(f"sluice: {type(error).__name__}: {error}", err=True)
             sys.exit(WRONG if _is_conflict(error) else FAILED)
+        except KeyboardInterrupt:  # wherever it strikes: click would call it a failed command
+            click.echo("Interrupted.", err=True)
+            sys.exit(run.INTERRUPTED)
         except BrokenPipeError:  # whoever reads has seen enough, as `head` does: click ends quietly
             raise
         except OSError as error:  # a file that cannot be read or written
@@ -70,7 +73,7 @@ def main() -> None:
 
     \b
     Exit status: 0 done, 1 the command failed, 2 wrong usage,
-    3 the data did not pass the quality gate, 4 the run failed.
+    3 the data did not pass the quality gate, 4 the run failed, 130 stopped by Ctrl-C.
     """
 
 

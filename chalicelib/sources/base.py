@@ -120,6 +120,12 @@ class Source:
                 source=self.name,
                 next_step=f"name a column of type {', '.join(DAYS)}",
             )
+        if wrong := [c.name for c in self.columns if c.name in day and c.personal]:
+            raise DeclarationError(
+                f"day names {wrong[0]}, which is personal: the numbers by day would tell its values",
+                source=self.name,
+                next_step="name another column, or none",
+            )
         if wrong := [c.name for c in self.columns if c.name in self.indexes and c.base == "jsonb"]:
             raise DeclarationError(f"indexes names {', '.join(wrong)}, and jsonb has no order", source=self.name)
         if wrong := search_declarations.problems(self.text, self.language, self.vectors, self.columns):

@@ -262,17 +262,18 @@ def test_the_days_column_and_declared_columns_get_an_index_with_the_rest_of_the_
     ("day", "wanted", "told"),
     [
         ("name", (), "day names name, which is no date and no time"),
+        ("born", (), "day names born, which is personal: the numbers by day would tell its values"),
         ("when", (), "day names columns that are not declared: when"),
         (None, ("x",), "indexes names columns that are not declared: x"),
         (None, ("tags",), "indexes names tags, and jsonb has no order"),
     ],
-    ids=["text", "unknown-day", "unknown-index", "jsonb"],
+    ids=["text", "personal", "unknown-day", "unknown-index", "jsonb"],
 )
 def test_a_day_or_an_index_that_cannot_be_is_refused(day, wanted, told):
     class Wrong(Source):
         name = "wrong"
         key = ("id",)
-        columns = (*COLUMNS, Column("tags", "jsonb"))
+        columns = (*COLUMNS, Column("tags", "jsonb"), Column("born", "date", personal=True))
 
     Wrong.day, Wrong.indexes = day, wanted
     with pytest.raises(DeclarationError, match=told):
