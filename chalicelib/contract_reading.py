@@ -59,5 +59,7 @@ def _value(hint: Any, value: Any, path: str) -> Any:
         return value if isinstance(value, hint) else read_contract(hint, value, path)
     expected = hint
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise ContractError(f"{path} is {value!r} ({type(value).__name__}), expected {expected.__name__}")
+        # what is nested may be somebody's record
+        found = type(value).__name__ if isinstance(value, dict | list) else f"{value!r} ({type(value).__name__})"
+        raise ContractError(f"{path} is {found}, expected {expected.__name__}")
     return value

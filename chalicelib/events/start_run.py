@@ -43,7 +43,7 @@ def start_run(event: dict) -> dict:
                     _receive(record, settings)
                 except _REFUSED as error:
                     _set_aside(record, error, settings)
-                    refused.append((record["messageId"], record["body"], error))
+                    refused.append((record["messageId"], messages.shown(record["body"]), error))
     if refused:
         _tell_of_refused(refused, settings)
     return tried.answer

@@ -10,7 +10,6 @@ from chalicelib.letters import cut, message, short, subject, wrapped
 
 _SHOWN = 3
 _WINDOWS = 20  # of a backfill that are named
-_BODY = 400  # characters of a message
 
 
 def object_alert(address: str, source: str | None, reason: str) -> Alert:
@@ -33,20 +32,20 @@ def object_alert(address: str, source: str | None, reason: str) -> Alert:
 
 
 def undelivered_alert(queue_url: str, refused: Sequence[tuple[str, str, SluiceError]]) -> Alert:
-    """Messages that no run was started for: (id, body, error) of each."""
+    """Messages that no run was started for: (id, what may be told of it, error) of each."""
     several = len(refused) > 1
     what = f"{len(refused)} messages were" if several else "A message was"
     lines = wrapped(f"{what} refused: no run was started.")
-    for identifier, body, error in refused[:_SHOWN]:
+    for identifier, shown, error in refused[:_SHOWN]:
         lines += ["", f"{type(error).__name__}, message {identifier}"]
         lines += [f"  {line}" for line in wrapped(cut(str(error), 600))]
-        lines += [f"  {short(cut(body, _BODY))}"]
+        lines += [f"  {short(shown)}"] if shown else []
     if len(refused) > _SHOWN:
         lines += ["", f"... and {len(refused) - _SHOWN} more"]
     lines += ["", *wrapped("They are kept for 14 days, and can be sent back once their cause is mended.")]
     return Alert(
         subject(f"[sluice] {len(refused)} message{'s' if several else ''} refused: {type(refused[0][2]).__name__}"),
-        message(lines, [("Queue", queue_url)], ["sluice undelivered list"]),
+        message(lines, [("Queue", queue_url)], ["sluice undelivered list", "sluice undelivered show ID"]),
     )
 
 

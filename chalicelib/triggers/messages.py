@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from urllib.parse import unquote_plus
 
+from chalicelib import redaction
 from chalicelib.contracts import RunInput
 from chalicelib.errors import ContractError
 from chalicelib.lake import keys
@@ -20,6 +21,7 @@ from chalicelib.triggers.trigger import QUEUE, Trigger
 
 _CREATED = "ObjectCreated:"
 _OWN = ("source", "from", "to", "input", "embed", "move_cursor", "allow_gap", "id")
+_SCHEDULED = ("source", "scheduled")
 
 
 def read(body: str, message_id: str, bucket: str) -> list[Trigger | InboxObject]:
@@ -43,6 +45,21 @@ def read(body: str, message_id: str, bucket: str) -> list[Trigger | InboxObject]
     if "scheduled" in given:
         return [_scheduled(given)]
     return [_own(given, message_id)]
+
+
+def shown(body: str) -> str:
+    """What may be told of a message: what it asks for, without secrets; nothing of one that is not of our form.
+
+    That may be somebody's record, sent to the wrong queue, and nobody knows what is personal in it.
+    """
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(given, dict) or not set(given) <= {*_OWN, *_SCHEDULED}:
+        return ""
+    told = {name: value for name, value in given.items() if name != "id" and isinstance(value, str | bool)}
+    return json.dumps(redaction.strings(told), ensure_ascii=False) if told else ""
 
 
 def _expect_text(given) -> None:
@@ -81,7 +98,7 @@ def _object(record: dict, bucket: str) -> InboxObject:
 
 
 def _scheduled(given: dict) -> Trigger:
-    if set(given) != {"source", "scheduled"} or not all(isinstance(value, str) for value in given.values()):
+    if set(given) != set(_SCHEDULED) or not all(isinstance(value, str) for value in given.values()):
         raise ContractError(f"a schedule's message has source and scheduled, this one {', '.join(sorted(given))}")
     return triggers.scheduled(given["source"], given["scheduled"])
 
@@ -94,7 +111,9 @@ def _own(given: dict, message_id: str) -> Trigger:
         )
     identity = given.get("id", message_id)
     if not isinstance(identity, str) or not identity:
-        raise ContractError(f"id is {identity!r}, expected a text")
+        raise ContractError(
+            "id is an empty text" if identity == "" else f"id is {type(identity).__name__}, expected text"
+        )
     asked = {name: value for name, value in given.items() if name != "id"}
     wanted = RunInput.from_json(asked)
     return Trigger(

@@ -24,6 +24,7 @@ class Recorder:
 
     def publish(self, **given):
         self.sent.append(given["Message"])
+        self.mailed = given["Message"]
 
 
 @pytest.fixture
@@ -43,9 +44,11 @@ def started(monkeypatch, capsys):
             raise error
 
         monkeypatch.setattr(module, "start", fails)
-        answer = module.start_run({"Records": [{"messageId": "m", "body": json.dumps({"source": source})}]})
+        body = source if source.startswith("{") else json.dumps({"source": source})
+        answer = module.start_run({"Records": [{"messageId": "m", "body": body}]})
         return answer["batchItemFailures"], capsys.readouterr().out + json.dumps(told.sent)
 
+    call.told = told
     return call
 
 
@@ -65,3 +68,34 @@ def test_what_is_logged_mailed_and_set_aside_quotes_no_record_of_a_source_with_p
     assert bool(failed) == (type(error) is not ContractError)  # that is refused, once and for all
     assert type(error).__name__ in said
     assert (MARKER in said) == quoted
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"email": MARKER, "born": "1815-12-10"}, []),
+        ({"source": "people", "id": MARKER, "note": MARKER}, []),
+        ({"source": "files", "input": f"https://ada:{MARKER}@host/x.csv?day=1&token={MARKER}"}, ["files", "day=1"]),
+        ({"source": "weather", "from": "2026-01-01", "id": "it"}, ["weather", "2026-01-01"]),
+    ],
+    ids=["a record", "a record with a source", "secrets in a URL", "harmless"],
+)
+def test_an_email_about_a_refused_message_tells_what_was_asked_for_and_nothing_else_of_it(started, body, told):
+    started(json.dumps(body), ContractError("it is none"))
+    assert MARKER not in started.told.mailed
+    assert all(words in started.told.mailed for words in told)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"source": "people", "id": {"email": MARKER}},
+        {"source": {"email": MARKER}},
+        {"source": "people", "from": [MARKER]},
+    ],
+    ids=["id", "source", "from"],
+)
+def test_a_record_in_the_place_of_a_value_is_told_nowhere(started, body):
+    failed, said = started(json.dumps(body), ContractError("it is none"))
+    assert not failed
+    assert "ContractError" in said and MARKER not in said
