@@ -62,7 +62,7 @@ CHOSEN = {
     "EmbedNeeded": "Complete",
 }
 
-ALARMS = 47  # 7 of the pipeline, errors and throttles of 20 functions
+ALARMS = 49  # 9 of the pipeline, errors and throttles of 20 functions
 SECRETS = 2
 KEYS = 1
 RAW_DAYS_KEPT = 365  # at the end of the first year; `raw/` is kept for good

@@ -28,7 +28,9 @@ WEBHOOK = "webhook:"
 SHORTEST_WEBHOOK_SECRET = 16
 
 # for the laptop alone: on AWS anybody who may look at a function could read them
-SECRET = frozenset({"SLUICE_DATABASE_URL", "SLUICE_READER_DATABASE_URL", "SLUICE_TOKENS", "SLUICE_API_TOKEN"})
+SECRET = frozenset(
+    {"SLUICE_DATABASE_URL", "SLUICE_READER_DATABASE_URL", "SLUICE_TOKENS", "SLUICE_API_TOKEN", "SLUICE_API_KEY"}
+)
 
 # read by tools around the pipeline, not by the pipeline itself
 TOOLING = frozenset({"SLUICE_HOME", "SLUICE_CALLS", "SLUICE_TASK"})
@@ -64,6 +66,9 @@ class Settings:
     api_url: str = ""
     # as whom: a bearer token, of the dashboard
     api_token: str = ""
+    # what clients send as X-Api-Key beside their token, to an API that asks for it
+    api_key: str = ""
+    api_keys: str = "off"  # on | off: whether routes ask for an API key, which a usage plan counts by
     # who may call the API beside tokens of ours: JWTs of an OpenID Connect issuer, see api/issuer.py
     oidc_issuer: str = ""
     oidc_audience: str = ""

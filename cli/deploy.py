@@ -46,6 +46,8 @@ def deploy(stage, dry_run, prepare, smoke, unconfirmed_alerts, yes) -> None:
             click.echo(f"Deployed: {opened.plan.summary()}.")
             if url := opened.api_url:
                 click.echo(f"API: {url}")
+            if opened.api_domain:
+                click.echo("Its domain {} needs a CNAME or alias record that leads to {}.".format(*opened.api_domain))
         # a fresh checkout gets its configuration; what runs on AWS is as it was
         is_other = any(step.type != Configuration.type for step in changes)
         if smoke or (smoke is None and (is_other or opened.record.smoke_is_due)):

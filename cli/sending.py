@@ -75,9 +75,10 @@ def api(context, source, start, end, given, embed, key, wait) -> None:
 
 def _send(session: Session, path: str, body: bytes, headers: dict[str, str]) -> dict:
     session.settings.require("api_url")
-    request = urllib.request.Request(
-        session.settings.api_url + path, body, {"Content-Type": "application/json", **headers}, method="POST"
-    )
+    headers = {"Content-Type": "application/json", **headers}
+    if session.settings.api_key:
+        headers["X-Api-Key"] = session.settings.api_key
+    request = urllib.request.Request(session.settings.api_url + path, body, headers, method="POST")
     local = [urllib.request.ProxyHandler({})] if session.settings.is_local else []
     try:
         with urllib.request.build_opener(*local).open(request, timeout=_SECONDS) as answer:

@@ -63,8 +63,8 @@ def _env_of_stage(name: str) -> None:
     """What deploying wrote into the configuration; what else a shell may have of the local stack is taken out."""
     variables = variables_of_stage(name)
     known = {settings.PREFIX + field.name.upper() for field in dataclasses.fields(settings.Settings)}
-    # whoever set a token for an API did not get it from here
-    known -= {"SLUICE_API_TOKEN"}
+    # whoever set a token or a key for an API did not get it from here
+    known -= {"SLUICE_API_TOKEN", "SLUICE_API_KEY"}
     sys.stdout.write(f"unset {' '.join(sorted(known - set(variables)))}\n")
     for key, value in variables.items():
         sys.stdout.write(f"export {key}={shlex.quote(str(value))}\n")
@@ -81,6 +81,6 @@ def variables_of_stage(name: str) -> dict[str, str]:
     deployed = functions.deployed_path(stage.folder, name)
     if deployed.exists():
         aws = account.connect(stage)
-        if url := functions.api_url(aws, json.loads(deployed.read_text(encoding="utf-8"))):
+        if url := functions.api_url(aws, json.loads(deployed.read_text(encoding="utf-8")), stage):
             variables["SLUICE_API_URL"] = url
     return variables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -102,6 +103,8 @@ class Executor:
 
     def _make(self, step: Step) -> str:
         aws, kind = self._resources.aws, step.kind
+        if step.type == RestApi.type and step.action == UNCHANGED and self._functions_deployed:
+            step = replace(step, action=UPDATE)  # Chalice has called it after the app again
         if step.action == UNCHANGED:
             return step.physical_id
         wanted = self._resources.properties(step.logical_id)

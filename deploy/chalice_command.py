@@ -26,12 +26,16 @@ print(json.dumps(CFNSwaggerGenerator().generate_swagger(app)))
 """
 
 
-def swagger(folder: Path) -> dict:
-    """What Chalice makes of the routes of the application in `folder`, with CloudFormation's functions for ARNs."""
+def swagger(folder: Path, api_keys: bool = False) -> dict:
+    """What Chalice makes of the routes of the application in `folder`, with CloudFormation's functions for ARNs.
+
+    With `api_keys` they ask for one.
+    """
+    asks = {"SLUICE_API_KEYS": "on" if api_keys else "off"}
     ran = subprocess.run(
         [sys.executable, "-c", _SWAGGER],
         cwd=folder,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)},
+        env={**os.environ, **asks, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
     )

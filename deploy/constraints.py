@@ -21,6 +21,11 @@ SETTINGS = {
     "SecurityGroupIds": "security_group_ids",
     "Simulation": "deployment.simulate_sensors",
     "AccessLog": "deployment.access_log",
+    "ApiBurst": "deployment.api_burst",
+    "ApiCertificateArn": "deployment.api_certificate_arn",
+    "ApiDomain": "deployment.api_domain",
+    "ApiQuota": "deployment.api_quota",
+    "ApiRate": "deployment.api_rate",
     "SubnetIds": "subnet_ids",
 }
 

@@ -55,6 +55,15 @@ def body(functions: Iterable[str]) -> dict:
             ],
             "Maximum",
         ),
+        _graph("API: requests and errors", [_of_api(name) for name in ("Count", "4XXError", "5XXError")], "Sum"),
+        _graph(
+            "Milliseconds per answer of the API",
+            [
+                [*_of_api("Latency"), {"stat": statistic, "label": f"Latency {statistic}"}]
+                for statistic in ("p50", "p95", "Maximum")
+            ],
+            "p50",
+        ),
     ]
     for number, graph in enumerate(graphs):
         graph |= {"x": number % 2 * _WIDTH, "y": number // 2 * _HEIGHT, "width": _WIDTH, "height": _HEIGHT}
@@ -80,6 +89,11 @@ def _graph(title: str, metrics: list, statistic: str) -> dict:
 
 def _of_function(metric: str, function: str) -> list:
     return ["AWS/Lambda", metric, "FunctionName", render.full_name(_PREFIX, function), {"label": function}]
+
+
+def _of_api(metric: str) -> list:
+    """https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html"""
+    return ["AWS/ApiGateway", metric, "ApiName", _PREFIX]
 
 
 def _search(metric: str, state: str | None = None) -> list:

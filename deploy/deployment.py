@@ -50,7 +50,14 @@ class Deployment:
     @property
     def api_url(self) -> str | None:
         """Where requests to the API are sent."""
-        return functions.api_url(self.aws, self.record.chalice) if self.record.chalice else None
+        return functions.api_url(self.aws, self.record.chalice, self.stage) if self.record.chalice else None
+
+    @property
+    def api_domain(self) -> tuple[str, str] | None:
+        """The API's own domain, and what a record of it has to lead to; None without one."""
+        domain = self.stage.deployment.api_domain
+        target = domain and self.resources.value({"Fn::GetAtt": ["ApiDomainName", "RegionalDomainName"]})
+        return (domain, str(target)) if domain else None
 
     def smoke(self, progress: Callable[[str], None]) -> smoke.Smoke:
         url = None if self.stage.config.subnet_ids else self._database_url()

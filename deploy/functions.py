@@ -37,6 +37,7 @@ def add(made: dict, stage: Stage, built: Artefacts) -> dict:
         **{roles.logical_id(name): _function(stage, built, name) for name in functions},
         **api(stage),
     }
+    template.place_api(made, _api_stage(stage))
     return {**made, "Resources": {**made["Resources"], **resources}}
 
 
@@ -60,13 +61,18 @@ def api(stage: Stage) -> dict:
             "DependsOn": [roles.logical_id(function) for function in render.API_FUNCTIONS],
             "Properties": {
                 "FunctionName": name,
-                "StageName": stage.config.api_gateway_stage or DEFAULT_APIGATEWAY_STAGE_NAME,
-                "RateLimit": apis.RATE_LIMIT,
-                "BurstLimit": apis.BURST_LIMIT,
+                "StageName": _api_stage(stage),
+                "Name": stage.prefix,
+                "RateLimit": {"Ref": "ApiRate"},
+                "BurstLimit": {"Ref": "ApiBurst"},
                 **({"AccessLog": template.access_log()} if logs else {}),
             },
         },
     }
+
+
+def _api_stage(stage: Stage) -> str:
+    return stage.config.api_gateway_stage or DEFAULT_APIGATEWAY_STAGE_NAME
 
 
 def layer_files(stage: Stage, built: Artefacts) -> dict[str, Path]:
@@ -164,16 +170,18 @@ def superfluous_layers(aws: Aws, stage: Stage, written: dict) -> list[str]:
     return [v["LayerVersionArn"] for page in pages for v in page["LayerVersions"] if v["LayerVersionArn"] not in used]
 
 
-def api_url(aws: Aws, written: dict) -> str | None:
+def api_url(aws: Aws, written: dict, stage: Stage) -> str | None:
     """Where requests to the deployed API are sent, without a slash at the end; None where there is none.
 
-    The local stack takes them below its own address.
+    That is its own domain, where the stage has one. The local stack takes them below its own address.
     """
     found = next((about for about in written["resources"] if about["resource_type"] == "rest_api"), None)
     if found is None:
         return None
     endpoint = aws.client("apigateway").meta.endpoint_url
     if ".amazonaws.com" in endpoint:
+        if domain := stage.deployment.api_domain:
+            return f"https://{domain}"
         return found["rest_api_url"].rstrip("/")
     stage = found["rest_api_url"].rstrip("/").rpartition("/")[2]
     return f"{endpoint}/restapis/{found['rest_api_id']}/{stage}/_user_request_"

@@ -20,7 +20,16 @@ from deploy.kinds import apis
 from deploy.references import FUNCTION
 from deploy.roles import logical_id
 from deploy.stage import CONFIG, Stage
-from deploy.template import STAGE_TAG, STAGE_TAG_VALUE, access_log, environment, function_arn, template
+from deploy.template import (
+    API_KEYS,
+    STAGE_TAG,
+    STAGE_TAG_VALUE,
+    access_log,
+    environment,
+    function_arn,
+    place_api,
+    template,
+)
 from statemachine import render
 
 TEMPLATE = "template.json"
@@ -62,6 +71,8 @@ _API = {
     },
     "Properties": {
         "Name": {"Fn::Sub": "${App}-${Stage}"},
+        # an imported document names the API too, and its metrics go by the name
+        "DefinitionBody": {"info": {"title": {"Fn::Sub": "${App}-${Stage}"}}},
         # without it SAM makes a second stage, called Stage
         "OpenApiVersion": "2.0",
         "TracingEnabled": True,
@@ -76,8 +87,8 @@ _API = {
             {
                 "ResourcePath": "/*",
                 "HttpMethod": "*",
-                "ThrottlingRateLimit": apis.RATE_LIMIT,
-                "ThrottlingBurstLimit": apis.BURST_LIMIT,
+                "ThrottlingRateLimit": {"Ref": "ApiRate"},
+                "ThrottlingBurstLimit": {"Ref": "ApiBurst"},
             }
         ],
         "Tags": {STAGE_TAG: STAGE_TAG_VALUE},
@@ -131,7 +142,7 @@ def package(
     made = artefacts.build(folder, stage_name, architecture, progress)
     copied = project.copy(folder, folder / artefacts.FOLDER / stage_name / "package")
     made.place(copied)
-    (copied / CONFIG).write_text(json.dumps(_config(copied / CONFIG, stage_name, made.architecture), indent=2))
+    (copied / CONFIG).write_text(json.dumps(_config(copied / CONFIG, stage, made.architecture), indent=2))
     merged_with = copied / "merge.json"
     merged_with.write_text(json.dumps(merge_template(stage, folder, made, snap_start)))
     shutil.rmtree(output, ignore_errors=True)
@@ -163,6 +174,7 @@ def merge_template(stage: Stage, folder: Path, made: Artefacts, snap_start: bool
     name = {"Fn::Sub": f"/aws/lambda/{render.full_name('${App}-${Stage}', render.API_HANDLER)}"}
     merged["Resources"][_log_group(render.API_HANDLER)]["Properties"]["LogGroupName"] = name
     merged["Resources"]["RestAPI"] = _API
+    place_api(merged, {"Ref": "RestAPI.Stage"})
     # with the package that replaced it an old layer is of no use
     merged["Resources"][MANAGED_LAYER] = {"Properties": {"RetentionPolicy": "Delete"}}
     for layer in artefacts.ABOVE:
@@ -264,10 +276,10 @@ def _through_aliases(value):
     return {key: _through_aliases(item) for key, item in value.items()}
 
 
-def _config(path: Path, stage_name: str, architecture: str) -> dict:
+def _config(path: Path, stage: Stage, architecture: str) -> dict:
     """`.chalice/config.json` without what belongs to an account."""
     document = json.loads(path.read_text(encoding="utf-8"))
-    own = document["stages"][stage_name]
+    own = document["stages"][stage.name]
     places = [document, own]
     places += [function for place in (document, own) for function in place.get("lambda_functions", {}).values()]
     for place in places:
@@ -277,4 +289,6 @@ def _config(path: Path, stage_name: str, architecture: str) -> dict:
             place.get("environment_variables", {}).pop(variable, None)
     document |= {"manage_iam_role": False, "iam_role_arn": _NO_ROLE}
     own["lambda_architecture"] = architecture
+    # by which the routes ask for an API key
+    own.setdefault("environment_variables", {})[API_KEYS] = "on" if stage.deployment.api_quota else "off"
     return document

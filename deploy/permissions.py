@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -109,6 +111,8 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
         ),
         **(_streams(aws, prefix) if stage.deployment.changes else {}),
         **(_access_log(aws, prefix) if stage.deployment.access_log else {}),
+        **(_domain(aws, stage.deployment.api_domain) if stage.deployment.api_domain else {}),
+        **(_usage_plan(aws) if stage.deployment.api_quota else {}),
         # no narrower resource: what is to be made has no name yet, or the service knows none
         "*": [
             "kms:CreateKey",
@@ -127,6 +131,29 @@ def _access_log(aws: Aws, prefix: str) -> dict[str, list[str]]:
     return {
         aws.arn("logs", f"log-group:/aws/apigateway/{prefix}"): _of("logs", actions),
         f"arn:{aws.partition}:apigateway:{aws.region}::/account": _of("apigateway", "GET"),
+    }
+
+
+def _domain(aws: Aws, name: str) -> dict[str, list[str]]:
+    """Tags are put as well when something is made."""
+    gateway = f"arn:{aws.partition}:apigateway:{aws.region}::"
+    domain = f"{gateway}/domainnames/{name}"
+    return {
+        f"{gateway}/domainnames": _of("apigateway", "POST"),
+        domain: _of("apigateway", "DELETE GET PATCH"),
+        f"{domain}/basepathmappings": _of("apigateway", "POST"),
+        f"{domain}/basepathmappings/(none)": _of("apigateway", "DELETE GET PATCH"),
+        f"{gateway}/tags/{quote(domain, safe='')}": _of("apigateway", "PUT"),
+    }
+
+
+def _usage_plan(aws: Aws) -> dict[str, list[str]]:
+    gateway = f"arn:{aws.partition}:apigateway:{aws.region}::"
+    plan = f"{gateway}/usageplans/0"  # its id is made up by AWS
+    return {
+        f"{gateway}/usageplans": _of("apigateway", "GET POST"),
+        plan: _of("apigateway", "DELETE GET PATCH"),
+        f"{gateway}/tags/{quote(plan, safe='')}": _of("apigateway", "PUT"),
     }
 
 

@@ -22,6 +22,7 @@ _PSEUDO = {
 }
 _VARIABLE = re.compile(r"\$\{([^!}][^}]*)\}")
 _ALIAS = ".Alias"  # SAM: the alias of a function that has AutoPublishAlias
+_API, _STAGE = "AWS::Serverless::Api", ".Stage"  # SAM: the stage that it makes of an API
 
 
 def problems(template: dict) -> list[str]:
@@ -32,6 +33,7 @@ def problems(template: dict) -> list[str]:
     ]
     names = set(resources) | set(parameters) | _PSEUDO
     names |= {name + _ALIAS for name, r in resources.items() if r.get("Properties", {}).get("AutoPublishAlias")}
+    names |= {name + _STAGE for name, r in resources.items() if r.get("Type") == _API}
     conditions = set(template.get("Conditions", {}))
     for where, kind, name in _references(template, ""):
         known = {"Condition": conditions, "Fn::GetAtt": set(resources), "DependsOn": set(resources)}.get(kind, names)

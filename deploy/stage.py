@@ -57,6 +57,11 @@ class Deployment:
     simulate_sensors: bool = False  # whether made-up readings of sensors arrive every five minutes
     changes: bool = False  # whether there is a stream for the changes of databases
     access_log: bool = False  # whether API Gateway logs each request; the account has to have a role for that
+    api_domain: str = ""  # a domain name of one's own for the API
+    api_certificate_arn: str = ""  # its certificate, in ACM of the region
+    api_rate: int = 50  # requests a second of all callers of the API together
+    api_burst: int = 100  # requests at once, beyond that
+    api_quota: int = 0  # requests a day for each API key; 0: no keys
     read_buckets: tuple[str, ...] = ()  # buckets besides our own that the source `files` may read
 
 

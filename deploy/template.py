@@ -23,6 +23,7 @@ RAW_MOVES_DAYS = 30
 
 # what can have no tags, by https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/
 _UNTAGGED = {
+    "AWS::ApiGateway::BasePathMapping",
     "AWS::CloudWatch::Dashboard",
     "AWS::EC2::SecurityGroupEgress",
     "AWS::EC2::SecurityGroupIngress",
@@ -38,6 +39,7 @@ _UNTAGGED = {
 }
 STAGE_TAG = "sluice:stage"
 _HOST = "SLUICE_DATABASE_HOST"
+API_KEYS = "SLUICE_API_KEYS"
 # with the app, of which an account may hold several
 STAGE_TAG_VALUE = {"Fn::Sub": "${App}-${Stage}"}
 
@@ -91,6 +93,7 @@ def template(stage: Stage, project: Path) -> dict:
 def environment() -> dict:
     """The environment variables that deploying adds to every function, as CloudFormation values."""
     return {
+        API_KEYS: {"Fn::If": ["AsksForApiKeys", "on", "off"]},
         "SLUICE_BUCKET": {"Ref": "Bucket"},
         "SLUICE_DATABASE_HOST": {
             "Fn::If": [
@@ -109,6 +112,13 @@ def environment() -> dict:
         "SLUICE_TRIGGERS_URL": {"Ref": "Triggers"},
         "SLUICE_UNDELIVERED_URL": {"Ref": "Undelivered"},
     }
+
+
+def place_api(made: dict, stage: object) -> None:
+    """Say in `made`, a template, which `stage` of the REST API its domain and its usage plan are about."""
+    made["Resources"]["ApiDomainMapping"]["Properties"]["Stage"] = stage
+    for about in made["Resources"]["ApiUsagePlan"]["Properties"]["ApiStages"]:
+        about["Stage"] = stage
 
 
 def access_log() -> dict:
@@ -168,6 +178,11 @@ def _set_defaults(parameters: dict, stage: Stage) -> None:
         "Simulation": "true" if settings.simulate_sensors else "false",
         "Changes": "true" if settings.changes else "false",
         "AccessLog": "true" if settings.access_log else "false",
+        "ApiDomain": settings.api_domain,
+        "ApiCertificateArn": settings.api_certificate_arn,
+        "ApiRate": settings.api_rate,
+        "ApiBurst": settings.api_burst,
+        "ApiQuota": settings.api_quota,
         "DatabaseSecretArn": settings.database_secret_arn,
         "DatabaseHost": settings.database_host,
         "SubnetIds": ",".join(config.subnet_ids or ()),
@@ -178,6 +193,8 @@ def _set_defaults(parameters: dict, stage: Stage) -> None:
             parameters[name]["Default"] = value
     for fixed in ("App", "Stage"):
         parameters[fixed]["AllowedValues"] = [values[fixed]]
+    # the routes are packed with the question for a key or without it
+    parameters["ApiQuota"]["MaxValue" if not settings.api_quota else "MinValue"] = min(settings.api_quota, 1)
 
 
 def _tag(resource: dict) -> None:

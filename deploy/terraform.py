@@ -52,9 +52,8 @@ def export(stage: Stage, project: Path) -> dict:
         if kind := _KINDS.get(resource["Type"]):
             condition = {"Condition": resource["Condition"]} if "Condition" in resource else {}
             found[kind][name] = evaluator.value(resource["Properties"]) | condition
-    found["api"] = evaluator.value(chalice_command.swagger(project))
+    found["api"] = evaluator.value(chalice_command.swagger(project, bool(stage.deployment.api_quota)))
     found["api_log_format"] = apis.ACCESS_LOG_FORMAT
-    found["api_limits"] = {"rate": apis.RATE_LIMIT, "burst": apis.BURST_LIMIT}
     found["dashboard"] = evaluator.value(made["Resources"]["Dashboard"]["Properties"]["DashboardBody"])
     return found
 

@@ -43,16 +43,21 @@ class Route:
     method: str
     function: str
     authorizer: str | None = None
+    asks_for_key: bool = False
 
 
 @dataclass(frozen=True)
 class Api:
-    """What there is to call; `id` and `stage` are part of the ARNs that authorizers are asked about."""
+    """What there is to call; `id` and `stage` are part of the ARNs that authorizers are asked about.
+
+    `keys` are the API keys of its usage plans, whose quotas are not counted here.
+    """
 
     routes: tuple[Route, ...]
     binary_types: tuple[str, ...] = ()
     id: str = "local"
     stage: str = "api"
+    keys: frozenset[str] = frozenset()
 
     def is_binary(self, media_type: str) -> bool:
         return media_type in self.binary_types or "*/*" in self.binary_types
@@ -111,6 +116,8 @@ class ApiGateway:
         event = _event(api, route, parameters, request, path, request_id)
         if route.authorizer:
             event["requestContext"]["authorizer"] = self._authorize(api, route, request, path)
+        if route.asks_for_key and request.headers.get("X-Api-Key") not in api.keys:
+            raise Refused(403, "ForbiddenException", {"message": "Forbidden"})
         try:
             result = self._call(route.function, event)
         except TimeoutError:
@@ -264,7 +271,7 @@ def raw_path(environ: Mapping) -> str:
 # --- which routes there are ----------------------------------------------------------------------
 
 
-def of_document(document: Mapping, api_id: str, stage: str) -> Api:
+def of_document(document: Mapping, api_id: str, stage: str, keys: frozenset[str] = frozenset()) -> Api:
     """The API that a Swagger document with Amazon's extensions describes, as Chalice writes it."""
     authorizers = {
         name: _function(about["x-amazon-apigateway-authorizer"]["authorizerUri"])
@@ -273,13 +280,17 @@ def of_document(document: Mapping, api_id: str, stage: str) -> Api:
     }
     routes = [
         Route(
-            path, method.upper(), _function(about["x-amazon-apigateway-integration"]["uri"]), _guard(about, authorizers)
+            path,
+            method.upper(),
+            _function(about["x-amazon-apigateway-integration"]["uri"]),
+            _guard(about, authorizers),
+            any("api_key" in each for each in about.get("security", ())),
         )
         for path, methods in document.get("paths", {}).items()
         for method, about in methods.items()
         if "uri" in about.get("x-amazon-apigateway-integration", {})
     ]
-    return Api(tuple(routes), tuple(document.get("x-amazon-apigateway-binary-media-types", ())), api_id, stage)
+    return Api(tuple(routes), tuple(document.get("x-amazon-apigateway-binary-media-types", ())), api_id, stage, keys)
 
 
 def _guard(about: Mapping, authorizers: Mapping[str, str]) -> str | None:

@@ -95,7 +95,15 @@ def deployed_api(api_id: str, stage: str) -> Api | None:
     api = apigateway_backends[ACCOUNT][REGION].apis.get(api_id)
     if api is None or stage not in api.stages or not hasattr(api, "document"):
         return None
-    return of_document(api.document, api_id, stage)
+    return of_document(api.document, api_id, stage, _keys(api_id, stage))
+
+
+def _keys(api_id: str, stage: str) -> frozenset[str]:
+    """Values of the enabled API keys of the usage plans of a stage."""
+    backend = apigateway_backends[ACCOUNT][REGION]
+    plans = [plan.id for plan in backend.usage_plans.values() if {"apiId": api_id, "stage": stage} in plan.api_stages]
+    names = {name for plan in plans for name in backend.usage_plan_keys.get(plan, {})}
+    return frozenset(backend.keys[name].value for name in names if name in backend.keys and backend.keys[name].enabled)
 
 
 def _methods(about: dict) -> dict:

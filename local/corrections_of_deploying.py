@@ -12,6 +12,8 @@ import json
 import zipfile
 from collections.abc import Iterator
 
+from moto.apigateway.models import APIGatewayBackend
+from moto.apigateway.responses import APIGatewayResponse
 from moto.awslambda.exceptions import InvalidParameterValueException, UnknownLayerVersionException
 from moto.awslambda.models import LambdaFunction, lambda_backends
 from moto.awslambda.responses import LambdaResponse
@@ -37,6 +39,7 @@ def apply() -> None:
         layers_by_their_arns,
         conditions_of_bucket_policies,
         simulation,
+        domain_names,
     ):
         correct()
 
@@ -176,3 +179,36 @@ def simulation() -> None:
         return ActionResult({"EvaluationResults": results, "IsTruncated": False})
 
     IamResponse.simulate_principal_policy = simulate_principal_policy
+
+
+def domain_names() -> None:
+    """UpdateDomainName is missing, and a domain name that never had a mapping cannot be asked for it.
+
+    https://docs.aws.amazon.com/apigateway/latest/api/API_UpdateDomainName.html
+    """
+
+    def update_domain_name(self):
+        name = self.path.rstrip("/").rpartition("/")[2]
+        domain = self.backend.get_domain_name(name)
+        for operation in self._get_param("patchOperations"):
+            match operation["path"].strip("/").split("/"):
+                case ["regionalCertificateArn"]:
+                    domain.regional_certificate_arn = operation["value"]
+                case ["securityPolicy"]:
+                    domain.security_policy = operation["value"]
+                case ["endpointConfiguration", "types", "0"]:
+                    domain.endpoint_configuration = {"types": [operation["value"]]}
+                case other:
+                    raise NotImplementedError(f"a domain name's {other}")
+        return json.dumps(domain.to_json())
+
+    original = APIGatewayBackend.create_domain_name
+
+    @functools.wraps(original)
+    def create_domain_name(self, domain_name, *given, **named):
+        made = original(self, domain_name, *given, **named)
+        self.base_path_mappings.setdefault(domain_name, {})
+        return made
+
+    APIGatewayBackend.create_domain_name = create_domain_name
+    APIGatewayResponse.update_domain_name = update_domain_name

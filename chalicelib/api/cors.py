@@ -12,7 +12,7 @@ from chalicelib import settings
 from chalicelib.api import table
 from chalicelib.api.callers import IDEMPOTENCY_KEY
 
-_SENT = ", ".join(("Authorization", "Content-Type", IDEMPOTENCY_KEY))
+_SENT = ", ".join(("Authorization", "Content-Type", IDEMPOTENCY_KEY, "X-Api-Key"))
 _MAX_AGE = 600  # seconds that a browser need not ask again
 
 

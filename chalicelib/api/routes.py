@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from chalice import Blueprint, Response
 
+from chalicelib import settings
 from chalicelib.api import problems, table
 from chalicelib.api.table import Route
 from chalicelib.telemetry import logger
@@ -21,8 +22,10 @@ from chalicelib.telemetry import logger
 def blueprint(authorizer: Callable) -> Blueprint:
     """The routes; those that need a scope are guarded by `authorizer`."""
     routes = Blueprint(__name__)
+    # Chalice reads the routes while it packs, with the stage's settings
+    key = settings.load().api_keys == "on"
     for route in table.ROUTES:
-        guard = {"authorizer": authorizer} if route.scope else {}
+        guard = {"authorizer": authorizer, "api_key_required": key} if route.scope else {}
         register = routes.route(route.path, methods=[route.method], content_types=[table.JSON], **guard)
         register(_view(routes, route))
     # senders of webhooks are no browsers

@@ -16,6 +16,7 @@ from deploy.kinds import (
     messages,
     schedules,
     secrets,
+    serving,
     storage,
     streams,
 )
@@ -25,6 +26,7 @@ KINDS: dict[str, Kind] = {
     kind.type: kind()
     for module in (
         apis,
+        serving,
         storage,
         keys,
         messages,

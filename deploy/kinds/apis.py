@@ -1,7 +1,7 @@
 """API Gateway: the REST API that Chalice makes of the routes, and what Chalice does not set on its stage.
 
-The API has no name of its own on AWS: Chalice calls that of every stage after the app. It is found by its
-permission to invoke the stage's function.
+Chalice calls the API of every stage after the app. It is found by its permission to invoke the stage's function, and
+gets the stage's name, since CloudWatch tells APIs apart by their names alone. Each `chalice deploy` takes that back.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from typing import ClassVar
 
 from chalicelib.errors import DeploymentError
 from deploy.kinds.base import Aws, Kind, missing_is_none
-
-RATE_LIMIT = 50  # requests a second, of all callers together
-BURST_LIMIT = 100
 
 _SOURCE = re.compile(r":execute-api:[^:]*:[^:]*:([a-z0-9]+)/")
 _ALL_METHODS = "*/*"
@@ -47,7 +44,7 @@ class RestApi(Kind):
 
     type = "Sluice::RestApi"
     phase = 30  # deleted after the functions, of which Chalice deletes it with
-    required = ("FunctionName", "StageName", "RateLimit", "BurstLimit")
+    required = ("FunctionName", "Name", "StageName", "RateLimit", "BurstLimit")
     replaced_by = ("FunctionName", "StageName")
     defaults: ClassVar = {"AccessLog": None}  # the ARN of a log group
 
@@ -57,7 +54,8 @@ class RestApi(Kind):
         return next((each for each in found if _api(aws, each) is not None), None)
 
     def read(self, aws, physical_id):
-        if _api(aws, physical_id) is None:
+        api = _api(aws, physical_id)
+        if api is None:
             return None
         stages = aws.client("apigateway").get_stages(restApiId=physical_id)["item"]
         if not stages:
@@ -66,6 +64,7 @@ class RestApi(Kind):
         logged = stages[0].get("accessLogSettings") or {}
         found = {
             "FunctionName": aws.prefix,  # Chalice's name for the function behind all routes
+            "Name": api["name"],
             "StageName": stages[0]["stageName"],
             "RateLimit": settings.get("throttlingRateLimit"),
             "BurstLimit": settings.get("throttlingBurstLimit"),
@@ -88,6 +87,9 @@ class RestApi(Kind):
 
     def update(self, aws, physical_id, present, wanted):
         limits = {"rateLimit": wanted["RateLimit"], "burstLimit": wanted["BurstLimit"]}
+        aws.client("apigateway").update_rest_api(
+            restApiId=physical_id, patchOperations=[{"op": "replace", "path": "/name", "value": wanted["Name"]}]
+        )
         aws.client("apigateway").update_stage(
             restApiId=physical_id,
             stageName=wanted["StageName"],

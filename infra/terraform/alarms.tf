@@ -9,6 +9,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   metric_name         = try(each.value.MetricName, null)
   dimensions          = { for dimension in try(each.value.Dimensions, []) : dimension.Name => dimension.Value }
   statistic           = try(each.value.Statistic, null)
+  extended_statistic  = try(each.value.ExtendedStatistic, null)
   period              = try(each.value.Period, null)
   evaluation_periods  = each.value.EvaluationPeriods
   datapoints_to_alarm = try(each.value.DatapointsToAlarm, null)

@@ -47,8 +47,8 @@ resource "aws_api_gateway_method_settings" "all" {
   method_path = "*/*"
 
   settings {
-    throttling_rate_limit  = local.generated.api_limits.rate
-    throttling_burst_limit = local.generated.api_limits.burst
+    throttling_rate_limit  = local.deployment.api_rate
+    throttling_burst_limit = local.deployment.api_burst
   }
 }
 
@@ -59,4 +59,50 @@ resource "aws_lambda_permission" "api" {
   function_name = aws_lambda_function.this[each.key].function_name
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_api_gateway_rest_api.api.execution_arn}/*"
+}
+
+# The record in the domain's zone is not made here: see docs/serving.md
+resource "aws_api_gateway_domain_name" "api" {
+  count = local.deployment.api_domain == "" ? 0 : 1
+
+  domain_name              = local.deployment.api_domain
+  regional_certificate_arn = local.deployment.api_certificate_arn
+  security_policy          = "TLS_1_2"
+  tags                     = local.tags
+
+  endpoint_configuration {
+    types = ["REGIONAL"]
+  }
+}
+
+resource "aws_api_gateway_base_path_mapping" "api" {
+  count = local.deployment.api_domain == "" ? 0 : 1
+
+  domain_name = aws_api_gateway_domain_name.api[0].domain_name
+  api_id      = aws_api_gateway_rest_api.api.id
+  stage_name  = aws_api_gateway_stage.api.stage_name
+}
+
+# Whether routes ask for a key is in the document of the API, which `sluice build` writes
+resource "aws_api_gateway_usage_plan" "api" {
+  count = local.deployment.api_quota == 0 ? 0 : 1
+
+  name        = local.prefix
+  description = "What each API key may ask for"
+  tags        = local.tags
+
+  api_stages {
+    api_id = aws_api_gateway_rest_api.api.id
+    stage  = aws_api_gateway_stage.api.stage_name
+  }
+
+  quota_settings {
+    limit  = local.deployment.api_quota
+    period = "DAY"
+  }
+
+  throttle_settings {
+    rate_limit  = local.deployment.api_rate
+    burst_limit = local.deployment.api_burst
+  }
 }

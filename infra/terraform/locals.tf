@@ -24,7 +24,7 @@ locals {
   }
 
   deployment = merge(
-    { alert_emails = [], database_secret_arn = "", database_host = "", bucket = "", runs_days = 90, raw_days = 0, schedules = true, simulate_sensors = false, changes = false, access_log = false, read_buckets = [] },
+    { alert_emails = [], database_secret_arn = "", database_host = "", bucket = "", runs_days = 90, raw_days = 0, schedules = true, simulate_sensors = false, changes = false, access_log = false, api_domain = "", api_certificate_arn = "", api_rate = 50, api_burst = 100, api_quota = 0, read_buckets = [] },
     try(local.config.deployment, {}),
     try(local.stage.deployment, {}),
   )
@@ -67,6 +67,7 @@ locals {
       SLUICE_TOPIC_ARN           = aws_sns_topic.alerts.arn
       SLUICE_TRIGGERS_URL        = aws_sqs_queue.triggers.url
       SLUICE_UNDELIVERED_URL     = aws_sqs_queue.undelivered.url
+      SLUICE_API_KEYS            = local.deployment.api_quota == 0 ? "off" : "on"
       SLUICE_CONTAINERS          = local.runs_containers == 1 ? "on" : "off"
     },
     local.database_host == "" ? {} : { SLUICE_DATABASE_HOST = local.database_host },

@@ -55,5 +55,20 @@ output "function_names" {
 
 output "api_url" {
   description = "Where requests to the API are sent."
-  value       = aws_api_gateway_stage.api.invoke_url
+  value       = local.deployment.api_domain == "" ? aws_api_gateway_stage.api.invoke_url : "https://${local.deployment.api_domain}"
+}
+
+output "api_domain_target" {
+  description = "What a CNAME record of the API's domain leads to; null without one."
+  value       = one(aws_api_gateway_domain_name.api[*].regional_domain_name)
+}
+
+output "api_domain_zone" {
+  description = "The hosted zone of api_domain_target, for an alias record of Route 53; null without one."
+  value       = one(aws_api_gateway_domain_name.api[*].regional_zone_id)
+}
+
+output "api_usage_plan_id" {
+  description = "What `aws apigateway create-usage-plan-key` gives a key to; null without a quota."
+  value       = one(aws_api_gateway_usage_plan.api[*].id)
 }

@@ -163,14 +163,15 @@ class Project:
         return {"resources": resources, "schema_version": "2.0"}
 
     def _rest_api(self, stage):
-        """As Chalice has it, but for its name, by which it is found here."""
+        """As Chalice has it, which calls it after the app each time."""
         client, account = self.aws.client("apigateway"), self.aws.account
-        there = [each["id"] for each in client.get_rest_apis()["items"] if each["name"] == stage.prefix]
+        there = [each["id"] for each in client.get_rest_apis()["items"] if each["name"] in (stage.prefix, stage.app)]
         integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": "arn:of:nothing"}
         method = {"responses": {"200": {}}, "x-amazon-apigateway-integration": integration}
-        info = {"title": stage.prefix, "version": "1.0"}
+        info = {"title": stage.app, "version": "1.0"}
         document = {"swagger": "2.0", "info": info, "paths": {"/health": {"get": method}}}
         api_id = there[0] if there else client.import_rest_api(body=json.dumps(document))["id"]
+        client.put_rest_api(restApiId=api_id, mode="overwrite", body=json.dumps(document))
         client.create_deployment(restApiId=api_id, stageName="api")
         functions = self.aws.client("lambda")
         with contextlib.suppress(functions.exceptions.ResourceConflictException):  # it is there already

@@ -25,6 +25,7 @@ IDS = {name: own_roles.logical_id(name) for name in FUNCTIONS}
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
 # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-metrics.html
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
 _EXECUTIONS = ["Started", "Succeeded", "Failed", "TimedOut", "Aborted"]
 EMITTED = {
     **{("AWS/States", f"Executions{what}"): {"StateMachineArn"} for what in _EXECUTIONS},
@@ -33,6 +34,7 @@ EMITTED = {
     ("AWS/Lambda", "IteratorAge"): {"FunctionName"},
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): {"QueueName"},
     ("AWS/RDS", "FreeStorageSpace"): {"DBInstanceIdentifier"},
+    **{("AWS/ApiGateway", what): {"ApiName"} for what in ("Count", "4XXError", "5XXError", "Latency")},
 }
 OUR_DIMENSIONS = {"service", "stage", "state", "source"}
 
@@ -184,6 +186,7 @@ def _series(template: dict) -> dict[str, set[str]]:
             *(f"sluice-dev-{name}" for name in QUEUES.values()),
         },
         "DBInstanceIdentifier": {"<Database>"},
+        "ApiName": {text(properties(template, "RestAPI").get("Name", ""), template)},
     }
 
 
@@ -201,6 +204,8 @@ def alarms(template: dict) -> Iterator[str]:
         for dimension, value in dimensions.items():
             if value not in _series(template).get(dimension, ()):
                 yield f"{name}: there is no {dimension} {value}"
+        if ("Statistic" in own) == ("ExtendedStatistic" in own):
+            yield f"{name}: one statistic is what it looks at"
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
         window = own["Period"] * int(text(own["EvaluationPeriods"], template))
         if window > (604_800 if own["Period"] >= 3600 else 86_400):
@@ -219,6 +224,8 @@ def alarms_that_must_be(template: dict) -> Iterator[str]:
         ("IteratorAge", "sluice-dev-apply_changes", above, 600_000, missing),
         ("ExecutionsSucceeded", "<StateMachine>", "LessThanThreshold", 1, "breaching"),
         ("FreeStorageSpace", "<Database>", "LessThanThreshold", 5_000_000_000, "missing"),
+        ("5XXError", "sluice-dev", "GreaterThanOrEqualToThreshold", 5, missing),
+        ("Latency", "sluice-dev", above, 5000, missing),
     }
     for function in FUNCTIONS:
         at_least = "GreaterThanOrEqualToThreshold"
@@ -260,11 +267,14 @@ def dashboard(template: dict) -> Iterator[str]:
                 continue
             metric, dimension, value = rest[:3]
             shown.add(metric)
-            if (metric in ("ExecutionTime", "Duration")) != widget["properties"]["title"].startswith("Milliseconds"):
+            if (metric in ("ExecutionTime", "Duration", "Latency")) != widget["properties"]["title"].startswith(
+                "Milliseconds"
+            ):
                 yield f"{widget['properties']['title']}: that is not what {metric} is in"
             if EMITTED.get((namespace, metric)) != {dimension} or value not in _series(template)[dimension]:
                 yield f"{widget['properties']['title']}: nobody emits {metric} of {value}"
     wanted = ["ExecutionsFailed", "ExecutionTime", "RowsIn", "RowsOut", "RowsQuarantined", "Failures", "Errors"]
+    wanted += ["Count", "5XXError", "Latency"]
     missing = {*wanted, "ApproximateNumberOfMessagesVisible"} - shown
     yield from (f"not shown: {metric}" for metric in sorted(missing))
 
@@ -778,10 +788,43 @@ def _replication_roles(template: dict) -> Iterator[str]:
             yield f"{role} is made unasked"
 
 
+# --- how the API is served -------------------------------------------------------------------
+
+
+def serving(template: dict) -> Iterator[str]:
+    """Its name, by which its metrics go, its limits, its domain and its usage plan."""
+    [(api, body)] = [(n, r["Properties"]) for n, r in resources(template, "AWS::ApiGateway::RestApi").items()]
+    [(stage, about)] = [(n, r["Properties"]) for n, r in resources(template, "AWS::ApiGateway::Stage").items()]
+    if {text(body["Name"], template), text(body["Body"]["info"]["title"], template)} != {"sluice-dev"}:
+        yield f"{api}: its metrics go by another name"
+    settings, *_ = about.get("MethodSettings") or [{}]
+    limits = [settings.get(f"Throttling{what}Limit") for what in ("Rate", "Burst")]
+    if limits != [{"Ref": "ApiRate"}, {"Ref": "ApiBurst"}] or settings.get("ResourcePath") != "/*":
+        yield f"{stage}: does not limit all methods as the parameters say"
+    domain, mapping = properties(template, "ApiDomainName"), properties(template, "ApiDomainMapping")
+    if domain.get("SecurityPolicy") != "TLS_1_2" or domain.get("EndpointConfiguration") != {"Types": ["REGIONAL"]}:
+        yield "ApiDomainName: takes old TLS, or its certificate is in another region"
+    if domain.get("RegionalCertificateArn") != {"Ref": "ApiCertificateArn"}:
+        yield "ApiDomainName: has another certificate"
+    leads = {"DomainName": {"Ref": "ApiDomainName"}, "RestApiId": {"Ref": api}, "Stage": {"Ref": stage}}
+    if mapping != leads:
+        yield "ApiDomainMapping: does not lead to the API's stage"
+    plan = properties(template, "ApiUsagePlan")
+    if plan.get("ApiStages") != [{"ApiId": {"Ref": api}, "Stage": {"Ref": stage}}]:
+        yield "ApiUsagePlan: is about another stage"
+    if plan.get("Quota") != {"Limit": {"Ref": "ApiQuota"}, "Period": "DAY"}:
+        yield "ApiUsagePlan: does not count by the day"
+    for name in ("ApiDomainName", "ApiDomainMapping", "ApiUsagePlan"):
+        wanted = "AsksForApiKeys" if name == "ApiUsagePlan" else "HasApiDomain"
+        if template["Resources"].get(name, {}).get("Condition") != wanted:
+            yield f"{name} is made unasked"
+
+
 # --- names and sizes -------------------------------------------------------------------------
 
 _NAMES = ("BucketName", "TopicName", "QueueName", "RoleName", "StateMachineName", "FunctionName", "AlarmName")
 _NAMES += ("DashboardName", "LogGroupName", "LayerName", "DBInstanceIdentifier", "DBProxyName", "AliasName", "Name")
+_NAMES += ("UsagePlanName",)
 _NAMES += ("EndpointIdentifier", "ReplicationConfigIdentifier", "ReplicationSubnetGroupIdentifier")
 
 

@@ -316,13 +316,47 @@ def _alarm(given: Properties) -> Found:
             "namespace": given.take("Namespace"),
             "metric_name": given.take("MetricName"),
             "dimensions": {each["Name"]: each["Value"] for each in given.take("Dimensions", [])},
-            "statistic": given.take("Statistic"),
+            **{name: given.take(key) for key, name in STATISTICS.items() if key in given},
             "period": given.take("Period"),
             "evaluation_periods": str(given.take("EvaluationPeriods")),
             "threshold": given.take("Threshold"),
             "comparison_operator": given.take("ComparisonOperator"),
             "treat_missing_data": given.take("TreatMissingData"),
             "alarm_actions": given.take("AlarmActions"),
+        },
+    )
+
+
+STATISTICS = {"Statistic": "statistic", "ExtendedStatistic": "extended_statistic"}
+
+
+def _domain_name(given: Properties) -> Found:
+    name = given.take("DomainName")
+    yield (
+        "aws_api_gateway_domain_name",
+        name,
+        {
+            "domain_name": name,
+            "regional_certificate_arn": given.take("RegionalCertificateArn"),
+            "security_policy": given.take("SecurityPolicy"),
+            "endpoint_configuration": [{"types": given.below("EndpointConfiguration").take("Types")}],
+        },
+    )
+
+
+def _usage_plan(given: Properties) -> Found:
+    name = given.take("UsagePlanName")
+    yield (
+        "aws_api_gateway_usage_plan",
+        name,
+        {
+            "name": name,
+            "description": given.take("Description"),
+            "api_stages": [{"api_id": each["ApiId"], "stage": each["Stage"]} for each in given.take("ApiStages")],
+            "quota_settings": [_renamed(given.below("Quota"), {"Limit": "limit", "Period": "period"})],
+            "throttle_settings": [
+                _renamed(given.below("Throttle"), {"RateLimit": "rate_limit", "BurstLimit": "burst_limit"})
+            ],
         },
     )
 
@@ -575,6 +609,13 @@ def _nothing(given: Properties) -> Found:
 
 
 TRANSLATIONS: dict[str, Callable[[Properties], Found]] = {
+    "AWS::ApiGateway::DomainName": _domain_name,
+    "AWS::ApiGateway::BasePathMapping": _plain(
+        "aws_api_gateway_base_path_mapping",
+        "domain_name",
+        {"DomainName": "domain_name", "RestApiId": "api_id", "Stage": "stage_name"},
+    ),
+    "AWS::ApiGateway::UsagePlan": _usage_plan,
     "AWS::KMS::Key": _key,
     "AWS::KMS::Alias": _plain("aws_kms_alias", "name", {"AliasName": "name", "TargetKeyId": "target_key_id"}),
     "AWS::S3::Bucket": _bucket,
@@ -653,6 +694,9 @@ TRANSLATIONS: dict[str, Callable[[Properties], Found]] = {
 
 # the argument that tells resources of one type apart, by Terraform's type; of roles' policies there are two
 IDENTITIES = {
+    "aws_api_gateway_base_path_mapping": ("domain_name",),
+    "aws_api_gateway_domain_name": ("domain_name",),
+    "aws_api_gateway_usage_plan": ("name",),
     "aws_kinesis_stream": ("name",),
     "aws_kms_alias": ("name",),
     "aws_sns_topic": ("name",),

@@ -338,6 +338,24 @@ def test_an_authorizer_that_fails_or_answers_nonsense_is_a_500_and_lets_nobody_i
     assert [function for function, _ in functions.events] == ["guard"]
 
 
+# --- API keys ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [([], 403), ([("X-Api-Key", "other")], 403), ([("X-Api-Key", "known")], 200)],
+    ids=["none", "unknown", "known"],
+)
+def test_a_route_that_asks_for_an_api_key_takes_those_of_its_usage_plans(ask, headers, status):
+    functions = Functions()
+    api = Api((Route("/runs", "GET", "runs", asks_for_key=True),), keys=frozenset({"known"}))
+    answer = ask(functions, path="/runs", api=api, headers=headers)
+    assert answer.status_code == status
+    assert len(functions.events) == (status == 200)
+    if status == 403:
+        assert answer.json == {"message": "Forbidden"}
+
+
 # --- which routes there are ------------------------------------------------------------------
 
 
@@ -364,7 +382,10 @@ def test_a_swagger_document_as_chalice_writes_it_is_an_api():
     }
     function = "arn:aws:lambda:us-east-1:123456789012:function:"
     assert of_document(document, "a1", "v1") == Api(
-        (Route("/runs", "POST", f"{function}api", f"{function}guard"), Route("/open", "GET", f"{function}api")),
+        (
+            Route("/runs", "POST", f"{function}api", f"{function}guard"),
+            Route("/open", "GET", f"{function}api", asks_for_key=True),
+        ),
         ("image/png",),
         "a1",
         "v1",

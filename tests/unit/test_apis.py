@@ -14,7 +14,7 @@ from local import corrections_of_chalice
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 KIND = KINDS["Sluice::RestApi"]
-WANTED = {"FunctionName": "sluice-dev", "StageName": "api", "RateLimit": 50, "BurstLimit": 100}
+WANTED = {"FunctionName": "sluice-dev", "Name": "sluice-dev", "StageName": "api", "RateLimit": 50, "BurstLimit": 100}
 
 
 @pytest.fixture
@@ -75,7 +75,11 @@ def test_it_is_found_among_others_of_its_name_and_limited_and_stays_so_over_a_de
 def test_limits_that_were_changed_by_hand_are_seen_and_set_back(aws):
     mine = made(aws)
     function(aws, mine)
-    assert {each.name for each in differences(KIND, KIND.read(aws, mine), WANTED)} == {"RateLimit", "BurstLimit"}
+    assert {each.name for each in differences(KIND, KIND.read(aws, mine), WANTED)} == {
+        "Name",
+        "RateLimit",
+        "BurstLimit",
+    }
     KIND.update(aws, mine, KIND.read(aws, mine), WANTED)
     assert differences(KIND, KIND.read(aws, mine), WANTED) == []
 

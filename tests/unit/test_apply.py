@@ -62,6 +62,50 @@ def test_the_apis_access_log_comes_and_goes_with_its_setting(project):
     assert (logged(), groups()) == (None, [])
 
 
+def test_the_apis_domain_and_its_usage_plan_come_and_go_with_their_settings(project):
+    def served():
+        client = project.aws.client("apigateway")
+        domains = client.get_domain_names()["items"]
+        mapped = [
+            (each["restApiId"], each["stage"])
+            for domain in domains
+            for each in client.get_base_path_mappings(domainName=domain["domainName"])["items"]
+        ]
+        plans = [(each["quota"]["limit"], each["apiStages"]) for each in client.get_usage_plans()["items"]]
+        return [domain["domainName"] for domain in domains], mapped, plans
+
+    project.deploy()
+    [api] = project.aws.client("apigateway").get_rest_apis()["items"]
+    assert served() == ([], [], [])
+    certificate = f"arn:aws:acm:{REGION}:123456789012:certificate/1"
+    project.settings(api_domain="sluice.example.org", api_certificate_arn=certificate, api_quota=1000)
+    changed = names(project.deploy(), plan.CREATE)
+    assert changed == {"ApiDomainName", "ApiDomainMapping", "ApiUsagePlan"}
+    stage = {"apiId": api["id"], "stage": "api"}
+    assert served() == (["sluice.example.org"], [(api["id"], "api")], [(1000, [stage])])
+    # the functions say whether routes ask for a key
+    variables = project.aws.client("lambda").get_function_configuration(FunctionName="sluice-dev")["Environment"]
+    assert variables["Variables"]["SLUICE_API_KEYS"] == "on"
+    assert list(project.deploy().changes) == []
+    project.settings(api_domain="", api_certificate_arn="", api_quota=0)
+    assert names(project.deploy(), plan.DELETE) == {"ApiDomainName", "ApiDomainMapping", "ApiUsagePlan"}
+    assert served() == ([], [], [])
+
+
+def test_an_api_has_its_stages_name_after_each_run_of_chalice(project):
+    """CloudWatch tells APIs apart by their names alone, and Chalice calls that of every stage after the app."""
+
+    def called():
+        return [each["name"] for each in project.aws.client("apigateway").get_rest_apis()["items"]]
+
+    project.deploy()
+    assert called() == ["sluice-dev"]
+    project.change("code", "code = 2")
+    project.deploy()
+    assert (project.chalice_runs, called()) == (2, ["sluice-dev"])
+    assert list(project.deploy().changes) == []
+
+
 def test_a_plan_changes_nothing_and_says_what_it_would(project, monkeypatch):
     before = (project.folder / ".chalice" / "config.json").read_bytes()
     calls = deployed_project.watch(monkeypatch)

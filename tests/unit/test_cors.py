@@ -28,6 +28,7 @@ def test_an_origin_that_is_set_is_answered_by_its_name(origins, origin):
     told = cors.preflight("/runs", {"Origin": origin})
     assert told["Access-Control-Allow-Methods"] == "GET, POST"
     assert "Authorization" in told["Access-Control-Allow-Headers"]
+    assert "X-Api-Key" in told["Access-Control-Allow-Headers"]
     assert "Access-Control-Allow-Credentials" not in told
 
 

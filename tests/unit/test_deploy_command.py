@@ -1,5 +1,8 @@
 """`sluice deploy` and `sluice destroy` as commands: what they ask, what they say, and with which exit status."""
 
+import re
+
+import boto3
 import deployed_project
 import pytest
 from botocore.exceptions import ClientError
@@ -60,6 +63,16 @@ def test_what_was_done_and_the_account_of_the_smoke_run_are_said(project):
     said = sluice("deploy")
     assert "Deployed: " in said and "created" in said
     assert "Smoke run smoke-1: 3 fetched = 3 inserted + 0 updated + 0 unchanged + 0 duplicates + 0 quarantined." in said
+
+
+def test_what_the_record_of_the_apis_domain_has_to_lead_to_is_said(project):
+    certificate = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
+    project.settings(api_domain="sluice.example.org", api_certificate_arn=certificate)
+    wanted = r"Its domain sluice\.example\.org needs a CNAME or alias record that leads to (\S+)\.\n"
+    said = re.search(wanted, sluice("deploy"))
+    client = boto3.client("apigateway", region_name="eu-west-1")
+    assert said[1] == client.get_domain_name(domainName="sluice.example.org")["regionalDomainName"]
+    assert "CNAME" not in sluice("deploy")
 
 
 def test_layers_are_deleted_once_what_chalice_wrote_down_is_in_the_record(project, monkeypatch):

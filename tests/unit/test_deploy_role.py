@@ -70,6 +70,7 @@ def test_the_role_may_do_what_deploying_takes():
             {"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"},
         ),
         ({"deployment": {"access_log": True}}, set()),
+        ({"deployment": {"api_domain": "sluice.example.org", "api_quota": 100}}, set()),
     ],
 )
 def test_settings_that_take_more_are_asked_about_and_allowed(settings, more):
@@ -81,6 +82,13 @@ def test_settings_that_take_more_are_asked_about_and_allowed(settings, more):
 def test_whether_the_account_lets_an_api_log_is_asked_where_it_is_to():
     asked = set(needed(deployment={"access_log": True})) - set(needed())
     assert {resource.split(":", 5)[5] for _, resource in asked} == {"log-group:/aws/apigateway/sluice-prod", "/account"}
+
+
+def test_a_domain_and_a_usage_plan_are_asked_about_where_they_are_wanted():
+    wanted = {"api_domain": "sluice.example.org", "api_quota": 100}
+    asked = {resource.split("::")[-1] for _, resource in set(needed(deployment=wanted)) - set(needed())}
+    assert {"/domainnames/sluice.example.org", "/domainnames/sluice.example.org/basepathmappings/(none)"} <= asked
+    assert {"/usageplans", "/usageplans/0"} <= asked
 
 
 @pytest.mark.parametrize("resource", ["*", "arn:aws:s3:::sluice-staging-1", f"arn:aws:iam::{ACCOUNT}:role/admin"])

@@ -21,12 +21,14 @@ from click.testing import CliRunner
 from samtranslator.model.exceptions import InvalidDocumentException
 
 from chalicelib import sources
+from chalicelib.api import table
 from chalicelib.errors import ConfigurationError, DeclarationError, DeploymentError
 from chalicelib.sources.base import Source
 from cli.main import main
-from deploy import artefacts, references, roles, sam, schedules, stage, template
+from deploy import artefacts, constraints, references, roles, sam, schedules, stage, template
 from deploy import package as packages
 from deploy.artefacts import Artefact, Artefacts
+from deploy.intrinsics import Evaluator
 from deploy.kinds import apis
 from statemachine import render
 
@@ -263,6 +265,9 @@ FAULTS = {
         put("DeadLettersAlarm", "Dimensions.0.Value", {"Ref": "DeadLetters"}),
         put("NoRunSucceededAlarm", "EvaluationPeriods", 169),
         put("FailedRunsAlarm", "EvaluationPeriods", 289),
+        put("ApiErrorsAlarm", "Dimensions.0.Value", {"Ref": "App"}),
+        put("ApiLatencyAlarm", "Statistic", "Average"),
+        put("ApiLatencyAlarm", "ExtendedStatistic", None),
     ],
     checks.alarms_that_must_be: [
         drop("QualityFailuresAlarm"),
@@ -270,6 +275,8 @@ FAULTS = {
         put("NoRunSucceededAlarm", "TreatMissingData", "notBreaching"),
         put("DeadLettersAlarm", "Threshold", 1),
         drop("UndeliveredAlarm"),
+        drop("ApiErrorsAlarm"),
+        drop("ApiLatencyAlarm"),
         put("TimedOutRunsAlarm", "ComparisonOperator", "LessThanThreshold"),
     ],
     checks.reject_means_quality: [leads_to_reject],
@@ -280,6 +287,8 @@ FAULTS = {
         shows("{Sluice,", "{sluice,"),
         shows("Milliseconds per run", "Seconds per run"),
         shows("ExecutionsFailed", "ExecutionsBroken"),
+        shows("5XXError", "5xx"),
+        shows('"ApiName", "${App}-${Stage}"', '"ApiName", "${App}"'),
         shows('"${StateMachine}"', '"${App}-${Stage}"'),
         shows("${App}-${Stage}-dead-letters", "${App}-dead-letters"),
         shows("${App}-${Stage}-plan", "${App}-${Stage}-planner"),
@@ -452,6 +461,20 @@ FAULTS = {
         attribute("ReplicationConfig", "Condition", "TakesChanges"),
         attribute("ReplicationStreamRole", "Condition", "TakesChanges"),
         drop("ReplicationTarget"),
+    ],
+    checks.serving: [
+        put("RestAPI", "Name", "sluice"),
+        put("RestAPI", "Body.info.title", "sluice"),
+        put("RestAPIapiStage", "MethodSettings", []),
+        put("RestAPIapiStage", "MethodSettings.0.ThrottlingRateLimit", 10_000),
+        put("ApiDomainName", "SecurityPolicy", "TLS_1_0"),
+        put("ApiDomainName", "EndpointConfiguration.Types", ["EDGE"]),
+        put("ApiDomainName", "RegionalCertificateArn", "arn:aws:acm:us-east-1:123456789012:certificate/1"),
+        put("ApiDomainMapping", "Stage", "dev"),
+        put("ApiUsagePlan", "ApiStages", []),
+        put("ApiUsagePlan", "Quota.Period", "MONTH"),
+        attribute("ApiUsagePlan", "Condition", "HasApiDomain"),
+        drop("ApiDomainMapping"),
     ],
     checks.names: [
         put("ReplicationTarget", "EndpointIdentifier", {"Fn::Sub": "${App}-${Stage}-changes-source"}),
@@ -675,6 +698,37 @@ def test_a_stages_settings_are_the_defaults_of_the_stack(tmp_path):
         }.items()
     )
     assert defaults(folder, "prod")["LogDays"] == 365
+
+
+def asking_for_a_key(document: dict) -> set[tuple[str, str]]:
+    """(method, path) of the routes that do."""
+    return {
+        (method, path)
+        for path, methods in own(document, "RestAPI")["DefinitionBody"]["paths"].items()
+        for method, about in methods.items()
+        if {"api_key": []} in about.get("security", ())
+    }
+
+
+def test_with_a_quota_the_routes_that_need_a_token_ask_for_a_key_too(tmp_path, packaged, patched):
+    folder = project(tmp_path, api_quota=5000)
+    made = packages.package(folder, "dev", folder / "stack").template
+    guarded = {(route.method.lower(), route.path) for route in table.ROUTES if route.scope}
+    assert asking_for_a_key(made) == guarded
+    assert asking_for_a_key(packaged.template) == set()
+    # how it was packed decides, and the stack's parameter cannot say otherwise
+    bounds = [t["Parameters"]["ApiQuota"] for t in (made, packaged.template)]
+    assert [(each["MinValue"], each["MaxValue"], each["Default"]) for each in bounds] == [(1, 10**9, 5000), (0, 0, 0)]
+
+
+def test_a_domain_without_a_certificate_is_refused_by_the_settings_name(tmp_path):
+    folder = project(tmp_path, api_domain="sluice.example.org", api_rate=0)
+    made = template.template(stage.read(folder, "dev"), folder)
+    found = constraints.faults(made, Evaluator(made, {}, {}, lambda *_: None).value)
+    assert found == [
+        "deployment.api_rate is 0: it must be from 1 to 10000",
+        "deployment.api_domain needs deployment.api_certificate_arn",
+    ]
 
 
 def test_raw_days_that_s3_would_refuse_are_refused_by_name(tmp_path):

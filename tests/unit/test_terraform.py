@@ -54,6 +54,7 @@ DATABASE = {
     "proxy": True,
 }
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:mine-AbCdEf"
+CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1b2c"
 MAPPINGS = json.dumps({"rules": [{"rule-type": "selection", "rule-id": "1", "rule-name": "1", "rule-action": "include",
                                   "object-locator": {"schema-name": "public", "table-name": "orders"}}]})  # fmt: skip
 REPLICATION = {
@@ -219,6 +220,9 @@ def test_validations_of_variables_do_not_wait_for_each_other(module):
 
 # attributes that are known once a resource is made, under the name that the template has for them
 MADE = {
+    "aws_api_gateway_rest_api.api.id": "<RestAPI>",
+    "aws_api_gateway_stage.api.stage_name": "api",
+    "aws_api_gateway_domain_name.api[0].domain_name": "sluice.example.org",
     "aws_kms_key.data.arn": "<Key.Arn>",
     "aws_kms_key.data.key_id": "<Key>",
     "aws_s3_bucket.lake.arn": "<Bucket.Arn>",
@@ -279,6 +283,7 @@ MADE = {
 }
 # the reverse, for what the template refers to by Ref and has a name of ours
 NAMED = {
+    ("ApiDomainName", None): "sluice.example.org",
     ("Bucket", None): f"sluice-dev-{ACCOUNT}-{REGION}",
     ("StateMachine", None): f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:sluice-dev",
     ("AlertsTopic", None): f"arn:aws:sns:{REGION}:{ACCOUNT}:sluice-dev-alerts",
@@ -418,6 +423,11 @@ def test_a_stage_that_is_configured_otherwise_makes_the_same_both_ways(module, b
         simulate_sensors=True,
         changes=True,
         access_log=True,
+        api_domain="sluice.example.org",
+        api_certificate_arn=CERTIFICATE,
+        api_rate=7,
+        api_burst=9,
+        api_quota=10_000,
         read_buckets=("theirs",),
         database_host="proxy.example.com",
         database_secret_arn=SECRET,
@@ -446,6 +456,19 @@ def test_a_stage_that_is_configured_otherwise_makes_the_same_both_ways(module, b
     [logged] = made.resources()["aws_api_gateway_stage.api"]["access_log_settings"]
     assert str(logged["destination_arn"]) == "<aws_cloudwatch_log_group.api[0].arn>"
     assert logged["format"] == apis.ACCESS_LOG_FORMAT
+    [throttled] = made.resources()["aws_api_gateway_method_settings.all"]["settings"]
+    assert throttled == {"throttling_rate_limit": 7, "throttling_burst_limit": 9}
+    assert environment["SLUICE_API_KEYS"] == "on"
+    [asked, unasked] = (
+        {
+            (method, path)
+            for path, methods in document["paths"].items()
+            for method, about in methods.items()
+            if {"api_key": []} in about.get("security", ())
+        }
+        for document in (json.loads(exported)["api"], values(module, built).local("generated")["api"])
+    )
+    assert ("get", "/runs") in asked and ("get", "/health") not in asked and unasked == set()
     assert "access_log_settings" not in values(module, built).resources()["aws_api_gateway_stage.api"]
 
 
@@ -727,7 +750,7 @@ def test_sluice_build_writes_what_terraform_reads(monkeypatch, tmp_path):
     ran = CliRunner().invoke(build, ["--stage", STAGE])
     assert ran.exit_code == 0, ran.output
     written = json.loads((tmp_path / terraform.FILE).read_text())
-    of_api = {"api", "api_limits", "api_log_format"}
+    of_api = {"api", "api_log_format"}
     assert set(written) == {"alarms", *of_api, "schedules", "dashboard", "layers"}
     assert len(written["alarms"]) > 2 * len(render.lambda_functions())
 

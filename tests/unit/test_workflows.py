@@ -458,8 +458,9 @@ def faults_of_the_role(template):
             # mappings have ids: they are known by the function that they invoke
             of_a_function = json.dumps(statement.get("Condition", {}).get("ArnLike", {}).get("lambda:FunctionArn", ""))
             named = any("${App}-${Stage}" in part or "${App}/${Stage}" in part for part in (text, of_a_function))
-            # REST APIs have ids too, and no condition tells whose one is
-            named = named or (statement["Sid"] == "RestApis" and ":apigateway:" in text and "/restapis" in text)
+            # REST APIs and usage plans have ids too, and no condition tells whose one is; a domain has its own name
+            of_apis = ("/restapis", "/domainnames", "/usageplans", "/tags/")
+            named = named or (statement["Sid"] == "RestApis" and text.split("::")[-1].startswith(of_apis))
             # and what the account lets all of them do may be read
             named = named or (statement["Action"] == ["apigateway:GET"] and text.endswith("::/account"))
             of_a_key = text.endswith(":key/*") and (
