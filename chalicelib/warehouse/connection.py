@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg2
 
@@ -52,13 +52,16 @@ def connect(database_url: str):
 
 
 @contextlib.contextmanager
-def transaction(database_url: str | None = None) -> Iterator[psycopg2.extensions.connection]:
+def transaction(
+    database_url: str | Callable[[], str] | None = None,
+) -> Iterator[psycopg2.extensions.connection]:
     """A transaction on the process's warm connection: committed at the end, rolled back on any error.
 
-    psycopg2's errors come out as WarehouseUnavailable where trying again may help. Without a
-    `database_url` it is the pipeline's own, from the settings or the secret that they name.
+    psycopg2's errors come out as WarehouseUnavailable where trying again may help. A function that looks
+    up the `database_url` is asked again where its password is refused. Without one it is the pipeline's
+    own, from the settings or the secret that they name.
     """
-    database_url, connection = _own() if database_url is None else (database_url, _usable(database_url))
+    database_url, connection = _open(secrets.database_url if database_url is None else database_url)
     try:
         yield connection
         connection.commit()
@@ -86,15 +89,17 @@ def is_transient(error: psycopg2.Error) -> bool:
     return (error.pgcode or "").startswith(_TRANSIENT)
 
 
-def _own() -> tuple[str, psycopg2.extensions.connection]:
-    """The pipeline's own database; a refused password is looked up anew, since it may have been rotated."""
-    database_url = secrets.database_url()
-    try:
+def _open(database_url: str | Callable[[], str]) -> tuple[str, psycopg2.extensions.connection]:
+    """A refused password is looked up anew, since it may have been rotated."""
+    if isinstance(database_url, str):
         return database_url, _usable(database_url)
+    known = database_url()
+    try:
+        return known, _usable(known)
     except ConfigurationError:
         secrets.forget()
-        renewed = secrets.database_url()
-        if renewed == database_url:
+        renewed = database_url()
+        if renewed == known:
             raise
         return renewed, _usable(renewed)
 

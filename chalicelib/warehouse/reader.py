@@ -30,10 +30,14 @@ def transaction(database_url: str | None = None) -> Iterator[psycopg2.extensions
     Raises RequestRefused, of which the API makes a 503, where a statement takes longer than SECONDS.
     """
     try:
-        with connection.transaction(database_url or secrets.reader_database_url() or None) as opened:
+        with connection.transaction(database_url or _login) as opened:
             with opened.cursor() as cursor:
                 cursor.execute(statement("reader", "restrict"), {"role": ROLE, "timeout": f"{int(SECONDS * 1000)}ms"})
             yield opened
     except QueryCanceled:
         told = f"reading took more than {SECONDS} s; ask for less, or by an indexed column"
         raise RequestRefused(told, status=503, reason="too slow") from None
+
+
+def _login() -> str:
+    return secrets.reader_database_url() or secrets.database_url()

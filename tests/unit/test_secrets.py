@@ -10,7 +10,7 @@ from moto import mock_aws
 from chalicelib import secrets, settings
 from chalicelib.errors import ConfigurationError
 from chalicelib.settings import Settings
-from chalicelib.warehouse import connection
+from chalicelib.warehouse import connection, reader
 from deploy import stage as stages
 
 
@@ -123,6 +123,30 @@ def test_a_rotated_password_is_looked_up_anew(manager, use, database_url):
         with connection.transaction() as opened, opened.cursor() as cursor:
             cursor.execute("SELECT 1")
             assert cursor.fetchone() == (1,)
+
+
+def test_a_rotated_password_of_the_readers_login_is_looked_up_anew(manager, use, database_url):
+    def kept(url):
+        return json.dumps({secrets.READER: url})
+
+    gone = "postgresql://nobody@127.0.0.1:1/d?connect_timeout=2"
+    arn = manager.create_secret(Name="sluice/dev/tokens", SecretString=kept(gone))["ARN"]
+    use(tokens_secret_arn=arn)
+    refused, original = secrets.reader_database_url(), connection.connect
+
+    def connect(url):
+        if url == refused:
+            raise ConfigurationError("password authentication failed")
+        return original(url)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "connect", connect)
+        with pytest.raises(ConfigurationError, match="password"), reader.transaction():
+            pass
+        manager.put_secret_value(SecretId=arn, SecretString=kept(database_url))
+        with reader.transaction() as opened, opened.cursor() as cursor:
+            cursor.execute("SELECT current_setting('transaction_read_only')")
+            assert cursor.fetchone() == ("on",)
 
 
 def test_tokens_are_found_by_name_in_the_secret_or_on_the_laptop_in_a_variable(manager, use):
