@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import boto3
@@ -41,8 +42,12 @@ def main(folder: Folder) -> int:
     document = json.loads(folder.task.read_text())
     task = Task(**{**document, "tables": tuple(document["tables"])})
     replication = Replication(task, boto3.client("kinesis"), folder.state, stopped)
-    ended = threading.Event()
-    reporting = threading.Thread(target=_report, args=(replication, folder, ended), daemon=True)
+    ended, before = threading.Event(), 0  # what replications put whose database broke off
+
+    def tell(state: str | None = None, error: SluiceError | None = None) -> None:
+        folder.write_status(before + replication.put, state or replication.state, error)
+
+    reporting = threading.Thread(target=_report, args=(tell, ended), daemon=True)
     reporting.start()
     LOG.info("replicating %s into %s", ", ".join(task.tables), task.stream)
     try:
@@ -52,23 +57,24 @@ def main(folder: Folder) -> int:
             except psycopg2.OperationalError as error:
                 LOG.warning("the database broke off: %s", str(error).strip())
                 stopping.wait(RETRY_SECONDS)
-                replication = Replication(task, boto3.client("kinesis"), folder.state, stopped)
+                again = Replication(task, boto3.client("kinesis"), folder.state, stopped)
+                before, replication = before + replication.put, again
     except SluiceError as error:
         LOG.error("%s: %s", type(error).__name__, error)
         ended.set()
         reporting.join()  # else it may write over what comes
-        folder.write_status(replication.put, replication.state, error)
+        tell(error=error)
         return 0 if stopped() else 1
     ended.set()
     reporting.join()
-    folder.write_status(replication.put, "stopped")
-    LOG.info("stopped; the stream has taken %d records", replication.put)
+    tell("stopped")
+    LOG.info("stopped; the stream has taken %d records", before + replication.put)
     return 0
 
 
-def _report(replication: Replication, folder: Folder, ended: threading.Event) -> None:
+def _report(tell: Callable[[], None], ended: threading.Event) -> None:
     while not ended.is_set():
-        folder.write_status(replication.put, replication.state)
+        tell()
         ended.wait(STATUS_SECONDS)
 
 
