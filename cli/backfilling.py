@@ -198,15 +198,7 @@ class Driver:
         return self._ledger_row(run_id).get("input", {})
 
     def _execution(self, run_id: str) -> dict | None:
-        """As DescribeExecution tells it; None where it was never started, or is forgotten.
-
-        That is after 90 days on AWS, when the stack goes down on a laptop.
-        """
-        arn = executions.arn(self._session.settings.state_machine_arn, run_id)
-        try:
-            return self._client.describe_execution(executionArn=arn)
-        except self._client.exceptions.ExecutionDoesNotExist:
-            return None
+        return executions.described(self._client, executions.arn(self._session.settings.state_machine_arn, run_id))
 
     def _look(self) -> None:
         """Note how runs ended that have since the last look."""

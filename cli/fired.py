@@ -43,17 +43,10 @@ def tell(context: click.Context, session: Session, run: Started, wait: bool) -> 
     context.exit(result.exit_status)
 
 
-def _execution(session: Session, run_id: str) -> dict | None:
-    client = session.client("stepfunctions")
-    try:
-        return client.describe_execution(executionArn=executions.arn(session.settings.state_machine_arn, run_id))
-    except client.exceptions.ExecutionDoesNotExist:
-        return None
-
-
 def _await(session: Session, run_id: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while _execution(session, run_id) is None:
+    client, deadline = session.client("stepfunctions"), time.monotonic() + SECONDS
+    arn = executions.arn(session.settings.state_machine_arn, run_id)
+    while executions.described(client, arn) is None:
         if time.monotonic() > deadline:
             raise TerminalError(
                 f"no run {run_id} came of it within {SECONDS} s",

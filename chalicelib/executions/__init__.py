@@ -8,7 +8,7 @@ children are, and those that only an error or a choice leads to stay `not_run`.
 
 from chalicelib.executions.history import Transition
 from chalicelib.executions.model import Children, Execution, State, from_json, to_json
-from chalicelib.executions.reader import Reader, arn, read
+from chalicelib.executions.reader import Reader, arn, described, read
 from chalicelib.executions.summary import with_failed_children
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "State",
     "Transition",
     "arn",
+    "described",
     "from_json",
     "read",
     "to_json",

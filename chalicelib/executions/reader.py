@@ -10,9 +10,12 @@ from collections.abc import Iterator
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib import boto_errors
 from chalicelib.errors import NotFound, TerminalError, TransientError
 from chalicelib.executions import history, summary
 from chalicelib.executions.model import RUNNING, Children, Execution
+
+_TRANSIENT_CODES = frozenset({"ThrottlingException"})
 
 
 def arn(state_machine_arn: str, run_id: str) -> str:
@@ -26,6 +29,38 @@ def read(client, execution_arn: str) -> Execution:
     Raises NotFound when there is none of that name, TransientError when Step Functions is out of reach.
     """
     return Reader(client, execution_arn).read()
+
+
+def described(client, execution_arn: str) -> dict | None:
+    """What DescribeExecution says; None where the execution was never started, or is forgotten.
+
+    That is 90 days after its end on AWS, when the stack goes down on a laptop. Raises TransientError or TerminalError.
+    """
+    try:
+        with _named(execution_arn):
+            return client.describe_execution(executionArn=execution_arn)
+    except NotFound:
+        return None
+
+
+@contextlib.contextmanager
+def _named(execution_arn: str) -> Iterator[None]:
+    """Step Functions' exceptions as ours."""
+    try:
+        yield
+    except ClientError as error:
+        if boto_errors.code(error) == "ExecutionDoesNotExist":
+            raise NotFound(
+                f"Step Functions knows no execution {execution_arn}",
+                next_step="list the runs with `sluice runs list`; AWS forgets a history 90 days after its end",
+            ) from error
+        kind = TransientError if boto_errors.may_pass(error, _TRANSIENT_CODES) else TerminalError
+        raise kind(f"Step Functions refused to tell of {execution_arn}: {error}") from error
+    except BotoCoreError as error:  # connection refused, read timeout, no credentials
+        raise TransientError(
+            f"Step Functions could not be reached for {execution_arn}: {error}",
+            next_step="if the local stack ended, `sluice up`, then start the run again; otherwise look again later",
+        ) from error
 
 
 class Reader:
@@ -46,7 +81,7 @@ class Reader:
         self._map_runs: dict[str, Children] = {}
 
     def read(self) -> Execution:
-        with self._named():
+        with _named(self._arn):
             described = self._client.describe_execution(executionArn=self._arn)
             if self._definition is None:
                 answer = self._client.describe_state_machine_for_execution(executionArn=self._arn)
@@ -79,27 +114,6 @@ class Reader:
             states=states,
             transitions=told.transitions,
         )
-
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
-        """Step Functions' exceptions as ours."""
-        try:
-            yield
-        except ClientError as error:
-            code = error.response["Error"].get("Code", "")
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            if code == "ExecutionDoesNotExist":
-                raise NotFound(
-                    f"Step Functions knows no execution {self._arn}",
-                    next_step="list the runs with `sluice runs list`; AWS forgets a history 90 days after its end",
-                ) from error
-            kind = TransientError if status >= 500 or code == "ThrottlingException" else TerminalError
-            raise kind(f"Step Functions refused to tell of {self._arn}: {error}") from error
-        except BotoCoreError as error:  # connection refused, read timeout, no credentials
-            raise TransientError(
-                f"Step Functions could not be reached for {self._arn}: {error}",
-                next_step="if the local stack ended, `sluice up`, then start the run again; otherwise look again later",
-            ) from error
 
     def _events(self) -> list[dict]:
         latest: list[dict] = []

@@ -7,6 +7,7 @@ import uuid
 from types import SimpleNamespace
 
 import pytest
+from botocore.exceptions import ClientError
 
 from chalicelib.errors import TriggerConflict
 from chalicelib.triggers import Started
@@ -19,16 +20,17 @@ FIRST, LAST = dt.date(2024, 1, 1), dt.date(2024, 1, 3)
 DAYS = [(FIRST + dt.timedelta(days=n), FIRST + dt.timedelta(days=n)) for n in range(3)]
 
 
+def refused(code):
+    return ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeExecution")
+
+
 class Machine:
     """Step Functions, as far as a backfill asks it: executions by name, each under way until it is ended."""
-
-    class exceptions:
-        class ExecutionDoesNotExist(Exception):
-            pass
 
     def __init__(self):
         self.inputs, self.ended = {}, set()
         self.before_start = lambda run_id: None
+        self.throttled = 0  # questions that are refused yet
 
     def start(self, trigger, attempt):
         run_id, wanted = trigger.attempt(attempt), trigger.run_input()
@@ -40,7 +42,10 @@ class Machine:
     def describe_execution(self, executionArn):
         run_id = executionArn.rpartition(":")[2]
         if run_id not in self.inputs:
-            raise self.exceptions.ExecutionDoesNotExist
+            raise refused("ExecutionDoesNotExist")
+        if self.throttled:
+            self.throttled -= 1
+            raise refused("ThrottlingException")
         status = "FAILED" if run_id in self.ended else "RUNNING"
         return {"status": status, "input": json.dumps(self.inputs[run_id]), "error": "Ended"}
 
@@ -119,3 +124,11 @@ def test_the_second_ctrl_c_leaves_at_once(commands, machine):
     with pytest.raises(KeyboardInterrupt), stop.installed():
         driver.work(lambda *_: None, lambda *_: None, lambda: signal.raise_signal(signal.SIGINT))
     assert driver.progress().running == 1
+
+
+def test_a_backfill_goes_on_while_step_functions_throttles(commands, machine, monkeypatch):
+    monkeypatch.setattr(backfilling, "LONGEST_PAUSE", 0.01)
+    driver = commands(3)
+    machine.before_start = lambda run_id: setattr(machine, "throttled", 2)
+    driver.work(lambda progress: machine.ended.update(machine.inputs), lambda window, progress: None, lambda: None)
+    assert (driver.progress().failed, driver.progress().left, machine.throttled) == (3, 0, 0)
