@@ -20,8 +20,8 @@ from chalicelib.warehouse.backfills import Asked
 from cli import operator
 from cli.backfill_progress import View, summary
 from cli.backfilling import Driver, Progress, Stop, as_json
+from cli.main import INTERRUPTED
 from cli.outcome import EXIT, EXIT_RUN_FAILED
-from cli.run import INTERRUPTED
 from cli.session import Session, connect
 
 MOST_WINDOWS = 10_000

@@ -19,11 +19,9 @@ from chalicelib.sources.files import FileSource
 from chalicelib.triggers import starting
 from chalicelib.warehouse import connection, ledger
 from cli import outcome
+from cli.main import INTERRUPTED
 from cli.progress import follow
 from cli.session import Session, connect
-
-# the status with which a shell reports what Ctrl-C ended
-INTERRUPTED = 130
 
 # what Step Functions takes for an execution's name, and every file system for a folder's
 _NAME_LENGTH = 80

@@ -16,7 +16,7 @@ from chalicelib.lake import keys
 from chalicelib.lake.inbox_object import InboxObject
 from chalicelib.triggers import Trigger, inbox, starting
 from chalicelib.triggers import trigger as triggers
-from cli import fired, targets
+from cli import fired, sending, targets
 from cli.run import as_workers_find_it
 from cli.session import Session, connect
 from local.schedules import filled
@@ -134,3 +134,7 @@ def _tell_of_object(context: click.Context, session: Session, key: str, wait: bo
         # the notification is on its way already: a run that has begun since is the object's own
         since = about["LastModified"] if new else None
         fired.tell(context, session, starting.expected(asked, since=since), wait)
+
+
+for command in (sending.webhook, sending.api):
+    trigger.add_command(command)

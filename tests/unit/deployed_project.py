@@ -8,7 +8,9 @@ import shutil
 import zipfile
 from collections import Counter
 from pathlib import Path
+from unittest.mock import patch
 
+import boto3
 import botocore.client
 from botocore.exceptions import ClientError
 from moto import mock_aws
@@ -23,6 +25,9 @@ ROOT = Path(__file__).parents[2]
 REGION = "eu-west-1"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
 READING = ("Get", "List", "Describe", "Head")
+# for all tests of a process: to read botocore's models and make the clients takes as long as a deployment's calls
+SESSION = boto3.session.Session()
+CLIENTS = {}
 SECRET = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:sluice/dev/database-AbCdEf"
 
 
@@ -46,7 +51,7 @@ def made(folder, monkeypatch):
         "schedules": True,
     }
     (folder / ".chalice" / "config.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    with mock_aws():
+    with mock_aws(), patch("boto3.DEFAULT_SESSION", SESSION):
         yield Project(folder)
 
 
@@ -108,7 +113,8 @@ class Project:
         stage = stages.read(self.folder, "dev")
         made = template.template(stage, self.folder)
         self.aws = account.connect(stage, made)
-        self.aws = dataclasses.replace(self.aws, files=functions.layer_files(stage, self.built))
+        files = functions.layer_files(stage, self.built)
+        self.aws = dataclasses.replace(self.aws, files=files, clients=CLIENTS)
         self.record = record.load(self.aws)
         self.resources = plan.Resources(self.aws, functions.add(made, stage, self.built))
         return plan.make(self.resources, self.record)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+from unittest.mock import patch
 
 import boto3
 import pytest
@@ -19,6 +20,9 @@ from deploy.kinds.lambdas import layer_key
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 TAGS = [{"Key": "sluice:stage", "Value": "sluice-dev"}]
+# for all tests: making the clients takes longer than what most of them do
+SESSION = boto3.session.Session()
+CLIENTS = {}
 MORE_TAGS = [{"Key": "sluice:stage", "Value": "sluice-dev"}, {"Key": "team", "Value": "data"}]
 
 
@@ -285,10 +289,9 @@ def aws(monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
-        yield Aws(
-            ACCOUNT, REGION, "aws", "dev", "sluice-dev", bucket="lake", variables=("SLUICE_BUCKET", "SLUICE_STAGE")
-        )
+    with mock_aws(), patch("boto3.DEFAULT_SESSION", SESSION):
+        variables = ("SLUICE_BUCKET", "SLUICE_STAGE")
+        yield Aws(ACCOUNT, REGION, "aws", "dev", "sluice-dev", bucket="lake", variables=variables, clients=CLIENTS)
 
 
 def holder(aws, type):
