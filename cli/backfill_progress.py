@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from chalicelib.graph.text import duration
+from chalicelib import durations
 from chalicelib.warehouse.backfills import DONE, BackfillWindow
 from cli.backfilling import Progress
 
@@ -28,7 +28,7 @@ def summary(progress: Progress) -> str:
     parts += [f"{progress.running:,} running", f"{progress.left:,} left", f"{progress.rows:,} rows"]
     remaining = progress.remaining_seconds
     if remaining is not None and (progress.left or progress.running):
-        parts.append(f"about {duration(remaining)} to go")
+        parts.append(f"about {durations.words(remaining)} to go")
     return ", ".join(parts)
 
 

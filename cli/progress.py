@@ -13,11 +13,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from chalicelib import asl
+from chalicelib import asl, durations
 from chalicelib.errors import SluiceError
 from chalicelib.executions import Children, Execution, State, chunks
 from chalicelib.failure import plain_cause
-from chalicelib.graph.text import duration
 
 SHORTEST_PAUSE = 0.05  # seconds between two reads of the execution, while states come and go
 LONGEST_PAUSE = 0.5  # while nothing changes
@@ -97,7 +96,7 @@ class _View:
             table.add_row(
                 self._spinner if state.status == "running" else Text(mark, style=style),
                 Text(state.name, style="bold" if state.status == "running" else ""),
-                Text(duration(self.elapsed(state)), style="dim"),
+                Text(durations.words(self.elapsed(state)), style="dim"),
                 self._remarks(state),
             )
         return Group(table)
@@ -158,7 +157,7 @@ class _Lines:
         at = ((state.last or execution.read_at) - execution.started).total_seconds()
         line = f"{at:8.1f} s  {state.name} {verb}"
         if state.status != "running" and state.type != "Fail":
-            line += f" in {duration(state.seconds)}"
+            line += f" in {durations.words(state.seconds)}"
         return f"{line}: {about}" if about else line
 
 

@@ -34,6 +34,7 @@ class Client:
 
     address: str
     token: str
+    key: str = ""  # for an API that counts by API keys
 
     def runs(self, **wanted: Any) -> dict[str, Any]:
         """A page of `GET /runs`: source, status, verdict, from, to, limit, page."""
@@ -110,6 +111,8 @@ class Client:
 
     def _ask(self, method: str, path: str, body: Any = None) -> bytes:
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "*/*"}
+        if self.key:
+            headers["X-Api-Key"] = self.key
         sent = None
         if body is not None:
             headers["Content-Type"], sent = "application/json", json.dumps(body).encode()
@@ -152,6 +155,13 @@ def _refused(status: int, content: bytes) -> RequestRefused:
     except (ValueError, AttributeError):
         document, told = {}, None
     reason = document.get("reason")
+    if status == 403 and told == "Forbidden":
+        return RequestRefused(
+            "the API asks for an API key, and knows none such",
+            status=status,
+            reason="key",
+            next_step="set SLUICE_API_KEY to one of the stage's usage plan and start the dashboard again",
+        )
     if told == _NO_ROUTE:
         return RequestRefused(
             "the API has no such route",

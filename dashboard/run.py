@@ -6,6 +6,7 @@ import html
 
 import streamlit as st
 
+from chalicelib import durations
 from chalicelib.errors import RequestRefused
 from dashboard import execution_graph, navigation, session, state, table, wording
 from dashboard.table import Column, cell
@@ -72,7 +73,7 @@ def _summary(found: dict) -> None:
         wording.chip(found["status"]),
         f"verdict {wording.chip(found['verdict'])}" if found["verdict"] else "no verdict" + _yet(found),
         f"started {wording.moment(found['started_at'])} UTC",
-        f"{wording.duration(seconds)}{' so far' if not found['finished_at'] else ''}" if seconds is not None else "",
+        f"{durations.words(seconds)}{' so far' if not found['finished_at'] else ''}" if seconds is not None else "",
         f"window {window['from']} to {window['to']}" if window["from"] else "",
     ]
     st.markdown(" · ".join(fact for fact in facts if fact))
@@ -157,7 +158,7 @@ def _state_row(told: dict, selected: str | None) -> dict:
             "type": told["type"],
             "status": cell(told["status"].replace("_", " "), wording.tone(told["status"])),
             "entered": wording.count(told["entered"]),
-            "seconds": wording.duration(told["seconds"]) if told["first"] else "",
+            "seconds": durations.words(told["seconds"]) if told["first"] else "",
             "error": error,
         },
         id=told["name"],

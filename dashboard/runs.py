@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import streamlit as st
 
+from chalicelib import durations
 from dashboard import run, session, table, wording
 from dashboard.table import Column, cell
 
@@ -80,7 +81,7 @@ def _row(found: dict) -> dict:
             "status": cell(found["status"], wording.tone(found["status"])),
             "verdict": cell(found["verdict"], wording.tone(found["verdict"])),
             **{name: wording.count(found["account"][name]) for name in COUNTS},
-            "seconds": "" if took is None else wording.duration(took),
+            "seconds": "" if took is None else durations.words(took),
             "started": wording.moment(found["started_at"]),
         },
         id=found["run_id"],

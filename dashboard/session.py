@@ -16,7 +16,7 @@ def client() -> Client:
     """Raises ConfigurationError for what is not set."""
     current = settings.load()
     current.require("api_url", "api_token")
-    return Client(current.api_url.rstrip("/"), current.api_token)
+    return Client(current.api_url.rstrip("/"), current.api_token, current.api_key)
 
 
 @st.cache_data(ttl=5, show_spinner=False)

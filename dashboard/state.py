@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from chalicelib import durations
 from dashboard import session, wording
 
 # of a line of the log, what the line begins with; what it has besides follows
@@ -23,7 +24,7 @@ def show(run_id: str, name: str) -> None:
         wording.chip(told["status"]),
         told["type"],
         f"{told['entered']:,} times" if told["entered"] > 1 else "",
-        wording.duration(told["seconds"]) if told["first"] else "",
+        durations.words(told["seconds"]) if told["first"] else "",
         f"{told['retries']} retries" if told["retries"] else "",
         f"from {wording.moment(told['first'])} UTC" if told["first"] else "",
     ]

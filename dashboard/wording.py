@@ -6,9 +6,7 @@ import datetime as dt
 import json
 from typing import Any
 
-from chalicelib.graph.text import duration
-
-__all__ = ["chip", "count", "duration", "moment", "seconds_between", "shown"]
+__all__ = ["chip", "count", "moment", "seconds_between", "shown"]
 
 # what a status is to the eye; the word is always there as well
 _TONES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib import asl
+from chalicelib import asl, durations
 from chalicelib.asl import CATCH
 from chalicelib.executions import Children, Execution, State
 from chalicelib.failure import plain_cause
@@ -96,7 +96,7 @@ class _Picture:
         status = _EXECUTION_LOOK.get(execution.status, "running")
         facts = [
             execution.status.replace("_", " ").lower(),
-            text.duration(execution.seconds) + (" so far" if execution.is_running else ""),
+            durations.words(execution.seconds) + (" so far" if execution.is_running else ""),
             f"started {execution.started:%Y-%m-%d %H:%M:%S} UTC"
             if not execution.started.utcoffset()
             else f"started {execution.started:%Y-%m-%d %H:%M:%S %z}",
@@ -120,7 +120,7 @@ class _Picture:
         ran = [f"{s.name} {draw.LOOKS[s.status].word}" for s in self._states.values() if s.status != "not_run"]
         error = f" Error {execution.error}: {plain_cause(execution.cause)}." if execution.error else ""
         return (
-            f"{execution.name}: {execution.status}, {text.duration(execution.seconds)}.{error} "
+            f"{execution.name}: {execution.status}, {durations.words(execution.seconds)}.{error} "
             f"States that ran: {', '.join(ran) or 'none'}."
         )
 
@@ -163,7 +163,7 @@ class _Picture:
         if state.entered > 1:
             facts.append(f"{state.entered:,} times")
         if state.first and state.type != "Fail":
-            facts.append(text.duration(state.seconds))
+            facts.append(durations.words(state.seconds))
         if state.retries:
             facts.append("1 retry" if state.retries == 1 else f"{state.retries} retries")
         return " · ".join(facts)

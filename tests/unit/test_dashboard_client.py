@@ -43,6 +43,16 @@ def test_the_token_goes_along_and_what_is_not_wanted_does_not(api):
     assert headers["Authorization"] == "Bearer sluice_token"
 
 
+def test_an_api_key_goes_along_where_there_is_one_and_is_asked_for_where_it_is_missing(api):
+    api.answers = [document({"runs": []}), document({"runs": []}), document({"message": "Forbidden"}, 403)]
+    Client(api.address, "sluice_token", "counted").runs()
+    client(api).runs()
+    assert [headers.get("X-Api-Key") for _, _, headers, _ in api.asked] == ["counted", None]
+    with pytest.raises(RequestRefused, match="asks for an API key") as raised:
+        client(api).runs()
+    assert "SLUICE_API_KEY" in raised.value.next_step
+
+
 def test_a_name_is_one_part_of_the_path_whatever_it_holds(api):
     api.answers = [document({})]
     client(api).state("a/b?c", "Plan")

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from chalicelib import asl
+from chalicelib import asl, durations
 from chalicelib.executions import Children, Execution, State, Transition
 from chalicelib.graph import draw, svg, text
 from chalicelib.graph.layout import lay_out, unique_edges
@@ -359,7 +359,7 @@ def test_the_same_execution_gives_the_same_picture():
     [(0, "0 ms"), (0.0312, "31 ms"), (0.9996, "1.0 s"), (4.24, "4.2 s"), (99.96, "1 min 40 s"), (7500, "2 h 5 min")],
 )
 def test_durations(seconds, said):
-    assert text.duration(seconds) == said
+    assert durations.words(seconds) == said
 
 
 def test_wrapped_lines_fit_and_lose_nothing_before_the_ellipsis():
