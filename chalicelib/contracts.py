@@ -38,6 +38,7 @@ class Partition:
     index: int
     request: dict  # as the source's `partitions` made it; only the source reads it
     live: bool = False  # from the source's own hosts, also where a sample API stands in for them
+    replay: bool = False  # nothing is fetched: quarantined rows are read from the raw layer
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,24 @@ class Chunk:
     slices: tuple[Slice, ...]
     header: tuple[str, ...] | None = None  # of a CSV: its slices begin after the header
     delimiter: str | None = None  # of a CSV
+    only: str | None = None  # of a replay: where the lines are listed that are meant, by part; the others are left out
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """A raw object of an earlier run, and the `lines` of it that a replay judges again.
+
+    `format`, `delimiter` and `request`, that of a response, are those of the chunks that were cut of it.
+    """
+
+    part: int
+    key: str
+    bytes: int
+    sha256: str
+    format: str | None
+    delimiter: str | None
+    request: dict | None
+    lines: tuple[int, ...]
 
 
 # --- Plan ------------------------------------------------------------------------------------
@@ -83,7 +102,8 @@ class RunInput:
     it would; `allow_gap` also where that leaves out days. `trigger` tells people what started it, e.g.
     "schedule 2026-11-21T13:00:00Z"; None for a command. `live` asks the source's own hosts where, as on the laptop,
     a sample API stands in for them. `runs_at_once` runs of the source, this one among them, share what its hosts take;
-    None for one alone. `gather_warnings`: who started the run tells of its warnings, with those of others.
+    None for one alone. `gather_warnings`: who started the run tells of its warnings, with those of others. `replay` names
+    the claim on the quarantined rows that are all that is read.
     """
 
     source: str
@@ -97,6 +117,7 @@ class RunInput:
     live: bool | None = None
     runs_at_once: int | None = None
     gather_warnings: bool | None = None
+    replay: str | None = None
 
     @classmethod
     def from_json(cls, given: dict) -> RunInput:
@@ -110,6 +131,8 @@ class RunInput:
 
     def command(self) -> str:
         """What to type to run it again; `***` stands where the input holds a secret."""
+        if self.replay is not None:
+            return shlex.join(["sluice", "quarantine", "replay", "--source", self.source])
         shown = self.input and redaction.url(self.input)
         words = ["sluice", "run", self.source]
         for option, value in (("--from", self.start), ("--to", self.end), ("--input", shown)):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from chalicelib import personal, sources
-from chalicelib.errors import DeclarationError, NotFound, UnknownSource
 from chalicelib.lake.store import Lake
-from chalicelib.sources.base import Source
+from chalicelib.quarantine import rows
 from chalicelib.warehouse import ledger, table_columns
 
 
 def read(connection, lake: Lake, run_id: str) -> dict:
     """The run's row, and `failed` expectations, `reasons` of quarantine, `schema_changes`, `raw_only` fields.
+
+    `quarantine_states` says how many of the rows that it set aside are in which state, see `quarantine.rows.STATES`; of
+    a replay, whose rows are those of another run, none is counted.
 
     Raises NotFound where the ledger has no such run.
     """
@@ -20,14 +22,8 @@ def read(connection, lake: Lake, run_id: str) -> dict:
         reasons = ledger.rows(cursor, "quarantine_reasons", run_id=run_id)
         changes = table_columns.changes(cursor, run_id=run_id)
         raw_only = ledger.rows(cursor, "raw_only", run_id=run_id)
-    source = _source(lake, run["source"], run_id) if reasons else None
+        states = rows.states(cursor, run_id)
+    source = sources.shown(run["source"], run_id, lake) if reasons else None
     reasons = [{**reason, "record": personal.record(source, reason["record"])} for reason in reasons]
-    return {**run, "failed": failed, "reasons": reasons, "schema_changes": changes, "raw_only": raw_only}
-
-
-def _source(lake: Lake, name: str, run_id: str) -> Source | None:
-    """The run's source; None where it, or what declared it, is gone."""
-    try:
-        return sources.as_declared(name, run_id, lake)
-    except (UnknownSource, DeclarationError, NotFound):
-        return None
+    found = {"failed": failed, "reasons": reasons, "schema_changes": changes, "raw_only": raw_only}
+    return {**run, **found, "quarantine_states": states}

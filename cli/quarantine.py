@@ -1,14 +1,25 @@
-"""`sluice quarantine objects`: what came into the inbox and is not in a table: unreadable, or rejected."""
+"""`sluice quarantine …`: rows that were set aside, seen, replayed and discarded; whole objects of the inbox."""
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 
 import click
+from rich.console import Console
 
+from chalicelib.errors import ConfigurationError
+from chalicelib.lake import Lake
+from chalicelib.quarantine import rows, starting
+from chalicelib.quarantine.rows import Filter
 from chalicelib.warehouse import connection, quarantined_objects
-from cli.session import connect
+from cli import operator
+from cli.run import tell, watched
+from cli.session import Session, connect
+
+_MOST = 1000
+_RECORD = 200  # characters of a record in a list
 
 
 @click.group()
@@ -16,9 +27,141 @@ def quarantine() -> None:
     """What was set aside."""
 
 
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_NUMBERS = click.argument("numbers", nargs=-1, type=click.IntRange(1, 2**63 - 1))
+
+
+def _filtered(reason_option: str):
+    """The options that say which rows are meant."""
+    options = (
+        click.option("--run", "run_id", metavar="RUN", help="Only rows that this run set aside."),
+        click.option("--source", help="Only rows of this source."),
+        click.option(
+            reason_option, "reason", metavar="TEXT", help="An expectation's id, a column, or a part of what is said."
+        ),
+        click.option(
+            "--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="Set aside on this day or later."
+        ),
+    )
+    return lambda command: functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def _wanted(numbers, run_id, source, reason, since, state=None) -> Filter:
+    return Filter(tuple(numbers) or None, run_id, source, reason, since and since.date(), state)
+
+
+@quarantine.command("list")
+@_filtered("--reason")
+@click.option("--state", type=click.Choice(rows.STATES), help="Only rows in this state.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, _MOST))
+@click.option("--before", type=int, metavar="NUMBER", help="Go on behind the row of this number.")
+@_JSON
+def list_(run_id, source, reason, since, state, limit, before, as_json) -> None:
+    """List rows that were set aside, newest first; personal values are masked."""
+    session = connect()
+    wanted = _wanted((), run_id, source, reason, since, state)
+    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
+        found = rows.page(cursor, wanted, limit + 1, before)
+        counted = rows.reasons(cursor, wanted)
+    following = found[limit - 1]["id"] if len(found) > limit else None
+    found = rows.masked(found[:limit], Lake(session.settings.bucket))
+    if as_json:
+        _print({"rows": found, "reasons": counted, "next": following})
+        return
+    if not found:
+        click.echo("No row of the quarantine is like that.")
+        return
+    for row in found:
+        messages = "; ".join(reason["message"] for reason in row["reasons"])
+        click.echo(f"{row['id']:>7}  {row['state']:9}  {row['run_id']} line {row['line']}  {messages}")
+        click.echo(f"                    {row['record'][:_RECORD]}")
+    click.echo("\nreasons")
+    for each in counted:
+        click.echo(f"  {each['rows']:>9,}  e.g. {each['example']}")
+    if following is not None:
+        click.echo(f"\nThe first {limit} of more. Next: --before {following}")
+
+
+@quarantine.command("show")
+@click.argument("number", type=click.IntRange(1, 2**63 - 1))
+@_JSON
+def show(number, as_json) -> None:
+    """Show one row: where it came from, every reason, what became of it."""
+    session = connect()
+    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
+        row = rows.one(cursor, number)
+    [row] = rows.masked([row], Lake(session.settings.bucket))
+    if as_json:
+        _print(row)
+        return
+    click.echo(f"row      {row['id']}, {row['state']}")
+    click.echo(f"source   {row['source']}")
+    click.echo(f"run      {row['run_id']}, {row['run_status']}")
+    click.echo(f"from     {row['raw']} line {row['line']}")
+    click.echo(f"added    {row['added_at']:%Y-%m-%d %H:%M}")
+    if row["settled_by"]:
+        click.echo(f"settled  {row['settled_at']:%Y-%m-%d %H:%M} by {row['settled_by']}")
+    if row["why"]:
+        click.echo(f"why      {row['why']}")
+    click.echo("reasons")
+    for reason in row["reasons"]:
+        click.echo(f"  {reason['kind']}: {reason['message']}")
+    for attempt in row["attempts"]:
+        click.echo(f"replayed by {attempt['run_id']}, {attempt['added_at']:%Y-%m-%d %H:%M}; it failed again")
+        for reason in attempt["reasons"]:
+            click.echo(f"  {reason['kind']}: {reason['message']}")
+    click.echo(f"record\n  {row['record']}")
+    if row["state"] == "open" and not row["replayable"]:
+        click.echo("\nIts run published nothing, so it is not replayed by itself: run the source again, or discard it.")
+
+
+@quarantine.command("replay")
+@_NUMBERS
+@_filtered("--reason")
+@_JSON
+@click.pass_context
+def replay(context, numbers, run_id, source, reason, since, as_json) -> None:
+    """Judge open rows again, by today's source and suite, and publish those that pass."""
+    wanted = _meant(_wanted(numbers, run_id, source, reason, since))
+    session = connect()
+    started = starting.start(wanted)
+    console = Console(stderr=True, quiet=as_json)
+    results = []
+    for each in started.replays:
+        console.print(f"run {each.run_id} replays {each.rows:,} rows of {each.replay_of}")
+        results.append(watched(context, session, each.run_id, each.execution, console))
+        if not as_json:
+            tell(results[-1])
+            _tell_states(session, each.replay_of)
+    if as_json:
+        _print([result.to_json() for result in results])
+    elif started.unpublished:
+        click.echo(
+            f"left     {started.unpublished:,} rows of runs that published nothing: run these again, or discard them"
+        )
+    context.exit(max(result.exit_status for result in results))
+
+
+@quarantine.command("discard")
+@_NUMBERS
+@_filtered("--because")
+@click.option("--reason", "why", required=True, metavar="WHY", help="Why they are not wanted; it is kept.")
+@_JSON
+def discard(numbers, run_id, source, reason, since, why, as_json) -> None:
+    """Mark open rows as not wanted; nothing is deleted."""
+    wanted = _meant(_wanted(numbers, run_id, source, reason, since))
+    session = connect()
+    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
+        number = rows.discard(cursor, wanted, operator.name(), why)
+    if as_json:
+        _print({"discarded": number})
+    else:
+        click.echo(f"{number:,} rows discarded.")
+
+
 @quarantine.command("objects")
 @click.option("--source", help="Only objects in this folder of the inbox.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, _MOST))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def objects(source, limit, as_json) -> None:
     """List objects of the inbox of which nothing was published, newest first."""
@@ -26,7 +169,7 @@ def objects(source, limit, as_json) -> None:
     with connection.transaction(session.database_url) as open_connection:
         found = quarantined_objects.listed(open_connection, limit, source)
     if as_json:
-        sys.stdout.write(json.dumps(found, default=str) + "\n")
+        _print(found)
         return
     if not found:
         click.echo("No object of the inbox is quarantined.")
@@ -37,3 +180,23 @@ def objects(source, limit, as_json) -> None:
             click.echo(f"  run {row['run_id']}")
         if row["loaded_by"]:
             click.echo(f"  since then an object of this address was loaded by {row['loaded_by']}")
+
+
+def _meant(wanted: Filter) -> Filter:
+    """What is to be changed is said: all of the quarantine is nobody's wish."""
+    if wanted.is_empty:
+        raise ConfigurationError(
+            "it is not said which rows are meant", next_step="give their numbers, or --run, --source, a reason, --since"
+        )
+    return wanted
+
+
+def _tell_states(session: Session, run_id: str) -> None:
+    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
+        states = rows.states(cursor, run_id)
+    counted = ", ".join(f"{number:,} {state}" for state, number in states.items() if number)
+    click.echo(f"original {run_id}: {counted}")
+
+
+def _print(value) -> None:
+    sys.stdout.write(json.dumps(value, default=str) + "\n")

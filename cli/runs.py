@@ -68,7 +68,7 @@ def list_(source, status, limit, as_json) -> None:
 
 
 _WIDE = 240
-_LISTS = ("failed", "reasons", "schema_changes", "raw_only")
+_LISTS = ("failed", "reasons", "schema_changes", "raw_only", "quarantine_states")
 _FIELDS = 20
 _NUMBERS = ("fetched", "inserted", "updated", "unchanged", "dupl.", "quar.")
 
@@ -88,7 +88,7 @@ def show(run_id, as_json) -> None:
     if as_json:
         sys.stdout.write(json.dumps(found, default=str) + "\n")
         return
-    failed, reasons, changes, raw_only = (found[name] for name in _LISTS)
+    failed, reasons, changes, raw_only, states = (found[name] for name in _LISTS)
     if trigger := found["input"].get("trigger"):
         click.echo(f"{'trigger':13} {trigger}")
     for name, value in found.items():
@@ -115,6 +115,9 @@ def show(run_id, as_json) -> None:
                 click.echo(f"           {example['value']}{place}")
     if reasons:
         click.echo("\nquarantine")
+        if any(states.values()):
+            counted = [f"{number:,} {state}" for state, number in states.items() if number]
+            click.echo(f"  {sum(states.values()):>9,}  rows: {', '.join(counted)}")
         for row in reasons:
             click.echo(f"  {row['rows']:>9,}  {row['message']}  (e.g. {row['key']} line {row['line']})")
             click.echo(f"             {row['record'][:200]}")

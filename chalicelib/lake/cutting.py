@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.contracts import Chunk, Partition, Slice
+from chalicelib.contracts import Chunk, Partition, Slice, StoredObject
 from chalicelib.lake import arrays, formats, gunzip, keys
 from chalicelib.lake.lines import CsvCutter, LineCutter, Piece, WholeCutter
 from chalicelib.lake.parts import PartWriter
@@ -69,14 +70,56 @@ def store(
     for part, page in enumerate(pages):
         suffix = formats.SUFFIX[page.format] + (".gz" if page.compression else "")
         raw_key = keys.raw(source_name, day, run_id, partition.index, part, suffix)
-        copied = page.compression or page.format == formats.JSON
-        copy_suffix = formats.SUFFIX[formats.NDJSON if page.format == formats.JSON else page.format]
-        copy_key = keys.working_copy(run_id, partition.index, part, copy_suffix) if copied else None
+        copy_key = _copy_key(page, run_id, partition.index, part)
         raw, cutter, pieces = _store_page(page, part, raw_key, copy_key, lake, settings, expect_header)
         objects.append(raw)
         for piece in pieces:
             chunks.add(page.format, cutter, piece, Slice(part, copy_key or raw_key, raw_key, **vars(piece)))
     return Listing(tuple(objects), chunks.finish())
+
+
+def cut_again(stored: StoredObject, page: Page, run_id: str, lake: Lake, settings: Settings) -> tuple[Chunk, ...]:
+    """The chunks of a raw object that hold some of the lines `stored.lines`; `page` is the object itself.
+
+    A working copy that it needs is one of the run's own: those of the original run may be gone.
+    """
+    copy_key = _copy_key(page, run_id, 0, stored.part)
+    cutter = cutter_of(page, stored.key, settings)
+    with contextlib.ExitStack() as open_objects:
+        open_objects.callback(page.body.close)
+        copy = open_objects.enter_context(PartWriter(lake, copy_key)) if copy_key else None
+        pieces = _cut(plain_text(page, blocks(page), stored.key), copy, cutter)
+    chunks = _Chunks(Partition(0, stored.request or {}), settings)
+    for piece in pieces:
+        if _holds(piece, stored.lines):
+            chunks.add(
+                page.format, cutter, piece, Slice(stored.part, copy_key or stored.key, stored.key, **vars(piece))
+            )
+    return chunks.finish()
+
+
+def _holds(piece: Piece, lines: tuple[int, ...]) -> bool:
+    """Whether one of the `lines`, in their order, is in the piece; a document without lines may hold any."""
+    if piece.lines is None:
+        return True
+    place = bisect.bisect_left(lines, piece.first_line)
+    return place < len(lines) and lines[place] < piece.first_line + piece.lines
+
+
+def _copy_key(page: Page, run_id: str, partition: int, part: int) -> str | None:
+    """Where the working copy of a page goes; None where its slices can be those of the page itself."""
+    if not page.compression and page.format != formats.JSON:
+        return None
+    suffix = formats.SUFFIX[formats.NDJSON if page.format == formats.JSON else page.format]
+    return keys.working_copy(run_id, partition, part, suffix)
+
+
+def _cut(text: Iterator[bytes], copy: PartWriter | None, cutter: LineCutter | WholeCutter) -> tuple[Piece, ...]:
+    for block in text:
+        if copy:
+            copy.write(block)
+        cutter.feed(block)
+    return cutter.finish()
 
 
 def _store_page(
@@ -105,11 +148,7 @@ def _store_page(
                 raw.write(block)
                 yield block
 
-        for block in plain_text(page, stored(), name):
-            if copy:
-                copy.write(block)
-            cutter.feed(block)
-        pieces = cutter.finish()
+        pieces = _cut(plain_text(page, stored(), name), copy, cutter)
         if expect_header and page.format == formats.CSV:
             expect_header(cutter.header, cutter.delimiter, name)
     return RawObject(part, raw_key, size, digest.hexdigest(), cutter.lines), cutter, pieces

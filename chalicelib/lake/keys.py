@@ -32,6 +32,16 @@ def schema(run_id: str) -> str:
     return f"runs/{run_id}/schema.json"
 
 
+def replayed_objects(run_id: str) -> str:
+    """The raw objects of the original run, each with the lines that a replay judges again."""
+    return f"runs/{run_id}/replay/objects.json"
+
+
+def replayed_rows(run_id: str) -> str:
+    """The same lines by number of the raw object, for those who read chunks."""
+    return f"runs/{run_id}/replay/rows.json"
+
+
 def manifest(run_id: str) -> str:
     return f"runs/{run_id}/manifest.json"
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -89,8 +89,11 @@ def _read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> ReadR
     records: list = []
     seqs = [np.empty(0, dtype=np.int64)]
     malformed: list[Malformed] = []
+    only = lake.get_json(chunk.only) if chunk.only else None
     for piece in chunk.slices:
         parsed = _parsed(piece, chunk, source, lake, settings)
+        if only is not None:
+            parsed = _those(parsed, piece, only.get(str(piece.part), ()))
         records += parsed.records
         seqs.append(position.seq(piece.part, parsed.lines + piece.first_line))
         malformed += [
@@ -154,6 +157,14 @@ def _parsed(piece: Slice, chunk: Chunk, source: Source, lake: Lake, settings: Se
         case formats.RESPONSE:
             return _response(data, piece, chunk, source)
     raise ContractError(f"chunk {chunk.chunk} has the unknown format {chunk.format!r}")
+
+
+def _those(parsed: Parsed, piece: Slice, lines: Collection[int]) -> Parsed:
+    """What of `parsed` begins at one of the `lines` of the raw object."""
+    wanted = set(lines)
+    kept = [place for place, line in enumerate(parsed.lines.tolist()) if line + piece.first_line in wanted]
+    bad = [each for each in parsed.bad if each.line + piece.first_line in wanted]
+    return Parsed([parsed.records[place] for place in kept], parsed.lines[kept], bad)
 
 
 def _exact_fields(source: Source) -> frozenset[str]:

@@ -234,8 +234,7 @@ def next_steps(report: Report) -> list[tuple[str, str]]:
         ("The way it took through the state machine:", f"sluice graph {report.run_id}"),
     ]
     if report.account.quarantined:
-        query = f"SELECT reasons, record FROM pipeline.quarantine WHERE run_id = '{report.run_id}' LIMIT 20"
-        steps.append(("The rows in quarantine:", f'psql "$DATABASE_URL" -c "{query}"'))
+        steps.append(("The rows in quarantine:", f"sluice quarantine list --run {report.run_id}"))
     if report.verdict != FAIL and any(f.kind == ANOMALY and f.examples for f in report.findings):
         query = f"SELECT _anomalies, * FROM {report.table} WHERE _run_id = '{report.run_id}' AND _anomalies IS NOT NULL"
         steps.append(("The rows that stand out:", f'psql "$DATABASE_URL" -c "{query}"'))

@@ -152,6 +152,21 @@ class Suite:
         ]
         return dataclasses.replace(self, items=tuple(items), quarantine=Tolerance(self.quarantine.warn, 1.0))
 
+    def of_replays(self) -> Suite:
+        """The same for quarantined rows that are judged again: each alone, as events are.
+
+        A few rows of a run do not show what must hold for a whole one: dataset-wide expectations warn, and the
+        rows are not compared with earlier runs.
+        """
+        alone = self.of_events()
+        items = tuple(
+            dataclasses.replace(item, severity=WARNING)
+            if item.severity == CRITICAL and item.entry.scope == catalogue.DATASET
+            else item
+            for item in alone.items
+        )
+        return dataclasses.replace(alone, items=items, drift=None)
+
     def where(self, item: Item) -> str:
         """An item's place, for messages: "expectations[3] (expect_…)"."""
         return f"expectations[{item.index}] ({item.type})"

@@ -8,14 +8,14 @@ import importlib
 import pkgutil
 
 from chalicelib.contract_reading import read_contract
-from chalicelib.errors import DeclarationError, UnknownSource
+from chalicelib.errors import DeclarationError, NotFound, UnknownSource
 from chalicelib.lake import keys
 from chalicelib.lake.store import Lake
 from chalicelib.schema import DISCARD
 from chalicelib.schema.model import Schema
 from chalicelib.sources.base import Page, Source
 
-__all__ = ["Page", "Source", "as_declared", "for_run", "from_values", "get", "names", "of_process"]
+__all__ = ["Page", "Source", "as_declared", "for_run", "from_values", "get", "names", "of_process", "shown"]
 
 SHARED = {"base", "change_stream", "declaration", "location"}  # modules here that hold no source
 
@@ -87,6 +87,14 @@ def as_declared(name: str, run_id: str, lake: Lake) -> Source:
         _declared.clear()  # a warm Lambda serves many runs, one at a time
         _declared[run_id] = from_values(name, lake.get_json(keys.declaration(run_id)))
     return _declared[run_id]
+
+
+def shown(name: str, run_id: str, lake: Lake) -> Source | None:
+    """The source of a run, for `personal.record`; None where it, or what declared it, is gone."""
+    try:
+        return as_declared(name, run_id, lake)
+    except (UnknownSource, DeclarationError, NotFound):
+        return None
 
 
 def of_process(name: str, run_id: str) -> Source:

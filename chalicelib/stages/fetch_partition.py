@@ -14,6 +14,8 @@ from chalicelib.contracts import FetchPartitionRequest, FetchPartitionResult
 from chalicelib.errors import SourceUnavailable
 from chalicelib.http import Client
 from chalicelib.lake import Lake, cutting, keys
+from chalicelib.lake.cutting import Listing
+from chalicelib.quarantine import reading
 from chalicelib.schema import header
 
 
@@ -23,6 +25,8 @@ def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
     if request.partition.live:
         settings = settings.live
     lake = Lake(settings.bucket)
+    if request.partition.replay:
+        return _listed(request, lake, reading.listing(request.run_id, lake, settings))
     source = sources.as_declared(request.source, request.run_id, lake)
     client = Client.of(source, settings, request.runs_at_once)
     pages = source.pages(request.partition.request, client, settings)
@@ -38,6 +42,10 @@ def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
             settings,
             functools.partial(header.expect_some, source),
         )
+    return _listed(request, lake, listing)
+
+
+def _listed(request: FetchPartitionRequest, lake: Lake, listing: Listing) -> FetchPartitionResult:
     lake.put_json(keys.listing(request.run_id, request.partition.index), write_contract(listing))
     return FetchPartitionResult(
         partition=request.partition.index,

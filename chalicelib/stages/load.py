@@ -16,6 +16,7 @@ from chalicelib.contracts import LoadRequest, LoadResult
 from chalicelib.conversion import encode
 from chalicelib.errors import AccountError
 from chalicelib.lake import Lake
+from chalicelib.quarantine import claims
 from chalicelib.rejection import read as read_rejected
 from chalicelib.warehouse import connection, copy_text, ledger, tables
 from chalicelib.warehouse.ledger import ChunkCounts
@@ -55,6 +56,8 @@ def load(request: LoadRequest) -> LoadResult:
             cursor.copy_expert(copy, io.BytesIO(clean), size=_COPY_BUFFER)
             staged = cursor.rowcount
             quarantined = _quarantine(cursor, request, lake)
+            if quarantined:
+                claims.failed_again(cursor, request.run_id, validated.chunk)
             if staged != validated.rows or quarantined != validated.rejected:
                 raise AccountError(
                     f"{staged} rows were copied and {quarantined} quarantined,"

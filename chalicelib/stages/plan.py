@@ -7,9 +7,10 @@ import datetime as dt
 from chalicelib import limits, redaction, sources, windows
 from chalicelib import settings as settings_module
 from chalicelib.contract_reading import write_contract
-from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput
+from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput, Window
 from chalicelib.errors import ConfigurationError, ContractError
 from chalicelib.lake import Lake, keys
+from chalicelib.quarantine import planning
 from chalicelib.schema import DISCARD
 from chalicelib.settings import Settings
 from chalicelib.sources.base import CONTAINER, Source
@@ -42,22 +43,28 @@ def plan(request: PlanRequest) -> PlanResult:
         tables.ensure_curated(cursor, source)
         indexes.ensure(cursor, source)
         schema = evolution.planned(cursor, source) if source.schema_contract != DISCARD else None
-        window = windows.derive(source, given, cursors.position(cursor, source.name), today)
+        window = Window()
+        if given.replay is None:
+            window = windows.derive(source, given, cursors.position(cursor, source.name), today)
         shown = redaction.strings(request.input)
         ledger.open_run(cursor, source, request.run_id, request.execution, shown, window, request.started_at)
+        replayed = None if given.replay is None else planning.enter(cursor, source, request.run_id, given.replay)
     if schema is not None:
         Lake(settings.bucket).put_json(keys.schema(request.run_id), write_contract(schema))
-    if source.first_day is not None and window.start is None:
+    if replayed is not None:
+        partitions = (planning.partition(Lake(settings.bucket), request.run_id, replayed),)
+    elif source.first_day is not None and window.start is None:
         logger.warning("nothing to fetch: the source's first day is not over yet", first_day=str(source.first_day))
-        requests = []
+        partitions = ()
     else:
         requests = source.partitions(window, wanted, settings)
+        partitions = tuple(Partition(index, wanted, bool(given.live)) for index, wanted in enumerate(requests))
     runs_at_once = max(1, given.runs_at_once or 1)
     result = PlanResult(
         run_id=request.run_id,
         source=given.source,
         window=window,
-        partitions=tuple(Partition(index, wanted, bool(given.live)) for index, wanted in enumerate(requests)),
+        partitions=partitions,
         fetch_concurrency=source.concurrency(settings, runs_at_once),
         process_concurrency=settings.process_concurrency,
         embed=embed,

@@ -42,7 +42,9 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         run = ledger.get_run(open_connection, request.run_id)
         given = RunInput.from_json(run["input"])
-        if inbox.is_collected(given, lake.bucket):
+        if given.replay is not None:
+            suite = suite.of_replays()
+        elif inbox.is_collected(given, lake.bucket):
             suite = suite.of_events()
         chunks = ledger.chunks(cursor, request.run_id)
         _check_complete(request, lake, chunks)

@@ -13,6 +13,7 @@ from chalicelib.failure import read_cause
 from chalicelib.lake import Lake
 from chalicelib.links import Links
 from chalicelib.quality.alert import failure_alert
+from chalicelib.quarantine import claims
 from chalicelib.triggers import inbox
 from chalicelib.warehouse import connection, ledger, quarantined_objects, tables
 
@@ -32,6 +33,9 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
             with open_connection.cursor() as cursor:
                 tables.drop_staging(cursor, run["table_name"], request.run_id)
     given = _given(request.input)
+    if given is not None and given.replay is not None:
+        with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+            claims.release(cursor, given.replay, judged=False)
     unread = inbox.unreadable(given, error, reason, Lake(settings.bucket))
     if unread is not None:
         with connection.transaction() as open_connection, open_connection.cursor() as cursor:

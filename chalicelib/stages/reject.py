@@ -9,6 +9,7 @@ from chalicelib import settings as settings_module
 from chalicelib import sources
 from chalicelib.contracts import RejectRequest, RejectResult, RunInput
 from chalicelib.lake import Lake
+from chalicelib.quarantine import claims
 from chalicelib.triggers import inbox
 from chalicelib.warehouse import connection, ledger, quarantined_objects, tables
 
@@ -31,5 +32,8 @@ def reject(request: RejectRequest) -> RejectResult:
             reason += f"; `sluice runs show {request.run_id}` says why. Once that is mended: `{given.command()}`"
             quarantined_objects.add(cursor, unread, reason, request.run_id)
         tables.drop_staging(cursor, source.table, request.run_id)
+        if given.replay is not None:
+            claims.keep(cursor, given.replay, request.run_id)
+            claims.release(cursor, given.replay, judged=True)
         ledger.reject(cursor, request.run_id)
     return RejectResult(run_id=request.run_id, status="rejected")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
+from chalicelib import redaction, sources
 from chalicelib import settings as settings_module
-from chalicelib import sources
 from chalicelib.contract_reading import read_contract, write_contract
-from chalicelib.contracts import WriteManifestRequest, WriteManifestResult
-from chalicelib.lake import Lake, keys
+from chalicelib.contracts import Chunk, WriteManifestRequest, WriteManifestResult
+from chalicelib.lake import Lake, formats, keys
 from chalicelib.lake.cutting import Listing
 from chalicelib.warehouse import connection, ledger, tables
 
@@ -19,21 +20,32 @@ def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
     settings.require("bucket", "database_url")
     lake = Lake(settings.bucket)
     source = sources.for_run(request.source, request.run_id, lake)
-    chunks, objects = [], []
+    chunks, objects, read_as = [], [], {}
     for partition in sorted(request.fetched):
         listing_key = keys.listing(request.run_id, partition)
         listing = read_contract(Listing, lake.get_json(listing_key), listing_key)
         for chunk in listing.chunks:
             slices = tuple(dataclasses.replace(s, part=s.part + len(objects)) for s in chunk.slices)
             chunks.append(dataclasses.replace(chunk, chunk=len(chunks), slices=slices))
+            read_as |= dict.fromkeys((piece.part for piece in slices), chunk)
         objects += listing.objects
     manifest_key = lake.put_json(keys.manifest(request.run_id), [write_contract(chunk) for chunk in chunks])
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         tables.create_staging(cursor, source, request.run_id)
         ledger.forget_attempt(cursor, request.run_id)
         ledger.add_raw_objects(
-            cursor, request.run_id, [(part, o.key, o.bytes, o.sha256) for part, o in enumerate(objects)]
+            cursor,
+            request.run_id,
+            [(part, o.key, o.bytes, o.sha256, *_read_as(read_as.get(part))) for part, o in enumerate(objects)],
         )
     return WriteManifestResult(
         manifest_key=manifest_key, chunks=len(chunks), objects=len(objects), bytes=sum(o.bytes for o in objects)
     )
+
+
+def _read_as(chunk: Chunk | None) -> tuple[str | None, str | None, str | None]:
+    """How a raw object is read, for a replay of its rows: format, delimiter, and the request of a response."""
+    if chunk is None:
+        return None, None, None
+    of_response = chunk.format == formats.RESPONSE
+    return chunk.format, chunk.delimiter, json.dumps(redaction.strings(chunk.request)) if of_response else None

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from chalicelib.errors import ContractError
 
-SCHEDULE, INBOX, QUEUE, API, BACKFILL = "schedule", "inbox", "queue", "api", "backfill"
+SCHEDULE, INBOX, QUEUE, API, BACKFILL, REPLAY = "schedule", "inbox", "queue", "api", "backfill", "replay"
 # the letter after the source's name, by which a name tells where the run came from
-_LETTERS = {SCHEDULE: "s", INBOX: "i", QUEUE: "q", API: "a", BACKFILL: "b"}
+_LETTERS = {SCHEDULE: "s", INBOX: "i", QUEUE: "q", API: "a", BACKFILL: "b", REPLAY: "r"}
 
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, less what CloudWatch
 # and file systems do not take
@@ -46,6 +46,7 @@ class Trigger:
     allow_gap: bool | None = None
     runs_at_once: int | None = None
     gather_warnings: bool | None = None
+    replay: str | None = None
     about: str | None = None
 
     def __post_init__(self):
@@ -88,6 +89,7 @@ class Trigger:
             "allow_gap": self.allow_gap,
             "runs_at_once": self.runs_at_once,
             "gather_warnings": self.gather_warnings,
+            "replay": self.replay,
             "trigger": self.text,
         }
         return {name: value for name, value in given.items() if value is not None}

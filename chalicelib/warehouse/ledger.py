@@ -98,8 +98,8 @@ def list_runs(
         return rows(cursor, "list_runs", **values)
 
 
-def add_raw_objects(cursor, run_id: str, objects: Iterable[tuple[int, str, int, str]]) -> None:
-    """`objects`: (part, key, bytes, sha256)."""
+def add_raw_objects(cursor, run_id: str, objects: Iterable[tuple]) -> None:
+    """`objects`: (part, key, bytes, sha256, format, delimiter, request as JSON text); the last three may be None."""
     execute_values(
         cursor,
         statement("ledger", "add_raw_object").as_string(cursor),

@@ -7,6 +7,7 @@ account can fail to balance, and then nothing is published.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from psycopg2 import sql
@@ -57,11 +58,20 @@ def lock(cursor, source: Source) -> None:
     cursor.execute(statement("publish", "lock"), {"name": f"{tables.CURATED}.{source.table}"})
 
 
-def merge(cursor, source: Source, run_id: str, fetched: int, quarantined: int) -> Account:
+def merge(
+    cursor,
+    source: Source,
+    run_id: str,
+    fetched: int,
+    quarantined: int,
+    replay_of: str | None = None,
+    settle: Callable[[sql.Composable], None] | None = None,
+) -> Account:
     """Merge the run's staging table into the curated table and drop it; the caller holds the table's lock.
 
     Where runs bring the same key, the one that was entered in the ledger later wins, also when it is published
-    first; the other's row counts as a duplicate.
+    first; the other's row counts as a duplicate. A run that replays rows of `replay_of` has that run's place in the
+    ledger. `settle` is told of the staging table once the duplicates are out of it.
     Raises AccountError where rows are missing.
     """
     curated, staging = tables.curated(source), tables.staging(source.table, run_id)
@@ -83,6 +93,13 @@ def merge(cursor, source: Source, run_id: str, fetched: int, quarantined: int) -
         identifiers = {"staging": staging, "curated": curated, "same_key_curated": same_key_curated}
         cursor.execute(statement("publish", "drop_overtaken", **identifiers), {"later": later})
         duplicates += cursor.rowcount
+    if replay_of is not None:
+        identifiers = {"staging": staging, "curated": curated, "same_key_curated": same_key_curated}
+        older = statement("publish", "drop_older", **identifiers, bits=sql.Literal(LINE_BITS))
+        cursor.execute(older, {"replay_of": replay_of})
+        duplicates += cursor.rowcount
+    if settle is not None:
+        settle(staging)
     cursor.execute(
         statement("publish", "count_unchanged", staging=staging, curated=curated, same_key_curated=same_key_curated)
     )

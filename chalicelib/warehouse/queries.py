@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from psycopg2 import sql
 
@@ -32,8 +34,10 @@ def statement(file: str, name: str, **identifiers: sql.Composable) -> sql.Compos
     return sql.SQL(_statements(file)[name]).format(**identifiers)
 
 
-def rows(cursor, file: str, name: str, /, **values) -> list[dict]:
+def rows(
+    cursor, file: str, name: str, /, identifiers: Mapping[str, sql.Composable] = MappingProxyType({}), **values
+) -> list[dict]:
     """What the statement `name` of `sql/<file>.sql` finds, a dict per row."""
-    cursor.execute(statement(file, name), values)
+    cursor.execute(statement(file, name, **identifiers), values)
     names = [column.name for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

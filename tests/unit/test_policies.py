@@ -324,6 +324,8 @@ def test_an_objects_pattern_is_of_keys_that_the_lake_has(function):
         keys.schema("run"),
         keys.manifest("run"),
         keys.partitions("run"),
+        keys.replayed_objects("run"),
+        keys.replayed_rows("run"),
         keys.container("run", "chunk", 1),
         *(keys.chunk("run", 1, name) for name in CHUNK_OBJECTS),
         "cdc/schema=public/table=orders/date=2026-01-01/hour=00/shardId-000000000000-000000000001.parquet",

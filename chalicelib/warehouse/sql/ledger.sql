@@ -41,9 +41,11 @@ SELECT count(*) AS loaded, coalesce(sum(records), 0)::bigint AS records, coalesc
 FROM pipeline.chunks WHERE run_id = %(run_id)s;
 
 -- name: add_raw_object
-INSERT INTO pipeline.raw_objects (run_id, part, key, bytes, sha256)
+INSERT INTO pipeline.raw_objects (run_id, part, key, bytes, sha256, format, delimiter, request)
 VALUES %s
-ON CONFLICT (run_id, part) DO UPDATE SET key = excluded.key, bytes = excluded.bytes, sha256 = excluded.sha256;
+ON CONFLICT (run_id, part) DO UPDATE
+SET key = excluded.key, bytes = excluded.bytes, sha256 = excluded.sha256,
+    format = excluded.format, delimiter = excluded.delimiter, request = excluded.request;
 
 -- name: add_chunk -- nothing happens where the chunk was loaded before
 INSERT INTO pipeline.chunks (run_id, chunk, records, staged, quarantined, results)
@@ -102,22 +104,12 @@ SELECT expectation, type, title, severity, evaluated, unexpected, observed, exam
 WHERE run_id = %(run_id)s AND NOT success ORDER BY severity, type;
 
 -- name: quarantine_reasons -- why rows were set aside, most frequent first, with the first raw record of each; records are read for the examples alone
--- One reason is an expectation, or what is said of a column but for the value, or of a record but for the numbers;
--- where that covers several messages, the first one's value is given as an example.
-WITH reasons AS (
-    SELECT q.id, q.part, q.line, reason ->> 'kind' AS kind, reason ->> 'column' AS col,
-           reason ->> 'expectation' AS expectation, reason ->> 'message' AS message,
-           format('%%s is %%s, ', reason ->> 'column', reason ->> 'value') AS told
+-- Where one reason covers several messages, the first one's value is given as an example.
+WITH abstracted AS (
+    SELECT q.id, q.part, q.line, reason ->> 'kind' AS kind, reason ->> 'column' AS col, reason ->> 'message' AS message,
+           pipeline.why(reason) AS why
     FROM pipeline.quarantine AS q CROSS JOIN jsonb_array_elements(q.reasons) AS reason
     WHERE q.run_id = %(run_id)s
-),
-abstracted AS (
-    SELECT *, CASE
-        WHEN expectation IS NOT NULL THEN expectation
-        WHEN col IS NULL THEN regexp_replace(message, '\y\d+\y', '0', 'g')
-        WHEN starts_with(message, told) THEN substr(message, length(told) + 1)
-        ELSE message
-    END AS why FROM reasons
 ),
 counted AS (
     SELECT kind, col, why, count(*) AS rows, min(message) <> max(message) AS varies FROM abstracted GROUP BY kind, col, why

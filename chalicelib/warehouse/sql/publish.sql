@@ -23,10 +23,19 @@ DELETE FROM {staging} AS s
 USING {curated} AS t
 WHERE {same_key_curated} AND t._fingerprint <> s._fingerprint AND t._run_id = ANY(%(later)s::text[]);
 
+-- name: drop_older -- rows of a replay of which its original run has another version from a later line, or that something other than a run has written since: that one stays
+DELETE FROM {staging} AS s
+USING {curated} AS t, pipeline.runs AS original
+WHERE original.run_id = %(replay_of)s AND {same_key_curated} AND t._fingerprint <> s._fingerprint AND (
+    (t._run_id IN (SELECT run_id FROM pipeline.runs WHERE run_id = original.run_id OR replay_of = original.run_id)
+     AND (split_part(t._raw, ':', 1)::bigint << {bits} | split_part(t._raw, ':', 2)::bigint) > s._seq)
+    OR (t._loaded_at > original.published_at AND t._run_id NOT IN (SELECT run_id FROM pipeline.runs))
+);
+
 -- name: earlier_is_open -- whether a run that was entered before this one may still publish; an execution lasts a day at most
 SELECT EXISTS (
     SELECT FROM pipeline.runs
-    WHERE table_name = %(table)s AND status = 'running' AND entered_at > now() - interval '25 hours'
+    WHERE table_name = %(table)s AND status = 'running' AND started_at > now() - interval '25 hours'
     AND entered_at < (SELECT entered_at FROM pipeline.runs WHERE run_id = %(run_id)s)
 );
 
