@@ -36,9 +36,8 @@ class Partition:
     """One independent fetch of a run, such as a weather station, a listing or a file."""
 
     index: int
-    request: dict  # as the source's `partitions` made it; only the source reads it
+    request: dict  # as the source's `partitions` made it; only the source reads it. Of a replay `quarantine.REQUEST`
     live: bool = False  # from the source's own hosts, also where a sample API stands in for them
-    replay: bool = False  # nothing is fetched: quarantined rows are read from the raw layer
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def discard(numbers, run_id, source, reason, since, why, as_json) -> None:
     if as_json:
         _print({"discarded": number})
     else:
-        click.echo(f"{number:,} rows discarded.")
+        click.echo(f"discarded {number:,}")
 
 
 @quarantine.command("objects")

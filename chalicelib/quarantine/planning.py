@@ -6,7 +6,7 @@ from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Partition, StoredObject
 from chalicelib.errors import ContractError
 from chalicelib.lake import Lake, keys
-from chalicelib.quarantine import claims
+from chalicelib.quarantine import REQUEST, claims
 from chalicelib.quarantine.rows import FILE
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import ledger, queries
@@ -42,4 +42,4 @@ def partition(lake: Lake, run_id: str, objects: tuple[StoredObject, ...]) -> Par
     """The one partition of a replay; what it reads is in the lake, however many rows there are."""
     lake.put_json(keys.replayed_objects(run_id), [write_contract(stored) for stored in objects])
     lake.put_json(keys.replayed_rows(run_id), {str(stored.part): stored.lines for stored in objects if stored.lines})
-    return Partition(0, {}, replay=True)
+    return Partition(0, REQUEST)

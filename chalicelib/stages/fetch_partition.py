@@ -15,7 +15,7 @@ from chalicelib.errors import SourceUnavailable
 from chalicelib.http import Client
 from chalicelib.lake import Lake, cutting, keys
 from chalicelib.lake.cutting import Listing
-from chalicelib.quarantine import reading
+from chalicelib.quarantine import REQUEST, reading
 from chalicelib.schema import header
 
 
@@ -25,7 +25,7 @@ def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
     if request.partition.live:
         settings = settings.live
     lake = Lake(settings.bucket)
-    if request.partition.replay:
+    if request.partition.request == REQUEST:
         return _listed(request, lake, reading.listing(request.run_id, lake, settings))
     source = sources.as_declared(request.source, request.run_id, lake)
     client = Client.of(source, settings, request.runs_at_once)

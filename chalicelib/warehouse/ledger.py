@@ -17,6 +17,8 @@ from chalicelib.warehouse import cursors, queries
 from chalicelib.warehouse.publishing import Account
 from chalicelib.warehouse.queries import statement
 
+_RAW_OBJECT = 7  # what is known of one, beside its run
+
 
 @dataclass(frozen=True)
 class ChunkCounts:
@@ -99,11 +101,11 @@ def list_runs(
 
 
 def add_raw_objects(cursor, run_id: str, objects: Iterable[tuple]) -> None:
-    """`objects`: (part, key, bytes, sha256, format, delimiter, request as JSON text); the last three may be None."""
+    """`objects`: (part, key, bytes, sha256), and of those with records format, delimiter and request as JSON text."""
     execute_values(
         cursor,
         statement("ledger", "add_raw_object").as_string(cursor),
-        [(run_id, *o) for o in objects],
+        [(run_id, *stored, *[None] * (_RAW_OBJECT - len(stored))) for stored in objects],
         page_size=1000,
     )
 

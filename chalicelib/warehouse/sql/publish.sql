@@ -32,10 +32,10 @@ WHERE original.run_id = %(replay_of)s AND {same_key_curated} AND t._fingerprint 
     OR (t._loaded_at > original.published_at AND t._run_id NOT IN (SELECT run_id FROM pipeline.runs))
 );
 
--- name: earlier_is_open -- whether a run that was entered before this one may still publish; an execution lasts a day at most
+-- name: earlier_is_open -- whether a run that was entered before this one may still publish; an execution lasts a day at most, and a replay has the entry of a run that was long before
 SELECT EXISTS (
     SELECT FROM pipeline.runs
-    WHERE table_name = %(table)s AND status = 'running' AND started_at > now() - interval '25 hours'
+    WHERE table_name = %(table)s AND status = 'running' AND greatest(entered_at, started_at) > now() - interval '25 hours'
     AND entered_at < (SELECT entered_at FROM pipeline.runs WHERE run_id = %(run_id)s)
 );
 
