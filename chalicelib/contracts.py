@@ -101,8 +101,8 @@ class RunInput:
     it would; `allow_gap` also where that leaves out days. `trigger` tells people what started it, e.g.
     "schedule 2026-11-21T13:00:00Z"; None for a command. `live` asks the source's own hosts where, as on the laptop,
     a sample API stands in for them. `runs_at_once` runs of the source, this one among them, share what its hosts take;
-    None for one alone. `gather_warnings`: who started the run tells of its warnings, with those of others. `replay` names
-    the claim on the quarantined rows that are all that is read.
+    None for one alone. `gather_warnings`: who started the run tells of its warnings, with those of others.
+    `replay` names the claim on the quarantined rows that are all that is read.
     """
 
     source: str
