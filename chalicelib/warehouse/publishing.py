@@ -95,7 +95,8 @@ def merge(
         duplicates += cursor.rowcount
     if replay_of is not None:
         identifiers = {"staging": staging, "curated": curated, "same_key_curated": same_key_curated}
-        older = statement("publish", "drop_older", **identifiers, bits=sql.Literal(LINE_BITS))
+        day = sql.SQL("s.{}::date").format(sql.Identifier(source.day)) if source.day else sql.SQL("NULL::date")
+        older = statement("publish", "drop_older", **identifiers, bits=sql.Literal(LINE_BITS), day=day)
         cursor.execute(older, {"replay_of": replay_of})
         duplicates += cursor.rowcount
     if settle is not None:

@@ -25,21 +25,31 @@ class Kiosk(Source):
     columns = (Column("id", "integer"), Column("name", "text"))
 
 
+class Diary(Source):
+    name = "kiosk"
+    table = "kiosk_by_day"
+    key = ("id",)
+    columns = (Column("id", "integer"), Column("name", "text"), Column("day", "date"))
+    day = "day"
+
+
 class Store:
     """run() enters and publishes a run; set_aside() puts lines into its quarantine; replay() judges claimed lines."""
 
-    def __init__(self, url):
-        self.url, self.source = url, Kiosk()
+    def __init__(self, url, source):
+        self.url, self.source = url, source
 
     def query(self, text, *values):
         with connection.transaction(self.url) as conn, conn.cursor() as cursor:
             cursor.execute(text, values)
             return cursor.fetchall() if cursor.description else []
 
-    def enter(self, run_id, **given):
+    def enter(self, run_id, window=None, **given):
         with connection.transaction(self.url) as conn, conn.cursor() as cursor:
             tables.ensure_curated(cursor, self.source)
-            ledger.open_run(cursor, self.source, run_id, "arn", given, Window(), dt.datetime.now(dt.UTC).isoformat())
+            ledger.open_run(
+                cursor, self.source, run_id, "arn", given, window or Window(), dt.datetime.now(dt.UTC).isoformat()
+            )
             tables.create_staging(cursor, self.source, run_id)
 
     def stage(self, run_id, values):
@@ -68,8 +78,8 @@ class Store:
             ledger.publish(cursor, run_id, "pass", account)
         return account
 
-    def run(self, run_id, values, bad=()):
-        self.enter(run_id)
+    def run(self, run_id, values, bad=(), **given):
+        self.enter(run_id, **given)
         self.stage(run_id, values)
         self.set_aside(run_id, bad)
         return self.publish(run_id, len(values) + len(bad), len(bad))
@@ -109,8 +119,16 @@ class Store:
 
 @pytest.fixture
 def store(database_url):
-    store = Store(database_url)
-    store.query("DROP TABLE IF EXISTS curated.kiosk")
+    return emptied(Store(database_url, Kiosk()))
+
+
+@pytest.fixture
+def diary(database_url):
+    return emptied(Store(database_url, Diary()))
+
+
+def emptied(store):
+    store.query("DROP TABLE IF EXISTS curated.kiosk, curated.kiosk_by_day")
     store.query("DELETE FROM pipeline.runs WHERE source = 'kiosk'")
     return store
 
@@ -220,6 +238,28 @@ def test_a_value_that_a_later_run_finds_unchanged_while_a_replay_is_open_is_not_
     store.stage(replay, {2: (1, "as it was in between")})
     assert numbers(store.publish(replay, 1)) == (1, 0, 0, 0, 1, 0)
     assert store.names() == {1: "as it is"}
+
+
+@pytest.mark.parametrize(
+    ("window", "given", "kept"),
+    [
+        (Window("2024-01-01", "2024-01-31"), {}, True),
+        (Window("2024-01-01", "2024-01-31"), {"input": "a part"}, False),
+        (Window("2024-02-01", "2024-02-29"), {}, False),
+    ],
+    ids=["all of the day", "a part of the source", "other days"],
+)
+def test_a_value_that_a_later_run_of_that_day_has_found_as_it_is_is_not_replaced(diary, ids, window, given, kept):
+    first, original, later, replay = ids[:4]
+    day = "2024-01-07"
+    diary.run(first, {1: (1, "as it is", day), 2: (2, "of another day", "2023-12-31")})
+    diary.run(original, {}, bad=(5, 6))
+    diary.run(later, {1: (1, "as it is", day)}, window=window, **given)
+    [claim] = diary.take().claims
+    account = diary.replay(claim.name, replay, {5: (1, "in between", day), 6: (2, "changed", "2023-12-31")})
+    assert numbers(account) == (2, 0, 2 - kept, 0, int(kept), 0)
+    names = dict(diary.query("SELECT id, name FROM curated.kiosk_by_day"))
+    assert names == {1: "as it is" if kept else "in between", 2: "changed"}
 
 
 def test_what_a_change_stream_has_written_since_is_newer_too(store, ids):

@@ -23,13 +23,19 @@ DELETE FROM {staging} AS s
 USING {curated} AS t
 WHERE {same_key_curated} AND t._fingerprint <> s._fingerprint AND t._run_id = ANY(%(later)s::text[]);
 
--- name: drop_older -- rows of a replay of which its original run has another version from a later line, or that something other than a run has written since: that one stays
+-- name: drop_older -- rows of a replay of which the table has another version that stays: the original run's own from a later line; what something other than a run has written since; and what a later run that asked for all of that day has found as it is
 DELETE FROM {staging} AS s
 USING {curated} AS t, pipeline.runs AS original
 WHERE original.run_id = %(replay_of)s AND {same_key_curated} AND t._fingerprint <> s._fingerprint AND (
     (t._run_id IN (SELECT run_id FROM pipeline.runs WHERE run_id = original.run_id OR replay_of = original.run_id)
      AND (split_part(t._raw, ':', 1)::bigint << {bits} | split_part(t._raw, ':', 2)::bigint) > s._seq)
     OR (t._loaded_at > original.published_at AND t._run_id NOT IN (SELECT run_id FROM pipeline.runs))
+    OR EXISTS (
+        SELECT FROM pipeline.runs AS later
+        WHERE later.table_name = original.table_name AND later.published_at IS NOT NULL
+          AND later.entered_at > original.entered_at AND later.input ->> 'input' IS NULL
+          AND {day} BETWEEN later.window_start AND later.window_end
+    )
 );
 
 -- name: earlier_is_open -- whether a run that was entered before this one may still publish; an execution lasts a day at most, and a replay has the entry of a run that was long before
