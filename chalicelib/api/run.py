@@ -121,6 +121,11 @@ class RunDetails(Run):
     chunks: Chunks
     quality: list[Expectation]
     quarantine: list[Reason]
+    quarantine_states: Annotated[
+        dict[str, int],
+        Field(description="Of the rows that it set aside, how many are in which state: GET /quarantine."),
+    ]
+    replay_of: Annotated[str | None, Field(description="The run whose quarantined rows it judged again.")]
     schema_changes: list[dict[str, Any]]
     raw_only: Annotated[list[RawOnly], Field(description="Fields that no column takes.")]
     links: RunLinks
@@ -151,6 +156,7 @@ def one(request: Request) -> dict[str, Any]:
         "chunks": _chunks(execution, counts),
         "quality": quality,
         "quarantine": found["reasons"],
+        "quarantine_states": found["quarantine_states"],
         "schema_changes": json.loads(json.dumps(found["schema_changes"], default=str)),
         "raw_only": found["raw_only"],
         "links": {
@@ -213,6 +219,8 @@ def _unknown_to_the_ledger(execution: Execution) -> dict[str, Any]:
         "started_at": execution.started,
         "finished_at": execution.stopped,
         "reasons": [],
+        "quarantine_states": {},
+        "replay_of": None,
         "schema_changes": [],
         "raw_only": [],
     }

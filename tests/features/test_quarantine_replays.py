@@ -251,3 +251,6 @@ def test_the_api_lists_replays_and_discards_with_the_rights_of_its_functions(pip
     body = {"run": run.run_id, "why": "a test"}
     assert call(address, "POST", "/quarantine/discard", runs, body).json == {"discarded": 2}
     assert states(run.run_id) == {"published": 1, "discarded": 2}
+    told = [call(address, "GET", f"/runs/{name}", reads).json for name in (run.run_id, started["run_id"])]
+    assert [each["replay_of"] for each in told] == [None, run.run_id]
+    assert told[0]["quarantine_states"]["discarded"] == 2
