@@ -229,8 +229,15 @@ def test_every_command_and_option_is_documented_and_no_other():
 
 
 def test_every_exit_status_is_documented():
-    statuses = {0, cli.FAILED, click.UsageError.exit_code, *outcome.EXIT.values(), outcome.EXIT_RUN_FAILED}
-    assert set(map(int, re.findall(r"^\| (\d) \|", read("docs/commands.md"), re.MULTILINE))) == statuses
+    statuses = {
+        0,
+        cli.FAILED,
+        cli.INTERRUPTED,
+        click.UsageError.exit_code,
+        *outcome.EXIT.values(),
+        outcome.EXIT_RUN_FAILED,
+    }
+    assert set(map(int, re.findall(r"^\| (\d+) \|", read("docs/commands.md"), re.MULTILINE))) == statuses
 
 
 def test_every_field_that_a_run_prints_as_json_is_documented():
