@@ -570,45 +570,73 @@ def test_a_mistyped_function_is_found_while_packaging(checkout, patched, monkeyp
 # --- other people's checks -------------------------------------------------------------------
 
 
-def lint(document: dict, path: Path) -> list[str]:
-    path.write_text(json.dumps(document))
-    cfn_lint = str(Path(sys.executable).with_name("cfn-lint"))
-    command = [cfn_lint, "-t", str(path), "--include-checks", "I", "--format", "parseable"]
-    done = subprocess.run([*command, "-r", "us-east-1", "eu-west-1"], capture_output=True, text=True, check=False)
-    assert done.returncode != 1, done.stderr
-    return done.stdout.splitlines()
+@pytest.fixture(scope="module")
+def linted(translated, snapped, tmp_path_factory) -> dict[str, list[str]]:
+    """What cfn-lint says of each document; it reads its specification of all resources once for all of them."""
 
-
-def test_cfn_lint_finds_nothing(translated, snapped, tmp_path):
-    assert lint(translated, tmp_path / "template.json") == []
-    # Lambda has SnapStart from 3.12 on
-    newer = json.loads(json.dumps(snapped).replace("python3.11", "python3.12"))
-    assert lint(newer, tmp_path / "snapped.json") == []
-
-
-def test_cfn_lint_looks(translated, tmp_path):
     def faults(document):
         own(document, "Key")["Rotate"] = True
         own(document, "WeatherSchedule")["FlexibleTimeWindow"] = {"Mode": "SOMETIMES"}
 
-    found = "\n".join(lint(broken(translated, faults), tmp_path / "template.json"))
+    # Lambda has SnapStart from 3.12 on
+    newer = json.loads(json.dumps(snapped).replace("python3.11", "python3.12"))
+    documents = {"translated": translated, "snapped": newer, "faulty": broken(translated, faults)}
+    folder = tmp_path_factory.mktemp("linted")
+    for name, document in documents.items():
+        (folder / f"{name}.json").write_text(json.dumps(document))
+    cfn_lint = str(Path(sys.executable).with_name("cfn-lint"))
+    files = [str(folder / f"{name}.json") for name in documents]
+    command = [cfn_lint, *files, "--include-checks", "I", "--format", "parseable", "-r", "us-east-1", "eu-west-1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 1, done.stderr
+    said = done.stdout.splitlines()
+    found = {name: [line for line in said if line.startswith(f"{folder / name}.json:")] for name in documents}
+    assert sum(map(len, found.values())) == len(said), said
+    return found
+
+
+@pytest.mark.parametrize("document", ["translated", "snapped"])
+def test_cfn_lint_finds_nothing(document, linted):
+    assert linted[document] == []
+
+
+def test_cfn_lint_looks(linted):
+    found = "\n".join(linted["faulty"])
     assert "Rotate" in found
     assert "SOMETIMES" in found
 
 
-def checkov(document: dict, path: Path) -> set[tuple[str, str]]:
-    """(check, logical id) of all that fails; nothing is fetched."""
+def bare(document):
+    for resource in document["Resources"].values():
+        resource.pop("Metadata", None)
+    del own(document, "Bucket")["VersioningConfiguration"]
+
+
+@pytest.fixture(scope="module")
+def checked(translated, tmp_path_factory) -> dict[str, set[tuple[str, str]]]:
+    """(check, logical id) of all that checkov finds wrong in each document; it starts once, and nothing is fetched."""
     assert CHECKOV.exists(), f"{CHECKOV} is not there; run make test, or make .venv-checkov/installed"
-    path.write_text(json.dumps(document))
-    command = [str(CHECKOV), "-f", str(path), "--framework", "cloudformation", "--skip-download", "--compact"]
-    done = subprocess.run([*command, "--quiet", "-o", "json"], capture_output=True, text=True, check=False)
+    documents = {"translated": translated, "bare": broken(translated, bare)}
+    folder = tmp_path_factory.mktemp("checked")
+    for name, document in documents.items():
+        (folder / f"{name}.json").write_text(json.dumps(document))
+    command = [str(CHECKOV), "-f", *(str(folder / f"{name}.json") for name in documents)]
+    options = ["--framework", "cloudformation", "--skip-download", "--compact", "--quiet", "-o", "json"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     report = json.loads(done.stdout)
     assert report["summary"]["parsing_errors"] == 0
-    assert report["summary"]["resource_count"] == len(document["Resources"])
-    return {
-        (failed["check_id"], failed["resource"].split(".")[-1])
-        for failed in report.get("results", {}).get("failed_checks", [])
+    assert report["summary"]["resource_count"] == sum(len(document["Resources"]) for document in documents.values())
+    failed = report["results"]["failed_checks"]
+    found = {
+        name: {
+            (each["check_id"], each["resource"].split(".")[-1])
+            for each in failed
+            if each["file_path"].endswith(f"/{name}.json")
+        }
+        for name in documents
     }
+    assert {Path(each["file_path"]).stem for each in failed} <= set(documents)
+    return found
 
 
 def skipped(document: dict) -> dict[tuple[str, str], str]:
@@ -619,19 +647,14 @@ def skipped(document: dict) -> dict[tuple[str, str], str]:
     }
 
 
-def test_checkov_finds_nothing_but_what_is_justified_where_it_stands(translated, tmp_path):
+def test_checkov_finds_nothing_but_what_is_justified_where_it_stands(translated, checked):
     exceptions = skipped(translated)
     assert all(len(comment) > 40 for comment in exceptions.values())
-    assert checkov(translated, tmp_path / "template.json") == set()
+    assert checked["translated"] == set()
 
 
-def test_every_exception_from_checkov_is_needed_and_it_looks(translated, tmp_path):
-    def bare(document):
-        for resource in document["Resources"].values():
-            resource.pop("Metadata", None)
-        del own(document, "Bucket")["VersioningConfiguration"]
-
-    found = checkov(broken(translated, bare), tmp_path / "template.json")
+def test_every_exception_from_checkov_is_needed_and_it_looks(translated, checked):
+    found = checked["bare"]
     assert found - set(skipped(translated)) == {("CKV_AWS_21", "Bucket")}
     assert set(skipped(translated)) - found == set()
 
