@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sysconfig
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from chalicelib.settings import LOCAL
-from local.functions import REGION
+from local.functions import ACCESS_KEY, REGION
 from local.home import Home
-from local.provision import ACCESS_KEY, Resources
+
+if TYPE_CHECKING:  # every command needs this module, few what makes the resources
+    from local.provision import Resources
 
 # credentials, profiles and endpoints of the user's shell must not reach the stack's processes; its CA bundle may
 _KEPT_OF_AWS = {"AWS_CA_BUNDLE"}

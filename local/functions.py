@@ -14,6 +14,8 @@ from chalicelib.settings import LOCAL
 
 ACCOUNT = "123456789012"  # moto's
 REGION = "us-east-1"
+# any will do, but all clients of the stack have to sign with some
+ACCESS_KEY = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 APP = "sluice"
 API_HANDLER = "api_handler"  # Chalice's name for the function behind all routes; on AWS it is called as the stage is
 

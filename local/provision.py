@@ -10,7 +10,7 @@ import boto3
 
 from deploy.intrinsics import has_unknown
 from deploy.kinds import storage
-from local.functions import ACCOUNT, APP, REGION, Function
+from local.functions import ACCESS_KEY, ACCOUNT, APP, REGION, Function
 from statemachine import render
 
 if TYPE_CHECKING:  # it takes the names from here
@@ -29,9 +29,6 @@ CONTAINERS = {
     "ContainerSubnets": "subnet-local",
     "ContainerSecurityGroups": "sg-local",
 }
-
-# any will do, but all clients of the stack have to sign with some
-ACCESS_KEY = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
 
 @dataclass(frozen=True)
