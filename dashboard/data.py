@@ -58,11 +58,11 @@ def show() -> None:
     several = not types  # each run of such a source declares its own table
     run_id = _written_by()
     columns = list(types) or _columns(client, found)
-    _remove(name)
     with st.expander("Filter and sort"):
         first, last = _days(found)
         filters = _filters(name, columns)
         sort = _sort(name, columns)
+    _remove(filters)
     wanted = Wanted(
         found["source"],
         found["table"] if several else None,
@@ -129,13 +129,12 @@ def _columns(client, found: dict) -> list[str]:
     return list(records[0]["values"]) if records else []
 
 
-def _remove(name: str) -> None:
+def _remove(kept: list[str]) -> None:
     """What is filtered by, each with a button that takes it away."""
-    kept = st.session_state.get("filters", {}).get(name, [])
     for place, text in enumerate(kept):
         column_name, how, what = text.split(":", 2)
         label = f"{column_name} {OPERATORS[how].split(' (')[0]} {what}"
-        if st.button(f"Remove: {label}", key=f"remove-{name}-{place}", icon=":material/close:"):
+        if st.button(f"Remove: {label}", key=f"remove-{place}-{text}", icon=":material/close:"):
             kept.pop(place)
             st.session_state["page_of_data"] = []
             st.rerun()
@@ -151,7 +150,6 @@ def _filters(name: str, columns: list[str]) -> list[str]:
         if button.form_submit_button("Add filter", width="stretch") and chosen:
             kept.append(f"{chosen}:{how}:{what}")
             st.session_state["page_of_data"] = []
-            st.rerun()  # what takes it away again stands above
     return kept
 
 
@@ -233,7 +231,7 @@ def _row(record: dict) -> dict:
 
 
 def _turn(page: dict, query: dict, passed: list, number: int, count: int) -> None:
-    st.caption(f"Page {number}, {count} rows{'' if page['next'] else '; nothing follows'}.")
+    st.caption(f"Page {number}, {wording.several(count, 'row')}{'' if page['next'] else '; nothing follows'}.")
     before, after = st.columns(2)
     if before.button("Previous page", disabled=number == 1, icon=":material/chevron_left:", width="stretch"):
         st.session_state["page_of_data"] = passed[:-1] if len(passed) > 2 else []

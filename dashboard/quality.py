@@ -17,6 +17,7 @@ DAYS = {7: "7 days", 30: "30 days", 90: "90 days", 365: "A year"}
 # words of the answer's fields, with the colours that chips have
 _VERDICTS = {"passed": ("pass", "#1a7f37"), "warned": ("warn", "#c77700"), "failed": ("fail", "#b3261e")}
 _HEIGHT = 240
+_TICKS = 6
 
 _MISSED = (
     Column("title", "Expectation"),
@@ -61,22 +62,27 @@ def _verdicts(found: dict) -> None:
     share = quarantined / fetched if fetched else 0
     numbers[3].metric("Rows quarantined", wording.count(quarantined), help=f"{share:.2%} of {fetched:,} fetched")
     rows = [
-        {"day": f"{day['day']}T00:00:00", "source": day["source"], "verdict": word, "runs": day[field]}
+        {"day": f"{day['day']}T12:00:00", "source": day["source"], "verdict": word, "runs": day[field]}
         for day in days
         for field, (word, _) in _VERDICTS.items()
         if day[field]
     ]
     words, colours = zip(*_VERDICTS.values(), strict=True)
+    length = (dt.date.fromisoformat(found["to"]) - dt.date.fromisoformat(found["from"])).days + 1
+    step = alt.TimeIntervalStep("day", max(1, length // _TICKS))
+    ticks = alt.Axis(format="%d %b", tickCount=step, labelOverlap=True)
     bars = (
         alt.Chart(pd.DataFrame(rows))
-        .mark_bar()
+        .mark_bar(size=14)
         .encode(
-            x=alt.X("yearmonthdate(day):O", title=None, axis=alt.Axis(format="%d %b", labelAngle=0, labelOverlap=True)),
+            x=alt.X("day:T", title=None, axis=ticks).scale(
+                domain=[f"{found['from']}T00:00:00", f"{found['to']}T23:59:59"]
+            ),
             y=alt.Y("sum(runs):Q", title="runs", axis=alt.Axis(tickMinStep=1, format="d")),
             color=alt.Color("verdict:N", title=None, scale=alt.Scale(domain=list(words), range=list(colours))).legend(
                 orient="bottom"
             ),
-            tooltip=["yearmonthdate(day):T", "source:N", "verdict:N", "runs:Q"],
+            tooltip=["day:T", "source:N", "verdict:N", "runs:Q"],
         )
         .properties(height=_HEIGHT)
     )
@@ -88,7 +94,7 @@ def _missed(found: dict) -> None:
     missed = found["unmet_expectations"]
     if not missed:
         judged = sum(day["expectations"] for day in found["quality_by_day"])
-        met = f"All {judged:,} expectations that were judged in these days were met." if judged else ""
+        met = f"Every expectation that was judged in these days was met, {judged:,} in all." if judged else ""
         st.info(met or "No expectation was judged in these days.")
         return
     rows = [

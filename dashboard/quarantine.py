@@ -1,50 +1,162 @@
-"""Quarantined rows with their reasons."""
+"""Quarantined rows with their reasons, and the replay of those that are open."""
 
 from __future__ import annotations
 
 import datetime as dt
-from urllib.parse import quote
 
 import streamlit as st
 
 from dashboard import navigation, session, table, wording
 from dashboard.table import Column, cell
 
-_RUNS = (
-    Column("run", "Run"),
-    Column("source", "Source"),
-    Column("verdict", "Verdict"),
-    Column("quarantined", "Rows quarantined", "right"),
-    Column("fetched", "Of rows", "right"),
-    Column("started", "Started (UTC)", "time"),
+STATES = ("open", "replaying", "published", "duplicate", "discarded")
+LIMIT = 25
+_MOST = 1000
+_TONES = {"open": "warning", "replaying": "busy", "published": "good"}
+
+_REASONS = (
+    Column("example", "Reason, by an example"),
+    Column("kind", "Kind"),
+    Column("column", "Column"),
+    Column("rows", "Rows", "right"),
 )
-_LOOKED_AT = 200  # runs
+_ROWS = (
+    Column("place", "Row"),
+    Column("state", "State"),
+    Column("reasons", "Reasons"),
+    Column("record", "Record"),
+    Column("added", "Set aside (UTC)", "time"),
+)
 
 
 def show(source: str | None, first: dt.date) -> None:
-    """Raises what the client does."""
-    client = session.client()
-    runs = client.pages("/runs", {"source": source, "from": first, "limit": _LOOKED_AT}, "runs", _LOOKED_AT)
-    found = [run for run in runs if run["account"]["quarantined"]]
-    if not found:
-        st.info("Nothing is in quarantine: every row that was fetched in these days was published.")
+    """Of rows that were set aside since the day `first`. Raises what the client does."""
+    state, reason = st.columns(2)
+    wanted = {
+        "source": source,
+        "since": first.isoformat(),
+        "state": state.selectbox("Rows that are", STATES, key="state", bind="query-params", persist_state="session"),
+        "reason": reason.text_input(
+            "Reason",
+            key="reason",
+            placeholder="a part of it, or a column",
+            bind="query-params",
+            persist_state="session",
+        )
+        or None,
+    }
+    limit = st.session_state.get("rows_of_quarantine", LIMIT)
+    found = session.client().quarantine(**wanted, limit=limit)
+    _started()
+    if not found["rows"]:
+        _nothing(wanted)
         return
+    if wanted["state"] == "open" and st.button("Replay these rows", icon=":material/replay:", type="primary"):
+        _replay(wanted)
+    _reasons(found["reasons"])
+    _rows(found, limit)
+
+
+def _nothing(wanted: dict) -> None:
+    if wanted["reason"]:
+        st.info("No row is in quarantine for such a reason: take a part of it, or the name of a column.")
+    elif wanted["state"] == "open":
+        st.info("Nothing waits in quarantine: every row that was fetched in these days was published or settled.")
+    else:
+        st.info(f"No row that was set aside in these days is {wanted['state']}.")
+
+
+def _reasons(reasons: list[dict]) -> None:
     rows = [
         table.row(
             {
-                "run": run["run_id"],
-                "source": run["source"],
-                "verdict": cell(run["verdict"], wording.tone(run["verdict"])),
-                "quarantined": wording.count(run["account"]["quarantined"]),
-                "fetched": wording.count(run["account"]["fetched"]),
-                "started": wording.moment(run["started_at"]),
-            },
-            id=run["run_id"],
-            href=f"/runs?run={quote(run['run_id'])}",
+                "example": reason["example"],
+                "kind": reason["kind"],
+                "column": reason["column"],
+                "rows": wording.count(reason["rows"]),
+            }
         )
-        for run in found
+        for reason in reasons
     ]
-    opened = table.show("quarantined", "Runs with rows in quarantine, newest first", _RUNS, rows).opened
-    if opened:
-        st.switch_page(navigation.page("runs"), query_params={"run": opened})
-    st.caption("A run opens with the reasons, and the rows for example.")
+    table.show("reasons", "Why rows are in quarantine", _REASONS, rows)
+
+
+def _rows(found: dict, limit: int) -> None:
+    rows = [
+        table.row(
+            {
+                "place": f"{row['source']} {row['id']}",
+                "state": cell(row["state"], _TONES.get(row["state"], "idle")),
+                "reasons": "; ".join(reason["message"] for reason in row["reasons"]),
+                "record": row["record"][:200],
+                "added": wording.moment(row["added_at"]),
+            },
+            id=str(row["id"]),
+        )
+        for row in found["rows"]
+    ]
+    opened = table.show("quarantined", "Rows in quarantine, newest first", _ROWS, rows).opened
+    if opened is not None:
+        _row(next(row for row in found["rows"] if str(row["id"]) == opened))
+    st.caption(f"{wording.several(len(rows), 'row')}, newest first{'; there are older ones' if found['next'] else ''}.")
+    if found["next"] and limit < _MOST and st.button("Show older rows"):
+        st.session_state["rows_of_quarantine"] = min(limit + LIMIT, _MOST)
+        st.rerun()
+
+
+@st.dialog("A row in quarantine", width="medium")
+def _row(row: dict) -> None:
+    for reason in row["reasons"]:
+        st.warning(reason["message"])
+    st.code(row["record"], language=None, wrap_lines=True)
+    if row["raw"]:
+        st.markdown(f"From line {row['line']:,} of `{row['raw']}`.")
+    if row["state"] == "open" and not row["replayable"]:
+        st.info("Its run published nothing: mend the source or its suite, and run that again whole.")
+    if row["replays"]:
+        st.markdown(f"It was judged again {row['replays']} times.")
+    if row["settled_by"]:
+        why = f": {row['why']}" if row["why"] else ""
+        st.markdown(
+            f"{row['state'].capitalize()} by `{row['settled_by']}`, {wording.moment(row['settled_at'])} UTC{why}."
+        )
+    if st.button(f"Open the run {row['run_id']}"):
+        st.switch_page(navigation.page("runs"), query_params={"run": row["run_id"]})
+
+
+# --- replay --------------------------------------------------------------------------------------
+
+
+@st.dialog("Replay these rows?")
+def _replay(wanted: dict) -> None:
+    """Asks before it acts; what is asked for is what the list was asked for."""
+    meant = {name: wanted[name] for name in ("source", "since", "reason") if wanted[name]}
+    names = {"source": "of", "since": "set aside since", "reason": "with the reason"}
+    words = ", ".join(f"{names[name]} {value}" for name, value in meant.items())
+    st.markdown(
+        f"Every open row {words} is judged again by today's source and suite, also those on later pages. What passes "
+        "is published; what fails stays here with today's reasons."
+    )
+    yes, no = st.columns(2)
+    if yes.button("Replay", type="primary", width="stretch"):
+        with session.told():
+            st.session_state["replays"] = session.client().replay(**meant)
+            st.rerun()
+    if no.button("Cancel", width="stretch"):
+        st.rerun()
+
+
+def _started() -> None:
+    """What came of the replay that was asked for last, until another page is opened."""
+    answer = st.session_state.get("replays")
+    if not answer:
+        return
+    for replay in answer["replays"]:
+        began = "is running" if replay["new"] else "was running already"
+        st.success(f"{replay['rows']:,} rows of {replay['replay_of']}: the replay {replay['run_id']} {began}.")
+        st.page_link(navigation.page("runs"), label=f"See {replay['run_id']}", query_params={"run": replay["run_id"]})
+    if answer["unpublished"]:
+        st.info(f"{answer['unpublished']:,} rows are left: their runs published nothing, and are run again whole.")
+    if st.button("Done", key="replays_seen"):
+        del st.session_state["replays"]
+        st.rerun()

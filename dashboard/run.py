@@ -70,6 +70,7 @@ def _summary(found: dict) -> None:
     window = found["window"]
     facts = [
         f"source **{found['source']}**",
+        f"replay of rows that `{found['replay_of']}` set aside" if found["replay_of"] else "",
         wording.chip(found["status"]),
         f"verdict {wording.chip(found['verdict'])}" if found["verdict"] else "no verdict" + _yet(found),
         f"started {wording.moment(found['started_at'])} UTC",
@@ -210,6 +211,9 @@ def _quarantine(found: dict) -> None:
         )
         for reason in found["quarantine"]
     ]
+    states = ", ".join(f"{rows:,} {state}" for state, rows in found["quarantine_states"].items() if rows)
+    if states:
+        st.markdown(f"Of the rows that it set aside: {states}.")
     table.show(f"reasons-{found['run_id']}", "Reasons for which rows were quarantined", _REASONS, rows)
 
 

@@ -66,7 +66,9 @@ def _list(wanted: dict) -> None:
         if event.opened:
             st.query_params["run"] = event.opened
             st.rerun()
-        st.caption(f"{len(rows)} runs, newest first{'; there are older ones' if page['next'] else ''}.")
+        st.caption(
+            f"{wording.several(len(rows), 'run')}, newest first{'; there are older ones' if page['next'] else ''}."
+        )
         if page["next"] and limit < 1000 and st.button("Show older runs"):
             st.session_state["runs_shown"] = min(limit + LIMIT, 1000)
             st.rerun(scope="fragment")

@@ -31,7 +31,7 @@ def show() -> None:
     if not answer["results"]:
         _nothing()
         return
-    st.caption(f"{len(answer['results'])} rows, best first.")
+    st.caption(f"{wording.several(len(answer['results']), 'row')}, best first.")
     for place, found in enumerate(answer["results"], start=1):
         _result(place, found)
 

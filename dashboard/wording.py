@@ -6,8 +6,6 @@ import datetime as dt
 import json
 from typing import Any
 
-__all__ = ["chip", "count", "moment", "seconds_between", "shown"]
-
 # what a status is to the eye; the word is always there as well
 _TONES = {
     "succeeded": "good",
@@ -47,6 +45,10 @@ def chip(status: str | None) -> str:
 
 def count(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
+
+
+def several(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def moment(text: str | None) -> str:

@@ -30,6 +30,7 @@ LONGEST = (
     # feature tests
     "test_documents",
     "test_deploy",
+    "test_dashboard_in_browser",
     "test_change_data_capture",
     "test_unpacked_functions",
     "test_template_deploys",

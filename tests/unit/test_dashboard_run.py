@@ -33,6 +33,8 @@ RUN = {
     },
     "quality": [],
     "quarantine": [],
+    "quarantine_states": {},
+    "replay_of": None,
     "links": {"report": None, "graph": None},
 }
 
@@ -92,7 +94,12 @@ def test_a_rejected_run_says_that_nothing_was_published_and_why(shown):
     reasons = [{"kind": "value", "message": "is no date", "rows": 3, "record": "5,ada", "key": "raw/x", "line": 2}]
     error = {"error": "QualityFailed", "reason": "3 of 4 rows quarantined"}
     ended = {"status": "rejected", "verdict": "fail", "finished_at": "2026-11-21T10:00:09Z"}
-    said = shown(account=account, quarantine=reasons, error=error, **ended)
+    states = {"open": 2, "discarded": 1}
+    said = shown(account=account, quarantine=reasons, quarantine_states=states, error=error, **ended)
     assert "4 fetched, 3 quarantined, nothing published" in said
     assert "**QualityFailed**: 3 of 4 rows quarantined" in said
-    assert "Why rows were quarantined" in said
+    assert "Why rows were quarantined" in said and "2 open, 1 discarded" in said
+
+
+def test_a_replay_says_whose_rows_it_judged_again(shown):
+    assert "replay of rows that `orders-1` set aside" in shown(replay_of="orders-1")

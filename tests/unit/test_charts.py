@@ -1,0 +1,99 @@
+"""What a table's records are drawn as: lines where there is time, counts where there are kinds, words for nothing."""
+
+import json
+
+import pytest
+from loopback import serving
+from streamlit.testing.v1 import AppTest
+from werkzeug import Request, Response
+
+READINGS = [
+    {"sensor": sensor, "measured_at": f"2026-11-20T{hour:02}:00:00Z", "temperature": 20.0 + hour, "humidity": None}
+    for hour in range(5)
+    for sensor in ("s1", "s2")
+]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """drawn(source, records, day) is the chart of these records: (the specification or None, what is said)."""
+
+    def page():
+        import json
+
+        import streamlit as st
+
+        from dashboard import charts, session
+        from dashboard.data import Wanted
+
+        totals = json.loads(st.session_state["totals"])
+        charts.show(session.client(), Wanted(totals["source"], None, (), None, None, None), totals)
+
+    def run(source, records, day=None, marked=()):
+        found = [
+            {"values": values, "anomalies": [{"column": "temperature"}] if place in marked else None}
+            for place, values in enumerate(records)
+        ]
+        asked = []
+
+        @Request.application
+        def api(request):
+            asked.append(request.args.to_dict())
+            return Response(json.dumps({"records": found, "next": None}), content_type="application/json")
+
+        with serving(api) as address:
+            monkeypatch.setenv("SLUICE_API_URL", address)
+            monkeypatch.setenv("SLUICE_API_TOKEN", "t")
+            script = AppTest.from_function(page, default_timeout=30)
+            script.session_state["totals"] = json.dumps({"source": source, "table": source, "day": day})
+            script.run()
+        assert not script.exception, script.exception[0]
+        charts = script.get("vega_lite_chart") or script.get("arrow_vega_lite_chart")
+        said = "\n".join(element.value for kind in ("caption", "info") for element in script.get(kind))
+        return json.loads(charts[0].proto.spec) if charts else None, said, asked
+
+    return run
+
+
+def test_readings_are_lines_by_sensor_and_what_is_unlike_its_history_is_marked(drawn):
+    spec, said, asked = drawn("sensors", READINGS, "measured_at", marked=(3, 4))
+    line, marks = spec["layer"]
+    assert line["encoding"]["x"]["field"] == "measured_at" and line["encoding"]["color"]["field"] == "sensor"
+    assert marks["mark"]["color"] and marks["transform"] == [{"filter": "datum._is_marked"}]
+    assert "temperature by measured_at: 10 rows; from 20 to 24" in said
+    assert "2 unlike their history, marked red" in said
+    # the newest, since a chart ends where the data do
+    assert asked[0]["sort"] == "-measured_at"
+
+
+def test_a_source_that_is_not_known_is_drawn_by_its_day_and_its_numbers(drawn):
+    records = [{"id": n, "day": f"2026-11-{n:02}", "total": n / 2, "shop": "ab"[n % 2]} for n in range(1, 10)]
+    spec, said, _ = drawn("orders", records, "day")
+    assert spec["layer"][0]["encoding"]["y"]["field"] == "total"
+    assert spec["layer"][0]["encoding"]["color"]["field"] == "shop"
+    assert "total by day: 9 rows" in said
+
+
+def test_a_table_without_a_day_is_counted_by_the_column_of_few_values(drawn):
+    records = [{"id": n, "kind": "post" if n % 3 else "comment", "title": f"title {n}"} for n in range(100)]
+    spec, said, _ = drawn("posts", records)
+    assert spec["encoding"]["y"]["field"] == "value" and "Rows by kind: 100 in all" in said
+
+
+def test_names_that_mean_something_to_the_chart_are_escaped(drawn):
+    records = [{"day": f"2026-11-{n:02}", "price.usd": n / 2} for n in range(1, 10)]
+    spec, said, _ = drawn("orders", records, "day")
+    assert spec["layer"][0]["encoding"]["y"]["field"] == "price\\.usd" and "price.usd by day" in said
+
+
+@pytest.mark.parametrize(
+    ("records", "why"),
+    [
+        ([], "no row is like that"),
+        ([{"id": n, "title": f"title {n}"} for n in range(100)], "no column of a day"),
+    ],
+    ids=["empty", "nothing-to-count"],
+)
+def test_what_cannot_be_drawn_says_why(drawn, records, why):
+    spec, said, _ = drawn("orders", records)
+    assert spec is None and why in said

@@ -1,0 +1,81 @@
+"""Pages of a pipeline that has done nothing yet say so, and which command comes next."""
+
+import json
+
+import pytest
+from loopback import serving
+from streamlit.testing.v1 import AppTest
+from werkzeug import Request, Response
+
+FIELDS = ("sources", "rows_by_day", "runs_by_day", "quality_by_day", "anomalies_by_day", "unmet_expectations")
+ANALYTICS = {field: [] for field in FIELDS}
+ANSWERS = {
+    "/sources": {"sources": [{"name": "weather", "columns": [], "text": []}]},
+    "/runs": {"runs": [], "next": None},
+    "/analytics": ANALYTICS,
+    "/quarantine": {"rows": [], "reasons": [], "next": None},
+    "/search": {"results": [], "notes": []},
+}
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """said("runs") is what the page says, and the parameters with which it asked each path."""
+
+    def page():
+        import importlib
+
+        import streamlit as st
+
+        from dashboard import session
+
+        with session.told():
+            importlib.import_module(f"dashboard.{st.session_state['page']}").show()
+
+    def run(name, **query):
+        @Request.application
+        def api(request):
+            return Response(json.dumps(ANSWERS[request.path]), content_type="application/json")
+
+        with serving(api) as address:
+            monkeypatch.setenv("SLUICE_API_URL", address)
+            monkeypatch.setenv("SLUICE_API_TOKEN", "t")
+            script = AppTest.from_function(page, default_timeout=30)
+            script.session_state["page"] = name
+            for key, value in query.items():
+                script.query_params[key] = value
+            script.run()
+        assert not script.exception, script.exception[0]
+        return "\n".join(element.value for kind in ("info", "error", "title") for element in script.get(kind))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("page", "query", "words"),
+    [
+        ("runs", {}, ["There are no runs yet", "sluice run weather"]),
+        ("runs", {"source": "weather"}, ["No run is like that"]),
+        ("quality", {}, ["No run was judged in these days", "sluice run weather", "No expectation was judged"]),
+        ("quality", {}, ["Nothing waits in quarantine"]),
+        ("quality", {"reason": "no date"}, ["No row is in quarantine for such a reason"]),
+        ("quality", {"state": "discarded"}, ["No row that was set aside in these days is discarded"]),
+        ("data", {}, ["No table has rows yet", "sluice run weather"]),
+        ("search", {}, ["Type what you look for"]),
+        ("search", {"q": "plants"}, ["Nothing was found", "sluice run posts --embed"]),
+    ],
+    ids=[
+        "runs",
+        "runs-filtered",
+        "quality",
+        "quarantine",
+        "quarantine-by-reason",
+        "quarantine-by-state",
+        "data",
+        "search",
+        "search-in-vain",
+    ],
+)
+def test_what_is_empty_says_why_and_what_comes_next(said, page, query, words):
+    found = said(page, **query)
+    assert [word for word in words if word not in found] == []
