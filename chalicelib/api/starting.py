@@ -81,4 +81,5 @@ def _identity(key: str | None, caller: str) -> str:
     """What makes the request the one it is; keys of several callers do not meet."""
     if key is None:
         return secrets.token_hex(8)
-    return hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()[:16]
+    bare = key.strip('"')  # a pair or none, says the header's pattern
+    return hashlib.sha256(f"{caller}\n{bare}".encode()).hexdigest()[:16]

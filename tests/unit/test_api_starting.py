@@ -90,6 +90,13 @@ def test_keys_of_several_callers_do_not_meet_and_one_without_a_key_is_another_ea
     assert len(set(identities)) == 5
 
 
+def test_the_quotes_around_a_key_are_no_part_of_it(started):
+    for key in ("k1", '"k1"', "k2"):
+        post({"source": "weather"}, key)
+    bare, quoted, other = (trigger.identity for trigger in started)
+    assert bare == quoted != other
+
+
 def test_a_conflict_names_the_key_and_is_409(monkeypatch):
     def start(trigger):
         raise TriggerConflict("weather-a1 is the name of another run", source="weather")
