@@ -83,9 +83,15 @@ def _given(source: Source, start: str | None, end: str | None, yesterday: dt.dat
     if not start:
         raise ContractError("a window has an end but no start", source=source.name, next_step="give from as well")
     first = day("from", start)
-    last = day("to", end) if end else min(first + _longest(source), yesterday)
+    last = day("to", end) if end else max(first, min(first + _longest(source), yesterday))
     if last < first:
         raise ContractError(f"the window ends on {last}, before it starts on {first}", source=source.name)
+    if first > yesterday:
+        raise ContractError(
+            f"the window begins on {first}, and that day is not over",
+            source=source.name,
+            next_step=f"begin it on {yesterday} or before",
+        )
     return Window(first.isoformat(), last.isoformat())
 
 

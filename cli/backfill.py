@@ -53,6 +53,7 @@ def backfill(context, source, start, end, every, given, embed, concurrency, retr
     if not source or not start or not end:
         raise click.UsageError("name a SOURCE, and its days with --from and --to; or --list")
     asked, days = _asked(source, start, end, every, given)
+    sources.get(source).embeds(embed)  # else each of its runs fails
     session = connect()
     migrations.apply(session.database_url)
     with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:

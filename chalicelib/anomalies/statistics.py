@@ -61,7 +61,7 @@ def asked(source: Source, run: dict, raw_objects: int, bucket: str) -> tuple[str
     - "whole": everything that the source has, however many files that is; the extent is 1.
     """
     given = RunInput.from_json(run["input"])
-    named = given.input if given.input and type(source).declare is Source.declare else None
+    named = None if source.is_declared_by_run else given.input or None
     if run["window_start"] and run["window_end"]:
         kind = "cursor" if run["by_cursor"] and not given.start else _WINDOW
         days = (run["window_end"] - run["window_start"]).days + 1

@@ -10,7 +10,6 @@ from chalicelib.quarantine import claims
 from chalicelib.quarantine.claims import Claim
 from chalicelib.quarantine.rows import Filter
 from chalicelib.redaction import MASK
-from chalicelib.sources.base import Source
 from chalicelib.triggers import Trigger
 from chalicelib.triggers.trigger import REPLAY
 from chalicelib.warehouse import connection
@@ -91,4 +90,4 @@ def _started(claim: Claim, trigger: Trigger) -> Replay:
 
 def _declares(name: str) -> bool:
     """Whether the source is described by the run's input: today's declaration is read anew."""
-    return type(sources.get(name)).declare is not Source.declare
+    return sources.get(name).is_declared_by_run

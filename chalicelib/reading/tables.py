@@ -93,19 +93,15 @@ def find(connection, source: str, table: str | None = None, unmasked: bool = Fal
         day=next((c for c in columns if c.name == declared.day and c.base in DAYS), LOADED_AT),
         hidden=frozenset() if unmasked else hidden,
         has_marks=any(row["name"] == ANOMALIES for row in found),
-        declared_by_run=_is_declared_by_run(source),
+        declared_by_run=sources.get(source).is_declared_by_run,
     )
     made.require_visible(*made.key)
     return made
 
 
-def _is_declared_by_run(source: str) -> bool:
-    return type(sources.get(source)).declare is not Source.declare
-
-
 def _declared(cursor, source: str, table: str | None) -> Source:
     registered = sources.get(source)
-    if not _is_declared_by_run(source):
+    if not registered.is_declared_by_run:
         if table not in (None, registered.table):
             raise NotFound(
                 f"{source} has no table {table[:100]!r}", next_step=f"leave it out: it is {registered.table}"

@@ -81,7 +81,7 @@ def as_declared(name: str, run_id: str, lake: Lake) -> Source:
     Raises NotFound where the source needs a declaration and the run has none.
     """
     source = get(name)
-    if type(source).declare is Source.declare:
+    if not source.is_declared_by_run:
         return source
     if run_id not in _declared:
         _declared.clear()  # a warm Lambda serves many runs, one at a time

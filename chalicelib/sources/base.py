@@ -12,7 +12,7 @@ from chalicelib import anomalies as anomaly_declarations
 from chalicelib.changes import mapping
 from chalicelib.columns import DAYS, Column, with_key
 from chalicelib.contracts import Window
-from chalicelib.errors import DeclarationError
+from chalicelib.errors import ContractError, DeclarationError
 from chalicelib.schema import CONTRACTS, DISCARD
 from chalicelib.search import declaration as search_declarations
 from chalicelib.settings import Settings
@@ -204,6 +204,20 @@ class Source:
         `schema_contract`; values are converted to the declared types afterwards.
         """
         return frame
+
+    @property
+    def is_declared_by_run(self) -> bool:
+        """Whether its columns, its text and the like are what a run's input declares, as those of `files` are."""
+        return type(self).declare is not Source.declare
+
+    def embeds(self, wanted: bool | None) -> bool:
+        """Whether a run that wants it, does not, or leaves it open (None) embeds; raises ContractError without text."""
+        if wanted and not self.text:
+            raise ContractError(
+                f"{self.name} has no text to embed",
+                next_step="name columns in the source's `text`, or leave out --embed",
+            )
+        return bool(self.text) if wanted is None else wanted
 
     @property
     def column_names(self) -> tuple[str, ...]:

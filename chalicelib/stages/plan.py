@@ -8,7 +8,7 @@ from chalicelib import limits, redaction, sources, windows
 from chalicelib import settings as settings_module
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput, Window
-from chalicelib.errors import ConfigurationError, ContractError
+from chalicelib.errors import ConfigurationError
 from chalicelib.lake import Lake, keys
 from chalicelib.quarantine import planning
 from chalicelib.schema import DISCARD
@@ -31,11 +31,7 @@ def plan(request: PlanRequest) -> PlanResult:
         Lake(settings.bucket).put_json(keys.declaration(request.run_id), declaration)
         source = sources.as_declared(given.source, request.run_id, Lake(settings.bucket))
     _check_containers(source, settings)
-    embed = bool(source.text) if given.embed is None else given.embed
-    if embed and not source.text:
-        raise ContractError(
-            f"{source.name} has no text to embed", next_step="name columns in the source's `text`, or leave out --embed"
-        )
+    embed = source.embeds(given.embed)
     today = dt.date.fromisoformat(request.started_at[:10])
     migrations.apply()  # every run begins here, so a deployment needs no step of its own that reaches the database
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:

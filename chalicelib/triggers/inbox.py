@@ -12,7 +12,6 @@ from chalicelib.contracts import RunInput
 from chalicelib.errors import NotFound, SourceError, TerminalError
 from chalicelib.lake import Lake, keys
 from chalicelib.lake.inbox_object import InboxObject
-from chalicelib.sources.base import Source
 from chalicelib.sources.files import FileSource
 from chalicelib.triggers.trigger import INBOX, Trigger, slug
 
@@ -106,4 +105,4 @@ def _present(where: str, lake: Lake) -> InboxObject | None:
 
 def _declares(source: str) -> bool:
     """Whether the source's objects are declarations: what cannot be read may then be another object."""
-    return type(sources.get(source)).declare is not Source.declare
+    return sources.get(source).is_declared_by_run

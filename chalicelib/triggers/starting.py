@@ -86,8 +86,11 @@ def expected(trigger: Trigger, since: dt.datetime | None = None) -> Started:
 
 def check(wanted: dict) -> None:
     """Raise UnknownSource or ContractError for the input of a run that could only fail, whatever its data are."""
-    source = sources.get(RunInput.from_json(wanted).source)
-    windows.asked_for(source, RunInput.from_json(wanted), dt.datetime.now(dt.UTC).date())
+    given = RunInput.from_json(wanted)
+    source = sources.get(given.source)
+    windows.asked_for(source, given, dt.datetime.now(dt.UTC).date())
+    if not source.is_declared_by_run:
+        source.embeds(given.embed)
 
 
 def begin(run_id: str, wanted: dict) -> bool:

@@ -529,6 +529,7 @@ def test_the_backfills_that_there_were_are_listed(shop):
         (("weather", "--from", "1.1.2024", "--to", "2024-01-01"), "--from is '1.1.2024'"),
         (("weather", "--from", "2024-01-01", "--to", "2024-01-02", "--every", "0d"), "every is '0d'"),
         (("weather", "--from", "1950-01-01", "--to", "2024-01-02"), "more than 10,000 windows"),
+        (("weather", "--from", "2024-01-01", "--to", "2024-01-02", "--embed"), "weather has no text to embed"),
     ],
 )
 def test_a_backfill_that_makes_no_sense_starts_nothing(shop, arguments, words):

@@ -196,7 +196,9 @@ HOPELESS = {
     "the window ends before it starts": ("weather", {"start": "2024-02-02", "end": "2024-02-01"}, "before it starts"),
     "an end alone": ("weather", {"end": "2024-02-01"}, "an end but no start"),
     "a day that is none": ("weather", {"start": "2024-02-30"}, "from is '2024-02-30'"),
-    "a start to come": ("weather", {"start": "2999-01-01"}, "before it starts"),
+    "a start to come": ("weather", {"start": "2999-01-01"}, "begins on 2999-01-01"),
+    "a window to come": ("weather", {"start": "2999-01-01", "end": "2999-01-02"}, "begins on 2999-01-01"),
+    "texts of a source without text": ("weather", {"embed": True}, "weather has no text to embed"),
     "days of a source without windows": ("posts", {"start": "2024-02-01"}, "posts has no windows"),
     "its cursor": ("posts", {"move_cursor": True}, "posts has no windows"),
     "a gap that moves nothing": ("weather", {"allow_gap": True}, "without move_cursor"),
@@ -211,12 +213,17 @@ HOPELESS = {
 
 @pytest.mark.parametrize("kind", ["queue", "api"])
 @pytest.mark.parametrize(("source", "fields", "words"), HOPELESS.values(), ids=HOPELESS)
-def test_a_window_with_which_a_run_could_only_fail_never_starts_one(machine, kind, source, fields, words):
+def test_a_run_that_could_only_fail_is_never_started(machine, kind, source, fields, words):
     client = machine(PASS)
     for ask in (start, starting.expected):
         with pytest.raises(ContractError, match=words):
             ask(Trigger(kind, source, "1", **fields))
     assert not client.list_executions(stateMachineArn=settings.current().state_machine_arn)["executions"]
+
+
+def test_whether_a_declaration_names_text_is_known_when_it_is_read(machine):
+    machine(PASS)
+    assert start(Trigger("queue", "files", "1", input="https://example.com/orders.toml", embed=True)).new
 
 
 # --- what Step Functions has forgotten, the ledger knows ---------------------------------------

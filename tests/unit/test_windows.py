@@ -84,6 +84,10 @@ def test_a_start_alone_runs_to_yesterday_or_the_longest_window():
     assert derive("2024-02-01").end == "2024-03-31"
 
 
+def test_a_window_may_begin_yesterday_and_end_on_a_day_that_is_not_over():
+    assert derive("2024-06-14", "2024-06-20") == Window("2024-06-14", "2024-06-20")
+
+
 @pytest.mark.parametrize(
     ("start", "end", "message"),
     [
@@ -91,6 +95,8 @@ def test_a_start_alone_runs_to_yesterday_or_the_longest_window():
         ("2024-02-01", "1.3.2024", "to is '1.3.2024'"),
         ("2024-02-02", "2024-02-01", "before it starts"),
         (None, "2024-02-01", "an end but no start"),
+        ("2024-06-15", "2024-06-16", "begins on 2024-06-15, and that day is not over"),
+        ("2030-01-05", None, "begins on 2030-01-05"),
     ],
 )
 def test_a_window_that_is_none_is_refused(start, end, message):
