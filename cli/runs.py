@@ -9,8 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from chalicelib import run_details, sources
+from chalicelib import run_details
 from chalicelib.lake import Lake
+from chalicelib.reading import runs as reading
 from chalicelib.warehouse import connection, ledger
 from chalicelib.warehouse.publishing import COUNTS
 from cli import schema
@@ -31,10 +32,7 @@ def list_(source, status, limit, as_json) -> None:
     """List the newest runs."""
     session = connect()
     with connection.transaction(session.database_url) as open_connection:
-        found = ledger.list_runs(open_connection, limit, ledger.Wanted(source, status))
-        known = found or source is None or ledger.list_runs(open_connection, 1, ledger.Wanted(source))
-    if not known:  # a source that is gone may have runs; one that has none must be there
-        sources.get(source)
+        found = reading.listing(open_connection, limit, ledger.Wanted(source, status))
     if as_json:
         sys.stdout.write(json.dumps(found, default=str) + "\n")
         return

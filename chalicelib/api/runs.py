@@ -10,6 +10,7 @@ from pydantic import Field
 from chalicelib.api import places
 from chalicelib.api.answering import Request
 from chalicelib.api.models import Answer, Day, Limit, Moment, Next, Page, Parameters, RunId, SourceName
+from chalicelib.reading import runs
 from chalicelib.warehouse import ledger, reader
 
 Status = Literal["running", "published", "succeeded", "rejected", "failed"]
@@ -73,12 +74,13 @@ class Runs(Answer):
 
 
 def listed(request: Request) -> dict:
+    """Raises UnknownSource, ContractError for days the wrong way round."""
     query = request.parameters
     given = query.model_dump(mode="json", by_alias=True, exclude_none=True)
     wanted = ledger.Wanted(query.source, query.status, query.verdict, query.start, query.end)
     with reader.transaction() as connection:
         # one more than asked for tells whether there is a next page
-        found = ledger.list_runs(connection, query.limit + 1, wanted, _before(given))
+        found = runs.listing(connection, query.limit + 1, wanted, _before(given))
     following = None
     if len(found) > query.limit:
         found.pop()

@@ -119,6 +119,7 @@ ROUTES = (
         f"{_API}.runs.listed",
         parameters=f"{_API}.runs.RunsQuery",
         answer=f"{_API}.runs.Runs",
+        problems=(404,),
     ),
     Route(
         "GET",

@@ -10,6 +10,7 @@ import datetime as dt
 
 from chalicelib import sources
 from chalicelib.errors import ContractError, UnknownSource
+from chalicelib.reading import days
 from chalicelib.warehouse.queries import rows
 
 DAYS, MOST_DAYS = 30, 366
@@ -29,8 +30,7 @@ def read(connection, source: str | None = None, first: dt.date | None = None, la
     today = dt.datetime.now(dt.UTC).date()
     end = last or max(today, first or today)
     start = first or end - dt.timedelta(days=min(DAYS - 1, end.toordinal() - 1))
-    if first and last and first > last:
-        raise ContractError(f"from is {first}, after to, which is {last}")
+    days.check(first, last)
     if (end - start).days >= MOST_DAYS:
         raise ContractError(
             f"from {start} to {end} are {(end - start).days + 1} days", next_step=f"ask for at most {MOST_DAYS}"

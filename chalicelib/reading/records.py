@@ -16,7 +16,7 @@ import psycopg2
 from psycopg2 import sql
 
 from chalicelib.errors import ContractError
-from chalicelib.reading import filters, identity, tables, values
+from chalicelib.reading import days, filters, identity, tables, values
 from chalicelib.reading.filters import Condition
 from chalicelib.reading.tables import LOADED_AT, MARKS, RUN_ID, Field, Table
 from chalicelib.warehouse.queries import statement
@@ -126,13 +126,14 @@ class Listing:
 def listing(connection, query: Query) -> Listing:
     """What `query` asks for, checked against the table as it is.
 
-    Raises what `tables.find` does; ContractError naming the column, the filter or the value that cannot be;
+    Raises what `tables.find` does; ContractError naming the column, the filter, the value or the days that cannot be;
     RequestRefused (403) for one that asks by masked values.
     """
     table = tables.find(connection, query.source, query.table, query.unmasked)
     if not 1 <= query.limit <= MOST:
         raise ContractError(f"limit is {query.limit}, expected 1 to {MOST}")
     wanted = filters.conditions(table, query.filters)
+    days.check(query.first, query.last)
     if query.first or query.last:
         table.require_visible(table.day.name)
         wanted += _days(table.day, query.first, query.last)

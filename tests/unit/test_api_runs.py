@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.api import answering, callers, places, table
-from chalicelib.errors import RequestRefused
+from chalicelib.errors import ContractError, RequestRefused, UnknownSource
 from chalicelib.warehouse import connection, reader
 
 [ROUTE] = [route for route in table.ROUTES if route.name == "get_runs"]
@@ -94,7 +94,6 @@ def test_a_run_that_comes_or_goes_between_pages_moves_no_other(database_url):
         ({"from": "2019-03-02"}, lambda number: number // 7 >= 2),
         ({"to": "2019-03-01"}, lambda number: number // 7 < 2),
         ({"from": "2019-03-02", "to": "2019-03-02"}, lambda number: number // 7 in (2, 3)),
-        ({"from": "2019-03-02", "to": "2019-03-01"}, lambda number: False),
         ({"status": "failed", "verdict": "pass"}, lambda number: number % 2 == 1 and number % 3 == 0),
     ],
     ids=str,
@@ -148,3 +147,16 @@ def test_no_text_for_a_page_is_more_than_refused(text):
         get(source=SOURCE, page=text)
     except RequestRefused as error:
         assert error.where["status"] == 422
+
+
+def test_a_source_that_there_is_not_is_no_empty_list():
+    with pytest.raises(UnknownSource, match="no source is called 'nosuch'"):
+        get(source="nosuch")
+    assert get(source="sensors", verdict="fail") == {"runs": [], "next": None}
+    # it is gone, and its runs are not
+    assert get(source=SOURCE, status="rejected") == {"runs": [], "next": None}
+
+
+def test_days_the_wrong_way_round_are_refused_by_name():
+    with pytest.raises(ContractError, match="from is 2019-03-02, after to, which is 2019-03-01"):
+        get(**{"from": "2019-03-02", "to": "2019-03-01"})

@@ -290,6 +290,8 @@ def test_without_a_day_of_its_own_it_is_the_day_on_which_the_row_was_loaded(stor
     store.rows(*SHELF)
     assert len(store.keys(first=dt.date(2026, 3, 1), last=dt.date(2026, 3, 1))) == 4
     assert store.keys(last=dt.date(2026, 2, 28)) == store.keys(first=dt.date(2026, 3, 2)) == []
+    with pytest.raises(ContractError, match="from is 2026-03-02, after to, which is 2026-03-01"):
+        store.keys(first=dt.date(2026, 3, 2), last=dt.date(2026, 3, 1))
 
 
 # --- values, one record, ids -----------------------------------------------------------------
