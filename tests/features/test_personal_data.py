@@ -139,6 +139,7 @@ def test_an_error_of_the_database_is_withheld_with_what_it_quotes(pipeline, decl
         (f"<html>{MARKER}</html>", "data.ndjson", "HTML or XML where"),
         (f'[{{"id": 1}}] {MARKER}', "data.json", "something follows the JSON array"),
     ],
+    ids=["a row as header", "a header twice", "HTML", "more behind an array"],
 )
 def test_a_file_of_another_form_is_refused_without_being_quoted(pipeline, declare, table, left, content, name, words):
     run = pipeline.run("files", input=declare(table, content, COLUMNS, name=name, personal=PERSONAL))
