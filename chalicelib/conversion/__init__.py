@@ -2,9 +2,9 @@
 
 Conversion and encoding are one pass, because both look at every value once: a column of 100,000
 values comes in as Python values (JSON's, CSV's strings, or what a pandas transform made of them)
-and goes out as COPY text, with a problem for each value that its column cannot hold. Conversion is
-lossless: "12" is an integer, 12.5 and "12 apples" are not. What is canonical here (one text per
-value) is what row fingerprints are taken over.
+and goes out as COPY text, with a problem for each value that its column cannot hold. Nothing is
+guessed: "12" is an integer, 12.5 and "12 apples" are not; only double precision rounds, as in
+Postgres. What is canonical here (one text per value) is what row fingerprints are taken over.
 
 COPY's text format: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS
 """

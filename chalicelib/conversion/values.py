@@ -24,6 +24,12 @@ FLOAT_TEXT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NUMERIC_DIGITS = 1000
 _EXACT = Context(prec=3 * _NUMERIC_DIGITS)
 
+# Python refuses to convert more than 4,300 digits; no column of integers takes more than 19 anyway
+_INTEGER_DIGITS = 40
+
+# from here on floats lie further apart than whole numbers, so that one may stand for its neighbour
+_FLOAT_STEP = 2**53
+
 _BOOLEANS = {"true": "t", "t": "t", "yes": "t", "1": "t", "false": "f", "f": "f", "no": "f", "0": "f"}
 # pandas writes integers beside gaps as 8.0
 _INTEGER_TEXT = re.compile(r"([+-]?\d+)(?:\.0*)?", re.ASCII)
@@ -36,16 +42,23 @@ class Unfit(ValueError):
 def _integer(value, column: Column) -> str:
     if isinstance(value, bool):
         raise Unfit(f"expected {column.type}")
-    if isinstance(value, float) or type(value).__module__ == "numpy":
+    if isinstance(value, Decimal):
+        if not value.is_finite() or value != value.to_integral_value():
+            raise Unfit(f"expected {column.type}, a whole number")
+        if value.adjusted() > _INTEGER_DIGITS:
+            raise Unfit(f"beyond the range of {column.type}")
+        value = int(value)
+    elif isinstance(value, float) or type(value).__module__ == "numpy":
         if value != int(value) if math.isfinite(value) else True:
             raise Unfit(f"expected {column.type}, a whole number")
+        if isinstance(value, float) and abs(value) >= _FLOAT_STEP:
+            raise Unfit(f"expected {column.type}, and a float this large may stand for another number")
         value = int(value)
     elif isinstance(value, str):
         found = _INTEGER_TEXT.fullmatch(value.strip())
         if not found:
             raise Unfit(f"expected {column.type}")
-        # Python refuses to convert more than 4,300 digits; no column takes more than 19 anyway
-        if len(found[1]) > 40:
+        if len(found[1]) > _INTEGER_DIGITS:
             raise Unfit(f"beyond the range of {column.type}")
         value = int(found[1])
     elif not isinstance(value, int):
@@ -62,7 +75,7 @@ def _float(value, column: Column) -> str:
     if isinstance(value, str):
         if not FLOAT_TEXT.fullmatch(value.strip()):
             raise Unfit("expected a number")
-    elif not isinstance(value, (int, float)) and type(value).__module__ != "numpy":
+    elif not isinstance(value, (int, float, Decimal)) and type(value).__module__ != "numpy":
         raise Unfit("expected a number")
     try:
         number = float(value)

@@ -31,11 +31,12 @@ class Parsed:
     bad: list[Bad]
 
 
-def parse(data: bytes, blank_is_bad: bool = False, exact: Collection[str] = ()) -> Parsed:
+def parse(data: bytes, blank_is_bad: bool = False, exact: Collection[str] = (), whole: Collection[str] = ()) -> Parsed:
     """The objects in `data`, one per line.
 
     A blank line is no record, unless `blank_is_bad`: in an array it was a place between two commas.
-    A number in one of the fields `exact` is a Decimal where a float would be another number.
+    A number in one of the fields `exact` is a Decimal where a float would be another number, and one
+    in the fields `whole` where a float may be another whole number, such as 9007199254740993.0.
     """
     lines = data.split(b"\n")
     if not lines[-1]:
@@ -62,7 +63,11 @@ def parse(data: bytes, blank_is_bad: bool = False, exact: Collection[str] = ()) 
                 bad.append(Bad(i, str(error), line.strip()))
                 continue
         records.append(record)
-    return Parsed(records, np.delete(np.arange(len(lines)), left_out), bad)
+    at = np.delete(np.arange(len(lines)), left_out)
+    may_be_long = bool(whole) and _may_hold_long_decimal(data)
+    for name in whole:
+        _make_exact(name, records, lines, at, may_be_long)
+    return Parsed(records, at, bad)
 
 
 def checked(record: Any, text: bytes, exact: Collection[str] = ()) -> dict:
@@ -102,6 +107,7 @@ LONG_NUMBER = re.compile(rb"-[0-9]{19}|[0-9]{20}")
 # does, or it would take the square of the time in a text of many digits
 LONG_DECIMAL = re.compile(rb"(?<![0-9.])(?=[0-9.]{16})[0-9]++(?:\.[0-9]|[eE])")
 NUL = rb"\u0000"  # valid JSON, but Postgres stores no such text
+_FLOAT_STEP = 2.0**53  # from here on a float may be the next whole number
 
 
 def _risky_lines(data: bytes, exact: Collection[str]) -> set[int]:
@@ -145,6 +151,26 @@ def _float_or_decimal(text: str) -> float | Decimal:
     except InvalidOperation:  # an exponent of twenty digits
         return number
     return number if exact == Decimal(repr(number)) else exact
+
+
+def _make_exact(name: str, records: list[dict], lines: list[bytes], at: np.ndarray, may_be_long: bool) -> None:
+    """Read again the lines where the field `name` is a float that may be another whole number than the text says.
+
+    Numbers of whole columns come without a point almost always: 0.09 µs per record to see that.
+    """
+    for i, record in enumerate(records):
+        value = record.get(name)
+        if type(value) is float and value.is_integer():
+            line = lines[at[i]]
+            if abs(value) >= _FLOAT_STEP or (may_be_long and LONG_DECIMAL.search(line)):
+                record[name] = json.loads(line, parse_float=_decimal)[name]
+
+
+def _decimal(text: str) -> Decimal | float:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits
+        return float(text)
 
 
 def _holds_nul(value: Any) -> bool:

@@ -20,6 +20,7 @@ import numpy as np
 import orjson
 
 from chalicelib.contracts import Chunk, Slice
+from chalicelib.conversion.values import BOUNDS
 from chalicelib.errors import ContractError, SluiceError, SourceError
 from chalicelib.lake import csv_rows, formats, ndjson, position
 from chalicelib.lake.cutting import too_long
@@ -65,7 +66,7 @@ def read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> ReadRe
     """All records of `chunk`; what cannot be parsed is in `malformed`, and nothing is left out.
 
     Of a field that appears twice in one JSON object, the last one counts. An integer is exact
-    whatever its size, and so is a number for a numeric column, a Decimal where no float is it
+    whatever its size, and so is a number for a numeric or an integer column, a Decimal where no float is it
     (but not in a response, which is the source's to read). Raises SourceError where the source cannot
     make records of a response.
     """
@@ -149,9 +150,9 @@ def _parsed(piece: Slice, chunk: Chunk, source: Source, lake: Lake, settings: Se
     data = lake.get(piece.key, piece.start, piece.end)
     match chunk.format:
         case formats.NDJSON:
-            return ndjson.parse(data, exact=_exact_fields(source))
+            return ndjson.parse(data, **_exact_fields(source))
         case formats.JSON:
-            return ndjson.parse(data, blank_is_bad=True, exact=_exact_fields(source))
+            return ndjson.parse(data, blank_is_bad=True, **_exact_fields(source))
         case formats.CSV:
             return csv_rows.parse(data, chunk.header, chunk.delimiter)
         case formats.RESPONSE:
@@ -167,11 +168,16 @@ def _those(parsed: Parsed, piece: Slice, lines: Collection[int]) -> Parsed:
     return Parsed([parsed.records[place] for place in kept], parsed.lines[kept], bad)
 
 
-def _exact_fields(source: Source) -> frozenset[str]:
-    """The fields that become numeric columns; none where the source has not been given its columns."""
-    numeric = {column.name for column in getattr(source, "columns", ()) if column.base == "numeric"}
-    named_otherwise = (field for field, column in source.rename.items() if column in numeric)
-    return frozenset(numeric.union(named_otherwise, (source.late[name] for name in numeric & set(source.late))))
+def _exact_fields(source: Source) -> dict[str, frozenset[str]]:
+    """The fields that become numeric columns and those that become integers, as `ndjson.parse` takes them."""
+    return {"exact": _fields_of(source, ("numeric",)), "whole": _fields_of(source, BOUNDS)}
+
+
+def _fields_of(source: Source, types: Collection[str]) -> frozenset[str]:
+    """The fields that become columns of these types; none where the source has not been given its columns."""
+    columns = {column.name for column in getattr(source, "columns", ()) if column.base in types}
+    named_otherwise = (field for field, column in source.rename.items() if column in columns)
+    return frozenset(columns.union(named_otherwise, (source.late[name] for name in columns & set(source.late))))
 
 
 def _raw_records(

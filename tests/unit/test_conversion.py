@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from decimal import Decimal
 
 import pandas as pd
 import pytest
@@ -34,6 +35,10 @@ def problem(value, kind, **more):
         ("8.0", "integer", "8"),
         ("007", "integer", "7"),
         (12.0, "integer", "12"),
+        (2.0**53 - 1, "bigint", "9007199254740991"),
+        (Decimal("9007199254740993.0"), "bigint", "9007199254740993"),
+        (Decimal("9.2e18"), "bigint", "9200000000000000000"),
+        (Decimal("0.5"), "double precision", "0.5"),
         (2**63 - 1, "bigint", str(2**63 - 1)),
         (-(2**15), "smallint", "-32768"),
         (3, "double precision", "3.0"),
@@ -70,6 +75,10 @@ def test_a_value_that_fits_is_written_canonically(value, kind, expected):
     [
         ("twelve", "integer", "expected integer"),
         (12.5, "integer", "whole number"),
+        (2.0**53, "bigint", "may stand for another number"),
+        (-(2.0**53), "bigint", "may stand for another number"),
+        (Decimal("9007199254740993.5"), "bigint", "whole number"),
+        (Decimal("1e99999"), "bigint", "beyond the range"),
         ("1_000", "integer", "expected integer"),
         ("8.5", "integer", "expected integer"),
         (True, "integer", "expected integer"),

@@ -286,3 +286,51 @@ def test_a_long_text_of_digits_is_searched_once():
     began = time.perf_counter()
     assert len(ndjson.parse(data, exact=("x",)).records) == 1
     assert time.perf_counter() - began < 1
+
+
+# --- whole numbers with a point or an exponent ---------------------------------------------------
+
+
+class Counts(Source):
+    columns = (Column("id", "bigint", nullable=False), Column("v", "smallint"))
+    rename = {"ID": "id"}  # noqa: RUF012
+
+
+@pytest.mark.parametrize("field", ["id", "ID"])
+@pytest.mark.parametrize(("format", "text"), [("ndjson", b"%b\n%b\n%b\n"), ("json", b"[%b,%b,%b]")])
+def test_a_whole_number_with_a_point_is_no_other_rows_key(format, text, field):
+    ids = (b"9007199254740993", b"9007199254740992", b"9007199254740993.0")
+    rows = tuple(b'{"%b":%b,"v":%d.0}' % (field.encode(), id, v) for v, id in enumerate(ids))
+    chunks, lake, settings = prepare(text % rows, format)
+    fields = records.read(chunks[0], Counts(), lake, settings).fields
+    assert conversion.encode(fields["id"], Counts.columns[0]) == (
+        ["9007199254740993", "9007199254740992", "9007199254740993"],
+        {},
+    )
+    assert conversion.encode(fields["v"], Counts.columns[1]) == (["0", "1", "2"], {})
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.integers(0, 3), st.integers(0, 2), st.integers(0, 30))
+def test_a_whole_number_is_itself_however_it_is_written(number, shift, zeros, padding):
+    written = f"{Decimal(number).scaleb(-shift):f}"
+    written += "" if "." in written else ".0"
+    data = b" " * padding + b'{"x":%b%be%d,"y":0.30000000000000004}' % (written.encode(), b"0" * zeros, shift)
+    [record] = ndjson.parse(data, whole=("x",)).records
+    assert conversion.encode([record["x"]], Column("x", "bigint")) == ([str(number)], {})
+    assert type(record["y"]) is float
+
+
+@pytest.mark.parametrize(
+    "text", ["999999999999999.97", "4503599627370496.3", "1.00000000000000000001", "9007199254740993.5", "1e300"]
+)
+def test_a_number_that_only_a_float_would_make_whole_fits_no_integer(text):
+    data = b'{"x":%b,"y":1.2345678901234567e-99999999999999999999}' % text.encode()
+    [record] = ndjson.parse(data, whole=("x",)).records
+    assert conversion.encode([record["x"]], Column("x", "bigint"))[1]
+
+
+def test_a_whole_number_with_a_point_in_a_response_is_refused_where_it_may_be_another():
+    rows = [{"id": 9007199254740991.0}, {"id": 9007199254740992.0}]
+    texts, problems = conversion.encode([row["id"] for row in rows], Counts.columns[0])
+    assert texts == ["9007199254740991", "\\N"]
+    assert "may stand for another number" in problems[1]
