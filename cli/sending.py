@@ -9,12 +9,14 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from http import HTTPStatus
 from pathlib import Path
 
 import click
 
 from chalicelib import secrets, settings
 from chalicelib.api.callers import IDEMPOTENCY_KEY
+from chalicelib.api.table import RUN
 from chalicelib.errors import ConfigurationError, RequestRefused, SourceUnavailable
 from chalicelib.triggers import Started
 from chalicelib.webhooks import signature
@@ -66,11 +68,26 @@ def api(context, source, start, end, given, embed, key, wait) -> None:
     """Start a run of SOURCE by POST /runs; the bearer token is read from standard input, or asked for."""
     session = connect()
     token = click.prompt("Token", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read().strip()
+    if not token:
+        raise ConfigurationError("no token was given", next_step=f"give it on standard input: {_token(session)}")
     wanted = {"source": source, "from": start, "to": end, "input": given, "embed": embed}
     body = json.dumps({name: value for name, value in wanted.items() if value is not None}).encode()
     headers = {"Authorization": f"Bearer {token}", **({IDEMPOTENCY_KEY: key} if key else {})}
-    answer = _send(session, "/runs", body, headers)
+    try:
+        answer = _send(session, "/runs", body, headers)
+    except RequestRefused as error:
+        if error.where["status"] not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise
+        # API Gateway says no more than this where it misses an API key
+        lacks_key = error.message == HTTPStatus.FORBIDDEN.phrase
+        next_step = "set SLUICE_API_KEY" if lacks_key else f"make a token with the scope {RUN!r}: {_token(session)}"
+        raise RequestRefused(error.message, next_step=next_step, **error.where) from None
     fired.tell(context, session, Started(answer["run_id"], answer["execution"], answer["new"]), wait)
+
+
+def _token(session: Session) -> str:
+    stage = "" if session.settings.is_local else f"SLUICE_STAGE={session.settings.stage} "
+    return f"{stage}sluice token create NAME --scope {RUN}"
 
 
 def _send(session: Session, path: str, body: bytes, headers: dict[str, str]) -> dict:
