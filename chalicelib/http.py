@@ -37,6 +37,9 @@ READ_SECONDS = 60  # of silence; the whole fetch, all its requests, has settings
 REDIRECTS = 5
 
 _REDIRECT = {301, 302, 303, 307, 308}
+# after a status below 500, which trying again would not change
+_OTHERWISE = "check the window and the input of the run, then the request that the source makes of them"
+_REMEDY = dict.fromkeys((401, 403), "check the key or the login that the source sends, and what that may read")
 _DEFAULT_PORT = {"http": 80, "https": 443}
 
 
@@ -179,7 +182,9 @@ class Client:
         elif status >= 500:
             patience.failed(str(status), where, reason)
         else:
-            raise SourceError(f"the source answered {status}", quote=reason, url=where)
+            raise SourceError(
+                f"the source answered {status}", quote=reason, url=where, next_step=_REMEDY.get(status, _OTHERWISE)
+            )
         return None
 
     def _allowed(self, url: str, redirected_from: str | None = None) -> Url:

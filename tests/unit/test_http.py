@@ -311,6 +311,8 @@ def test_a_refusal_is_final_and_quotes_url_status_and_body(client, web, sleeps, 
     with pytest.raises(SourceError) as raised:
         client.get(f"{web.url}/no")
     assert f"answered {status}: {'a' * 150}{'b' * 50} (url={web.url}/no)" in str(raised.value)
+    remedy = "the key or the login" if status in (401, 403) else "the window and the input of the run"
+    assert f"Next: check {remedy}" in str(raised.value)
     assert sleeps == [] and len(web.requests) == 1
 
 
