@@ -1,3 +1,16 @@
-from cli.main import main
+"""Where `sluice` begins: Ctrl-C is quiet from here on, also while what the commands need is imported."""
 
-main()
+import sys
+
+
+def main() -> None:
+    try:
+        from cli.main import main as commands
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)  # cli.main.INTERRUPTED, which is not there yet
+    commands()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,9 @@
 """The command line as a whole: how a command ends that is stopped in the middle."""
 
+import os
+import subprocess
+import sys
+
 from click.testing import CliRunner
 
 from cli import main, runs
@@ -12,3 +16,12 @@ def test_ctrl_c_ends_any_command_with_the_status_that_shells_know(monkeypatch):
     monkeypatch.setattr(runs, "connect", interrupted)
     ended = CliRunner().invoke(main.main, ["runs", "list"])
     assert (ended.exit_code, ended.stderr) == (130, "Interrupted.\n")
+
+
+def test_ctrl_c_while_the_commands_are_imported_prints_no_traceback(tmp_path):
+    # stands in for click: the signal comes while it is being imported
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    path = os.pathsep.join([str(tmp_path), os.getcwd()])
+    started = [sys.executable, "-m", "cli", "runs", "list"]
+    ended = subprocess.run(started, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (main.INTERRUPTED, "Interrupted.\n")
