@@ -20,12 +20,13 @@ SHOWN = 8  # windows under way that are named
 
 
 def summary(progress: Progress) -> str:
-    """One line: `3 of 52 done, 2 skipped, 1 failed, 4 running, 42 left, 300 rows, about 1 min left`."""
+    """One line: `3 of 52 done, 1 failed, 4 running, 44 left, 300 rows, 50 more under way, about 1 min to go`."""
     parts = [f"{progress.done + progress.skipped:,} of {progress.windows:,} done"]
     parts += [f"{progress.skipped:,} of them before"] if progress.skipped else []
     parts += [f"{progress.failed:,} failed"] if progress.failed else []
     parts += [f"{progress.rejected:,} rejected"] if progress.rejected else []
     parts += [f"{progress.running:,} running", f"{progress.left:,} left", f"{progress.rows:,} rows"]
+    parts += [f"{progress.loaded:,} more under way"] if progress.loaded else []
     remaining = progress.remaining_seconds
     if remaining is not None and (progress.left or progress.running):
         parts.append(f"about {durations.words(remaining)} to go")

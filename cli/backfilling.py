@@ -28,7 +28,10 @@ PATIENCE = 20  # looks in a row at which AWS or Postgres may be out of reach, 40
 
 @dataclass
 class Progress:
-    """How far it is. Counts are of windows; `ended` are those whose run ended while this command watched."""
+    """How far it is. Counts are of windows; `ended` are those whose run ended while this command watched.
+
+    `rows` are those of the windows that are done, `loaded` those that the runs under way have loaded so far.
+    """
 
     windows: int = 0
     done: int = 0
@@ -38,6 +41,7 @@ class Progress:
     running: int = 0
     left: int = 0
     rows: int = 0
+    loaded: int = 0
     seconds: float = 0.0
     ended: int = 0
     under_way: list[backfills.BackfillWindow] = field(default_factory=list)
@@ -125,13 +129,13 @@ class Driver:
         with self._cursor() as cursor:
             counted = backfills.count(cursor, self._backfill)
             under_way = backfills.windows(cursor, self._backfill, RUNNING)
-            loaded = backfills.loaded(cursor, self._backfill)
         number = {status: windows for status, (windows, _) in counted.items()}
         return Progress(
             windows=sum(number.values()),
             **{status: number.get(status, 0) for status in (DONE, SKIPPED, FAILED, REJECTED, RUNNING)},
             left=number.get(WAITING, 0),
-            rows=counted.get(DONE, (0, 0))[1] + loaded,
+            rows=counted.get(DONE, (0, 0))[1],
+            loaded=counted.get(RUNNING, (0, 0))[1],
             seconds=time.monotonic() - self._began,
             ended=self._ended,
             under_way=under_way,

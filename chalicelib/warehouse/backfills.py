@@ -120,15 +120,9 @@ def windows(cursor, backfill: Backfill, *status: str) -> list[BackfillWindow]:
 
 
 def count(cursor, backfill: Backfill) -> dict[str, tuple[int, int]]:
-    """(windows, rows) by status."""
+    """(windows, rows) by status; of those under way the rows that they have loaded so far."""
     cursor.execute(statement("backfills", "count_windows"), {"id": backfill.id})
     return {status: (number, rows) for status, number, rows in cursor.fetchall()}
-
-
-def loaded(cursor, backfill: Backfill) -> int:
-    """Records that the runs under way have loaded so far."""
-    cursor.execute(statement("backfills", "loaded"), {"id": backfill.id})
-    return cursor.fetchone()[0]
 
 
 def list_backfills(cursor, source: str | None, limit: int) -> list[dict]:

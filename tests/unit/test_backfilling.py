@@ -14,6 +14,7 @@ from chalicelib.triggers import Started
 from chalicelib.warehouse import backfills, connection
 from chalicelib.warehouse.backfills import Asked
 from cli import backfilling
+from cli.backfill_progress import summary
 from cli.backfilling import Driver, Stop
 
 FIRST, LAST = dt.date(2024, 1, 1), dt.date(2024, 1, 3)
@@ -132,3 +133,25 @@ def test_a_backfill_goes_on_while_step_functions_throttles(commands, machine, mo
     machine.before_start = lambda run_id: setattr(machine, "throttled", 2)
     driver.work(lambda progress: machine.ended.update(machine.inputs), lambda window, progress: None, lambda: None)
     assert (driver.progress().failed, driver.progress().left, machine.throttled) == (3, 0, 0)
+
+
+def test_rows_of_windows_that_are_done_are_told_apart_from_those_of_runs_under_way(commands, database_url):
+    mine = commands(2)
+    mine._start()
+    done, under_way = mine.progress().under_way
+    with connection.transaction(database_url) as opened, opened.cursor() as cursor:
+        for window in (done, under_way):
+            cursor.execute(
+                "INSERT INTO pipeline.runs (run_id, source, execution, input, status, started_at)"
+                " VALUES (%s, 's', 'arn', '{}', 'running', now())",
+                (window.run_id,),
+            )
+            cursor.execute(
+                "INSERT INTO pipeline.chunks (run_id, chunk, records, staged, quarantined, results)"
+                " VALUES (%(run)s, 0, 7, 7, 0, '{}'), (%(run)s, 1, 3, 3, 0, '{}')",
+                {"run": window.run_id},
+            )
+    mine._finish(done, backfills.DONE, 10, None)
+    progress = mine.progress()
+    assert (progress.done, progress.rows, progress.running, progress.loaded) == (1, 10, 1, 10)
+    assert "1 of 3 done, 1 running, 1 left, 10 rows, 10 more under way, about" in summary(progress)

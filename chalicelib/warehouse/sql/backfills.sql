@@ -48,12 +48,10 @@ WHERE backfill_id = %(id)s AND number = %(number)s AND status = 'running' AND ru
 SELECT number, window_start, window_end, status, attempt, run_id, rows, error FROM pipeline.backfill_windows
 WHERE backfill_id = %(id)s AND (%(status)s::text[] IS NULL OR status = ANY(%(status)s)) ORDER BY number;
 
--- name: count_windows
-SELECT status, count(*), coalesce(sum(rows), 0)::bigint FROM pipeline.backfill_windows WHERE backfill_id = %(id)s GROUP BY status;
-
--- name: loaded -- records of the runs under way
-SELECT coalesce(sum(c.records), 0)::bigint FROM pipeline.backfill_windows AS w JOIN pipeline.chunks AS c USING (run_id)
-WHERE w.backfill_id = %(id)s AND w.status = 'running';
+-- name: count_windows -- in one statement, so that windows and rows are those of one moment
+SELECT w.status, count(*), coalesce(sum(CASE WHEN w.status = 'running'
+    THEN (SELECT sum(c.records) FROM pipeline.chunks AS c WHERE c.run_id = w.run_id) ELSE w.rows END), 0)::bigint
+FROM pipeline.backfill_windows AS w WHERE w.backfill_id = %(id)s GROUP BY w.status;
 
 -- name: untold_warnings -- of windows that this backfill ran itself, but those that another command tells of just now; the runs of skipped ones told by themselves
 SELECT w.number, w.window_start AS first, w.window_end AS last, w.run_id, r.fetched, r.quarantined,
