@@ -209,7 +209,7 @@ def _next_step(row: dict) -> str:
         return "mend what wrote it, and put the record into the stream again"
     return (
         f"mend the row, or bring the columns in chalicelib/sources/{row['source']}.py up to date;"
-        " the row's next change, or a load of its table, brings it"
+        " the row's next change that fits, or a load of its table, brings it"
     )
 
 

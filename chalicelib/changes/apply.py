@@ -17,8 +17,8 @@ from psycopg2.extras import execute_values
 
 from chalicelib.changes import merge
 from chalicelib.changes.mapping import UNCHANGED, Changes
-from chalicelib.changes.merge import Departure, Key, State, Step, Tenure
 from chalicelib.changes.record import DELETE, UPDATE, Data
+from chalicelib.changes.tenures import Aside, Departure, Key, State, Step, Tenure
 from chalicelib.changes.values import copy_texts, plain
 from chalicelib.columns import ANOMALIES, FINGERPRINT, SEQ, Column
 from chalicelib.conversion import NULL
@@ -117,7 +117,7 @@ def _set_keys(step: Step, source: Source, before: dict) -> None:
     columns = {column.name: column for column in source.columns}
     if missing := [name for name in source.key if name in step.unknown]:
         step.problems.append((missing[0], f"the record lacks {', '.join(missing)} of the key"))
-    if step.problems:
+    if any(name in source.key for name, _ in step.problems):
         return
     step.key = tuple(plain(step.values[name]) for name in source.key)
     if step.change.operation != UPDATE or not any(name in before for name in source.key):
@@ -130,6 +130,7 @@ def _set_keys(step: Step, source: Source, before: dict) -> None:
         [text], problems = copy_texts([before[name]], columns[name])
         if problems:
             step.problems.append((name, f"before-image: {problems[0]}"))
+            step.key = None
             return
         old.append(plain(text))
     if tuple(old) != step.key:
@@ -189,7 +190,8 @@ def _read_keys(cursor, source: Source, states: dict[Key, State]) -> None:
         state.committed = committed and committed.astimezone(dt.UTC)
         if state.row:
             state.row = Tenure(since, position, state.row.values, stale)
-        state.past = [Tenure(**tenure) for tenure in past]
+        state.past = [Tenure(**tenure) for tenure in past if "unfit" not in tenure]
+        state.aside = next((Aside(**aside) for aside in past if "unfit" in aside), None)
         state.departed = [Departure(**{**departure, "to": tuple(departure["to"])}) for departure in departed]
 
 
@@ -254,7 +256,7 @@ def _write(cursor, source: Source, states: dict[Key, State], batch: int) -> None
             state.values is None,
             state.row.since if state.row else "",
             json.dumps(state.row.stale if state.row else {}),
-            _kept(state.past, now),
+            _kept([*state.past, *([state.aside] if state.aside else [])], now),
             _kept(state.departed, now),
             min((entry.kept_at or now for entry in (*state.past, *state.departed)), default=None),
         )
@@ -265,7 +267,7 @@ def _write(cursor, source: Source, states: dict[Key, State], batch: int) -> None
         execute_values(cursor, statement("changes", "set_key_positions").as_string(cursor), positions, page_size=1000)
 
 
-def _kept(entries: Sequence[Tenure | Departure], now: str) -> str:
+def _kept(entries: Sequence[Tenure | Departure | Aside], now: str) -> str:
     return json.dumps([{**asdict(entry), "kept_at": entry.kept_at or now} for entry in entries])
 
 

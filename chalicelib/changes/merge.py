@@ -16,15 +16,14 @@ values come from does not depend on the order in which the shards are read.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import replace
 
+from chalicelib.changes import mapping
 from chalicelib.changes.mapping import KEEP, Changes
 from chalicelib.changes.record import DELETE, INSERT, LOAD, Data
+from chalicelib.changes.tenures import Aside, Departure, Key, State, Step, Tenure
 from chalicelib.conversion import NULL
-
-Key = tuple[str, ...]
 
 INSERTED, UPDATED, DELETED, UNCHANGED, SKIPPED, QUARANTINED = OUTCOMES = (
     "inserted",
@@ -37,104 +36,27 @@ INSERTED, UPDATED, DELETED, UNCHANGED, SKIPPED, QUARANTINED = OUTCOMES = (
 _PAST = 20  # earlier rows of a key that are remembered, and departures
 
 
-@dataclass
-class Tenure:
-    """A row for as long as it had one key. `values` is the row as COPY text by column, None where there was no row.
-
-    `since` is the order of the change by which it came, "" where that is not known, and `order` that of the key's
-    last own change of it. `stale` has the orders of those values that are older: None where the value is not known yet.
-    """
-
-    since: str
-    order: str
-    values: dict[str, str] | None
-    stale: dict[str, str | None] = field(default_factory=dict)
-    kept_at: str | None = None  # since when it is remembered, in ISO format; None: from now on
-
-    def inherits(self, name: str) -> bool:
-        """Whether the value is what the row had at the key before."""
-        return bool(self.since) and name in self.stale and (self.stale[name] or "") < self.since
-
-    def value(self, name: str) -> tuple[str, str | None]:
-        """The value of a column, and its order."""
-        if self.values is None:
-            return NULL, None
-        return self.values.get(name, NULL), self.stale.get(name, self.order)
-
-
-@dataclass
-class Departure:
-    """A change by which a row left a key, and where it went."""
-
-    order: str
-    to: Key
-    kept_at: str | None = None
-
-
-@dataclass
-class State:
-    """What is known of a key. `row` is its row, None where there is none. Orders are those of `record.Data.order`."""
-
-    row: Tenure | None = None
-    order: str = ""  # of the last change that counted
-    committed: dt.datetime | None = None
-    past: list[Tenure] = field(default_factory=list)
-    departed: list[Departure] = field(default_factory=list)  # by their order
-    seq: int = 0  # the lake's file and row that made it what it is, see `lake.position`
-    before: dict[str, str] | None = None  # as the table has it
-    fingerprint: int | None = None  # of `before`
-    removed: bool = False  # by a delete, not by a change of its key
-    changed: bool = False  # other than what the table of keys has
-
-    @property
-    def values(self) -> dict[str, str] | None:
-        return self.row and self.row.values
-
-    @property
-    def tenures(self) -> list[Tenure]:
-        return [*self.past, self.row] if self.row else self.past
-
-
-@dataclass
-class Step:
-    """One change of a mapped table, its values as COPY text by column.
-
-    `unknown` are the columns that an update leaves as they are. `old_key` is the key that the row had before,
-    where it differs. `problems` says why the change does not fit the table.
-    """
-
-    change: Data
-    seq: int
-    key: Key | None = None
-    old_key: Key | None = None
-    values: dict[str, str] = field(default_factory=dict)
-    unknown: tuple[str, ...] = ()
-    problems: list[tuple[str | None, str]] = field(default_factory=list)  # (column, what is wrong)
-
-    @property
-    def begins(self) -> bool:
-        """Whether another row has the key from here on."""
-        return bool(self.change.order) and (self.change.operation == INSERT or self.old_key is not None)
-
-
 def take(step: Step, states: dict[Key, State], changes: Changes, required: Collection[str] = ()) -> str:
     """Take one change; returns its outcome. `required` are the columns that cannot be NULL.
 
-    `states` has the keys of all steps, and those that their rows went to. A step with problems changes nothing.
+    `states` has the keys of all steps, and those that their rows went to. A step with problems is not applied; what
+    fits of it is remembered for updates that do not name it, see `tenures.Aside`.
     """
-    if step.problems:
+    if step.key is None:
         return QUARANTINED
     change, state = step.change, states[step.key]
     old = states[step.old_key] if step.old_key else None
     late = _is_late(change, state)
+    if step.problems:
+        return _quarantine(step, states, changes, required)
     if change.operation == DELETE:
         outcome = _delete(step, state, changes, late)
         return UPDATED if _hand_on(states, step, required) and late else outcome
     base = _base(step, state, old)
-    if not late and step.unknown and (base is None or base.values is None) and not _may_come(step, required):
-        names = ", ".join(step.unknown)
-        step.problems.append((step.unknown[0], f"the update leaves {names} as it was, of a row that is not there"))
-        return QUARANTINED
+    if not late:
+        _judge(step, old or state, base, required)
+        if step.problems:
+            return _quarantine(step, states, changes, required)
     left = old is not None and _leave(step, old)
     if late:
         filled = _take_late(step, state, base)
@@ -154,16 +76,72 @@ def targets(state: State, since: str) -> dict[Key, str]:
     return found
 
 
+def _judge(step: Step, held: State, base: Tenure | None, required: Collection[str]) -> None:
+    """Whether the columns that the update leaves as they are can be told; `held` is the key that the row had."""
+    order = step.change.order
+    if unfit := [name for name in step.unknown if name in held.unfit(order)]:
+        names = ", ".join(unfit)
+        problem = f"the update leaves {names} as it was, in a change of the row that is quarantined as it did not fit"
+        step.problems.append((unfit[0], problem))
+        return
+    unsure = [name for name in step.unknown if base is None or base.value(name)[1] is None]
+    # what is not known may be in an older change that comes later
+    if unsure and (not order or set(unsure) & set(required)):
+        names = ", ".join(unsure)
+        step.problems.append((unsure[0], f"the update leaves {names} as it was, of a row that is not there"))
+
+
+def _quarantine(step: Step, states: dict[Key, State], changes: Changes, required: Collection[str]) -> str:
+    """Remember what fits of a change that does not, for updates that leave it as it is; the row keeps what it has."""
+    change, state = step.change, states[step.key]
+    if change.operation == DELETE or changes.absent != mapping.UNCHANGED:
+        return QUARANTINED
+    unfit = tuple(dict.fromkeys(name for name, _ in step.problems if name is not None))
+    values = {name: text for name, text in step.values.items() if name not in unfit and name not in step.unknown}
+    old = states[step.old_key] if step.old_key else None
+    if _is_late(change, state):
+        # a row that has not its own value yet of a column that cannot be NULL would lose the one that it has
+        lacks = state.row and any((state.row.value(name)[1] or "") <= change.order for name in {*unfit} & {*required})
+        if old is None and not lacks:
+            unknown = tuple(dict.fromkeys((*step.unknown, *unfit)))
+            _take_late(replace(step, values=values, unknown=unknown), state, None)
+            _hand_on(states, step, required)
+        return QUARANTINED
+    order, found = change.order, {}
+    if old is not None and (base := _base(step, state, old)) is not None:
+        # not what its own order says, the row at the old key may be older
+        kept = {name: base.value(name) for name in step.unknown if name not in unfit}
+        found = {name: (text, at) for name, (text, at) in kept.items() if at is not None}
+    begins = step.begins or change.operation in (INSERT, LOAD)
+    aside = state.aside
+    if begins and order and (known := state.known(order)) is not None:
+        _remember(state, known)  # its departure may come later
+    if begins or aside is None:
+        aside = Aside(order if begins else None, order)
+    found |= {name: (text, order) for name, text in values.items()}
+    unfit = tuple(dict.fromkeys((*unfit, *(name for name in aside.unfit if name not in found))))
+    left = {name: value for name, value in aside.values.items() if name not in unfit}
+    state.aside, state.changed = replace(aside, order=order, values=left | found, unfit=unfit), True
+    return QUARANTINED
+
+
+def _end_aside(state: State, order: str) -> None:
+    """A change was taken: what was put aside before it is in the row now, or gone with it."""
+    if state.aside is not None and not (order and state.aside.order > order):
+        state.aside, state.changed = None, True
+
+
 def _take(step: Step, state: State, base: Tenure | None, moved: bool) -> str:
     """The key's row is from now on what the change says."""
-    order, was = step.change.order, state.row
-    if was is not None and step.begins:
-        _remember(state, was)  # it left by a change that has not come yet
-    same_row = was is not None and not step.begins
-    since = was.since if same_row else order if step.begins else state.order
+    order, was, known = step.change.order, state.row, state.known(step.change.order)
+    if known is not None and step.begins:
+        _remember(state, known)  # it left by a change that has not come yet
+    same_row = known is not None and not step.begins
+    since = known.since if same_row else order if step.begins else state.order
     _count(step, state)
     state.row = _tenure(step, base, since, state.order)
-    if same_row and was.values == state.row.values:
+    _end_aside(state, order)
+    if same_row and was is not None and was.values == state.row.values:
         return UNCHANGED
     state.seq, state.removed = step.seq, False
     return UPDATED if was is not None or moved else INSERTED
@@ -241,6 +219,7 @@ def _delete(step: Step, state: State, changes: Changes, late: bool) -> str:
             _remember(state, Tenure(order, order, None))
         return SKIPPED
     _count(step, state)
+    _end_aside(state, order)
     if state.row is None or changes.deletes == KEEP:
         return UNCHANGED
     state.row, state.removed = None, True
@@ -251,9 +230,10 @@ def _delete(step: Step, state: State, changes: Changes, late: bool) -> str:
 
 def _base(step: Step, state: State, old: State | None) -> Tenure | None:
     """The row that the change was made to; None where it is not known."""
+    order = step.change.order
     if old is None:
-        return state.row
-    return _before(old, step.change.order) if step.change.order else old.row
+        return state.known(order)
+    return _before(old, order) if order else old.known(order)
 
 
 def _tenure(step: Step, base: Tenure | None, since: str, order: str) -> Tenure:
@@ -273,17 +253,22 @@ def _leave(step: Step, old: State) -> bool:
         old.changed = True
     if late:
         return False
-    if order and old.row is not None:
+    if order and (known := old.known(order)) is not None:
         # it may be a row whose own departure comes later
-        _remember(old, old.row)
+        _remember(old, known)
     _count(step, old)
     old.row = None
+    _end_aside(old, order)
     return True
 
 
 def _latest(state: State, at: str, including: bool = False) -> Tenure | None:
     """The last tenure that began before `at`, as far as it is known."""
-    begun = [tenure for tenure in state.tenures if tenure.since < at or (including and tenure.since == at)]
+    return _last_begun(state.tenures, at, including)
+
+
+def _last_begun(tenures: Collection[Tenure], at: str, including: bool = False) -> Tenure | None:
+    begun = [tenure for tenure in tenures if tenure.since < at or (including and tenure.since == at)]
     return max(begun, key=lambda tenure: tenure.since, default=None)
 
 
@@ -294,7 +279,8 @@ def _end(state: State, tenure: Tenure) -> str | None:
 
 def _before(state: State, departure: str) -> Tenure | None:
     """The row that left by this departure. It has no values where another was there last: it came, and is not known."""
-    found = _latest(state, departure)
+    known = state.known(departure)
+    found = _last_begun([*state.past, known] if known else state.past, departure)
     if found is None:
         return None
     ended = _end(state, found)
@@ -304,11 +290,6 @@ def _before(state: State, departure: str) -> Tenure | None:
 def _remember(state: State, tenure: Tenure) -> None:
     state.past = sorted([*state.past, tenure], key=lambda past: past.since)[-_PAST:]
     state.changed = True
-
-
-def _may_come(step: Step, required: Collection[str]) -> bool:
-    """Whether what an update does not name may be in an older change that comes later."""
-    return bool(step.change.order) and not set(step.unknown) & set(required)
 
 
 def _hand_on(states: dict[Key, State], step: Step, required: Collection[str]) -> bool:

@@ -11,6 +11,7 @@ from change_consumer import COLUMNS, row
 from change_events import control
 from click.testing import CliRunner
 
+from chalicelib.changes.mapping import Changes
 from chalicelib.columns import Column
 from cli import changes as commands
 
@@ -140,6 +141,89 @@ def test_an_email_quotes_no_value_of_a_personal_column(consumer_of):
     assert "Marker-4711" not in json.dumps(mail) and "amount is" in mail["Message"]
 
 
+# --- what an update leaves as it was ---------------------------------------------------------
+
+
+def untold(number, **values):
+    """A row of an update that does not name its large text."""
+    return {name: value for name, value in row(number, **values).items() if name != "note"}
+
+
+@pytest.mark.parametrize("operation", ["load", "insert"])
+@pytest.mark.parametrize("details", [True, False], ids=["with positions", "without"])
+def test_an_update_finds_the_large_text_in_the_quarantined_change_that_brought_it(consumer, operation, details):
+    consumer(consumer.change(operation, row(1, amount="much", note="y" * 50_000), details=details))
+    assert consumer.rows == {} and consumer.account.quarantined == 1
+    consumer(consumer.change("update", untold(1, amount=4, city="Faro", extra="{"), details=details))
+    assert consumer.rows == {} and consumer.account.quarantined == 2
+    consumer(consumer.change("update", untold(1, amount=5), details=details))
+    assert consumer.rows[1][1:3] == ("Lisbon", "5.00") and consumer.rows[1][5] == "y" * 50_000
+    consumer(consumer.change("update", untold(1, amount=6), details=details))
+    assert consumer.rows[1][2] == "6.00" and consumer.rows[1][5] == "y" * 50_000
+    [(kept,)] = consumer.query("SELECT past::text FROM pipeline.change_keys WHERE table_name = %s", consumer.name)
+    assert "unfit" not in kept  # the row has it all now
+
+
+def test_so_it_does_of_a_row_that_is_there_and_of_one_that_goes_to_another_key(consumer):
+    consumer(*(consumer.change("insert", row(number, note="old")) for number in (1, 2)))
+    consumer(*(consumer.change("update", row(number, amount="much", note="new")) for number in (1, 2)))
+    assert [consumer.rows[number][5] for number in (1, 2)] == ["old", "old"]
+    consumer(
+        consumer.change("update", untold(1, amount=5)),
+        consumer.change("update", untold(3, amount=6), before={"id": 2}),
+    )
+    assert {number: found[2:6:3] for number, found in consumer.rows.items()} == {1: ("5.00", "new"), 3: ("6.00", "new")}
+
+
+@pytest.mark.parametrize("nullable", [True, False], ids=["nullable", "required"])
+def test_so_it_does_where_the_quarantined_change_comes_later(consumer_of, nullable):
+    consumer = consumer_of(columns=tuple(Column(c.name, c.type, nullable or c.name != "amount") for c in COLUMNS))
+    consumer(consumer.change("update", untold(1, city="new"), at=20))
+    consumer(consumer.change("insert", row(1, amount="much", note="first"), at=10), shard="shardId-000000000001")
+    assert (consumer.rows[1][1], consumer.rows[1][5]) == ("new", "first") and consumer.account.quarantined == 1
+
+
+def test_it_does_not_find_the_text_of_another_row_that_had_the_key(consumer):
+    consumer(consumer.change("insert", row(1, amount="much", note="another row's")))
+    consumer(consumer.change("delete", {"id": 1}), consumer.change("insert", row(1, amount=1, note=None)))
+    consumer(consumer.change("update", untold(1, amount=2)))
+    assert consumer.rows[1][2] == "2.00" and consumer.rows[1][5] is None
+
+
+def test_an_update_that_leaves_a_large_value_that_did_not_fit_is_quarantined_too_and_the_row_stays(consumer):
+    consumer(consumer.change("insert", row(1, extra={"a": 1})))
+    consumer(consumer.change("update", row(1, extra="{", city="Porto")))
+    update = {name: value for name, value in row(1, amount=7).items() if name != "extra"}
+    consumer(consumer.change("update", update), consumer.change("update", update))
+    assert consumer.rows[1][1:3] == ("Lisbon", "12.50") and consumer.account.quarantined == 3
+    reason = "the update leaves extra as it was, in a change of the row that is quarantined as it did not fit"
+    assert [reasons for _, reasons in consumer.quarantine[1:]] == [[reason], [reason]]
+    consumer(consumer.change("update", row(1, extra={"a": 2}, city="Faro")))
+    consumer(consumer.change("update", {**update, "city": "Faro"}))
+    assert consumer.rows[1][1:3] == ("Faro", "7.00") and consumer.rows[1][6] == '{"a": 2}'
+
+
+def test_what_fits_of_a_quarantined_change_is_kept_for_as_long_as_the_row_waits_for_it(consumer):
+    consumer(consumer.change("insert", row(1, amount="much", note="large")), consumer.change("insert", row(2)))
+    consumer(consumer.change("update", row(3), before={"id": 2}))
+    age = (
+        "UPDATE pipeline.change_keys SET kept_since = now() - interval '15 days'"
+        " WHERE table_name = %s AND key = '[\"1\"]' RETURNING 1"
+    )
+    assert consumer.query(age, consumer.name) == [(1,)]
+    consumer(consumer.change("insert", row(4)))  # a batch forgets what is too old
+    consumer(consumer.change("update", untold(1, amount=5)))
+    assert consumer.rows[1][5] == "large"
+
+
+def test_without_large_texts_that_are_left_out_nothing_is_remembered(consumer):
+    consumer.source.changes = Changes("public", consumer.name, absent="null")
+    consumer(consumer.change("insert", row(1, amount="much")))
+    assert consumer.query("SELECT 1 FROM pipeline.change_keys WHERE table_name = %s", consumer.name) == []
+    consumer(consumer.change("update", untold(1)))
+    assert consumer.rows[1][5] is None
+
+
 # --- the commands ----------------------------------------------------------------------------
 
 
@@ -149,7 +233,7 @@ def test_an_operator_sees_what_is_quarantined_and_why_and_one_record_whole(consu
     [number] = re.findall(rf"^(\d+)  .* {consumer.name}  shardId-000000000000 \d+$", listed, re.MULTILINE)
     assert "amount is 'much'" in listed
     shown = sluice("quarantine", number)
-    assert "Next: mend the row" in shown and '"city"' not in shown
+    assert "Next: mend the row" in shown and "the row's next change that fits" in shown and '"city"' not in shown
     assert '"city": "Lisbon"' in sluice("quarantine", number, "--record")
     document = json.loads(sluice("quarantine", number, "--record", "--json"))
     assert document["source"] == consumer.name and json.loads(document["record"])["data"]["amount"] == "much"
