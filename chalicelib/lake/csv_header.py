@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,10 +14,15 @@ from chalicelib.schema.names import listed
 _NEWLINE, _QUOTE = b'\n"'
 
 
-def parse(head: bytes, delimiter: str | None, name: str) -> tuple[tuple[str, ...], str]:
+# called with the names of a header, its delimiter, and what errors call the page
+Expect = Callable[[tuple[str, ...], str, str], None]
+
+
+def parse(head: bytes, delimiter: str | None, name: str, expect: Expect | None = None) -> tuple[tuple[str, ...], str]:
     """(field names, delimiter) of a CSV header; the delimiter that gives most fields where none is given.
 
-    Raises RawError for names that are empty, repeated or not UTF-8.
+    Raises RawError for names that are empty, repeated or not UTF-8, and lets `expect` raise for a header that is not
+    the source's: the values of a record that is taken for one are also empty or repeated, which is not their fault.
     """
 
     def refused(problem: str, next_step: str, quote: str | None = None) -> RawError:
@@ -42,6 +48,8 @@ def parse(head: bytes, delimiter: str | None, name: str) -> tuple[tuple[str, ...
     names = tuple(field.strip() for field in fields(chosen))
     if not any(names):
         raise refused("the first line is blank, expected a CSV header", "put the column names in the first line")
+    if expect:
+        expect(names, chosen, name)
     if empty := [str(i) for i, field in enumerate(names, 1) if not field]:
         raise refused(f"the header has no name for column {', '.join(empty)}", "name every column")
     if twice := sorted({field for field in names if names.count(field) > 1}):

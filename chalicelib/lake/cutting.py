@@ -5,12 +5,12 @@ from __future__ import annotations
 import bisect
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib.contracts import Chunk, Partition, Slice, StoredObject
-from chalicelib.lake import arrays, formats, gunzip, keys
+from chalicelib.lake import arrays, csv_header, formats, gunzip, keys
 from chalicelib.lake.lines import CsvCutter, LineCutter, Piece, WholeCutter
 from chalicelib.lake.parts import PartWriter
 from chalicelib.lake.store import Lake
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1024 * 1024
 # a chunk travels through the state machine, whose payloads end at 256 KB; a slice takes about 350 bytes
 SLICES_PER_CHUNK = 100
-
-# called with the names of a CSV's header, its delimiter, and what errors call the page
-ExpectHeader = Callable[[tuple[str, ...], str, str], None]
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def store(
     pages: Iterator[Page],
     lake: Lake,
     settings: Settings,
-    expect_header: ExpectHeader | None = None,
+    expect_header: csv_header.Expect | None = None,
 ) -> Listing:
     """Write every page to the raw layer byte for byte, and list the chunks that cover their records.
 
@@ -129,11 +126,11 @@ def _store_page(
     copy_key: str | None,
     lake: Lake,
     settings: Settings,
-    expect_header: ExpectHeader | None,
+    expect_header: csv_header.Expect | None,
 ) -> tuple[RawObject, LineCutter | WholeCutter, tuple[Piece, ...]]:
     name = page.name or raw_key
     digest, size = hashlib.sha256(), 0
-    cutter = cutter_of(page, name, settings)
+    cutter = cutter_of(page, name, settings, expect_header)
     with contextlib.ExitStack() as open_objects:
         if hasattr(page.body, "close"):
             open_objects.callback(page.body.close)
@@ -149,8 +146,6 @@ def _store_page(
                 yield block
 
         pieces = _cut(plain_text(page, stored(), name), copy, cutter)
-        if expect_header and page.format == formats.CSV:
-            expect_header(cutter.header, cutter.delimiter, name)
     return RawObject(part, raw_key, size, digest.hexdigest(), cutter.lines), cutter, pieces
 
 
@@ -167,14 +162,21 @@ def plain_text(page: Page, stored: Iterator[bytes], name: str) -> Iterator[bytes
     return arrays.lines(text, name) if page.format == formats.JSON else text
 
 
-def cutter_of(page: Page, name: str, settings: Settings) -> LineCutter | WholeCutter:
-    """What cuts the plain text of a page."""
+def cutter_of(
+    page: Page, name: str, settings: Settings, expect_header: csv_header.Expect | None = None
+) -> LineCutter | WholeCutter:
+    """What cuts the plain text of a page; `expect_header` as in `store`."""
     match page.format:
         case formats.RESPONSE:
             return WholeCutter(name)
         case formats.CSV:
             return CsvCutter(
-                name, settings.chunk_bytes, settings.record_bytes, page.delimiter, chunk_rows=settings.chunk_rows
+                name,
+                settings.chunk_bytes,
+                settings.record_bytes,
+                page.delimiter,
+                chunk_rows=settings.chunk_rows,
+                expect_header=expect_header,
             )
         case _:
             return LineCutter(name, settings.chunk_bytes, settings.record_bytes, chunk_rows=settings.chunk_rows)

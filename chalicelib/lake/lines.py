@@ -135,9 +135,11 @@ class CsvCutter(LineCutter):
         delimiter: str | None = None,
         *,
         chunk_rows: int = UNLIMITED,
+        expect_header: csv_header.Expect | None = None,
     ):
         super().__init__(name, chunk_bytes, record_bytes, chunk_rows=chunk_rows)
         self.delimiter = delimiter
+        self._expect_header = expect_header
         self.header: tuple[str, ...] | None = None
         self._openers = csv_header.openers(delimiter or DELIMITERS)
         self._head = b""
@@ -187,7 +189,7 @@ class CsvCutter(LineCutter):
                 next_step="check that the file is CSV with a header in UTF-8",
             )
         head = self._head[:end]
-        self.header, self.delimiter = csv_header.parse(head, self.delimiter, self.name)
+        self.header, self.delimiter = csv_header.parse(head, self.delimiter, self.name, self._expect_header)
         self._openers = csv_header.openers(self.delimiter)
         self._at = self._record = self._piece = end
         self._lines = head.count(b"\n")

@@ -134,12 +134,17 @@ def test_an_error_of_the_database_is_withheld_with_what_it_quotes(pipeline, decl
 @pytest.mark.parametrize(
     ("content", "name", "words"),
     [
-        (f"1,{MARKER},a@example.com,30,Oslo\n2,x,b@example.com,30,Oslo\n", "data.csv", "the file has no column for id"),
-        (f"{MARKER},{MARKER}\n1,2\n", "data.csv", "the header names columns twice"),
+        (
+            f"1,{MARKER},a@example.com,30,Oslo\n2,x,b@example.com,30,Oslo\n",
+            "data.csv",
+            "the header row seems to be missing",
+        ),
+        (f"{MARKER},{MARKER}\n1,2\n", "data.csv", "the header row seems to be missing"),
+        (f"id,{MARKER},{MARKER}\n1,2,3\n", "data.csv", "the header names columns twice"),
         (f"<html>{MARKER}</html>", "data.ndjson", "HTML or XML where"),
         (f'[{{"id": 1}}] {MARKER}', "data.json", "something follows the JSON array"),
     ],
-    ids=["a row as header", "a header twice", "HTML", "more behind an array"],
+    ids=["a row as header", "a row as header twice", "a name twice", "HTML", "more behind an array"],
 )
 def test_a_file_of_another_form_is_refused_without_being_quoted(pipeline, declare, table, left, content, name, words):
     run = pipeline.run("files", input=declare(table, content, COLUMNS, name=name, personal=PERSONAL))

@@ -71,6 +71,21 @@ def test_a_header_without_any_declared_column_is_refused_before_it_is_kept_and_n
     assert run.lake.client.objects == {}
 
 
+@pytest.mark.parametrize("text", ["1,Ada,\n", "1,,Ada\n2,,Bo\n", "1,1,Ada\n", "1,Ada,1,Ada\n"])
+def test_where_the_header_row_is_missing_that_is_said_before_any_fault_of_its_names(run, text):
+    with pytest.raises(RawError, match="the header row seems to be missing") as refused:
+        run(text)
+    assert "Ada" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"), [("id,Full Name,\n", "no name for column 3"), ("id,Full Name,id\n", "names columns twice: id")]
+)
+def test_a_header_with_a_declared_column_is_told_the_faults_of_its_names(run, text, fault):
+    with pytest.raises(RawError, match=fault):
+        run(text)
+
+
 @pytest.mark.parametrize("contract", CONTRACTS)
 @pytest.mark.parametrize("rows", ["", "\n\n", "1\n", "1,2,3,4\n"], ids=["none", "blank", "a row", "a bad row"])
 def test_a_header_that_lacks_a_declared_column_is_refused_also_without_rows(run, rows, contract):
