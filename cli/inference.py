@@ -24,7 +24,7 @@ _BIGINT = 2**63
 class Profile:
     """One field of a sample, filled batch by batch.
 
-    `kinds` counts values by what they look like: integer, float, boolean, date, timestamp,
+    `kinds` counts values by what they look like: integer, float, numeric, boolean, date, timestamp,
     timestamptz, text, jsonb. `distinct` is None once there are more than DISTINCT different ones.
     """
 
@@ -36,6 +36,8 @@ class Profile:
         self.distinct: Counter | None = Counter()
         self.low: int | float | None = None
         self.high: int | float | None = None
+        self.lowest_integer: int | None = None
+        self.highest_integer: int | None = None
         self.first_day: dt.date | None = None
         self.last_day: dt.date | None = None
 
@@ -64,17 +66,17 @@ class Profile:
     @property
     def type(self) -> str:
         """The column type that holds all values seen."""
-        kinds = set(self.kinds)
-        if "jsonb" in kinds:
+        seen = set(self.kinds)
+        if "jsonb" in seen:
             return "jsonb"
-        if kinds == {"integer"}:
+        if seen == {kinds.INTEGER}:
             reach = max(abs(self.low), abs(self.high))
             return "integer" if reach < _INTEGER_ROOM else "bigint" if reach < _BIGINT else "numeric"
-        if kinds and kinds <= {"integer", "float"}:
-            return "double precision"
-        if kinds == {"date", "timestamp"}:
+        if seen and seen <= kinds.NUMBERS:
+            return kinds.numbers(seen, self.lowest_integer, self.highest_integer)
+        if seen == {"date", "timestamp"}:
             return "timestamp"
-        return kinds.pop() if len(kinds) == 1 else "text"
+        return seen.pop() if len(seen) == 1 else "text"
 
     @property
     def is_numeric(self) -> bool:
@@ -87,7 +89,10 @@ class Profile:
             return
         self._count(kind, count)
         self._remember(value, count)
-        if kind in ("integer", "float"):
+        if kind == kinds.INTEGER:
+            self.lowest_integer = known if self.lowest_integer is None else min(self.lowest_integer, known)
+            self.highest_integer = known if self.highest_integer is None else max(self.highest_integer, known)
+        if kind in kinds.NUMBERS:
             self.low = known if self.low is None else min(self.low, known)
             self.high = known if self.high is None else max(self.high, known)
         elif isinstance(known, dt.date):

@@ -94,7 +94,11 @@ class Sample:
         if self.is_csv:
             self.delimiter = self._cutter.delimiter
             return csv_rows.parse(data, self._cutter.header, self._cutter.delimiter)
-        return ndjson.parse(data, blank_is_bad=self.format == formats.JSON)
+        parsed = ndjson.parse(data, blank_is_bad=self.format == formats.JSON)
+        if not ndjson.LONG_DECIMAL.search(data):
+            return parsed
+        # numbers that no float holds show that a column has to be numeric
+        return ndjson.parse(data, blank_is_bad=self.format == formats.JSON, exact=set().union(*parsed.records))
 
     def _columns(self, records: list) -> dict[str, list]:
         if self.is_csv:

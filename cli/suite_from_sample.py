@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 from chalicelib.columns import Column
 from chalicelib.quality.suite import CRITICAL, WARNING
@@ -53,8 +54,8 @@ def _of_column(column: Column, profile: Profile, is_key: bool, is_whole_key: boo
         return items
     between = "expect_column_values_to_be_between"
     if profile.is_numeric:
-        low, high = _room(profile.low, profile.high)
-        items.append(_item(between, WARNING, column=column.name, min_value=low, max_value=high))
+        if bounds := _room(profile.low, profile.high):
+            items.append(_item(between, WARNING, column=column.name, **bounds))
     elif profile.first_day:
         zone = {"date": "", "timestamp": "T00:00:00", "timestamptz": "T00:00:00+00:00"}.get(column.type)
         if zone is not None:
@@ -80,24 +81,24 @@ def _item(type: str, severity: str, **kwargs) -> dict:
     return {"type": type, "kwargs": kwargs, "severity": severity}
 
 
-def _room(low: float, high: float) -> tuple[float, float]:
-    """The range with a margin, rounded outward to two digits; what is never negative stays so."""
+def _room(low: float, high: float) -> dict[str, float]:
+    """The range with a margin, rounded outward to two digits; what is never negative stays so.
+
+    A bound that is beyond what a double holds is left out.
+    """
     margin = max((high - low) * MARGIN, max(abs(low), abs(high)) * MARGIN / 10)
     if isinstance(low, int) and isinstance(high, int):
         margin = max(math.ceil(margin), 1)
-    return (0 if low >= 0 and low - margin < 0 else _outward(low - margin, math.floor)), _outward(
-        high + margin, math.ceil
-    )
+    bounds = {
+        "min_value": 0 if low >= 0 and low - margin < 0 else _outward(low - margin, ROUND_FLOOR),
+        "max_value": _outward(high + margin, ROUND_CEILING),
+    }
+    return {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
 
 
-def _outward(value: float, round_to) -> float:
-    """`value` with two significant digits; an int stays one."""
-    if not value:
+def _outward(value: float, rounding: str) -> float:
+    """`value` with two significant digits; an int stays one where it is also a double, as suites have to have it."""
+    if not math.isfinite(value):
         return value
-    digits = math.floor(math.log10(abs(value))) - 1
-    if digits >= 0:
-        rounded = round_to(value / 10**digits) * 10**digits
-        return int(rounded) if isinstance(value, int) else float(rounded)
-    if isinstance(value, int):
-        return value
-    return round(round_to(value * 10**-digits) / 10**-digits, -digits)
+    rounded = Context(prec=2, rounding=rounding).create_decimal(repr(value))
+    return int(rounded) if isinstance(value, int) and int(rounded) == float(rounded) else float(rounded)

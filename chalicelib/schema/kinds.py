@@ -6,12 +6,15 @@ import datetime as dt
 import math
 import re
 from collections.abc import Collection, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
-from chalicelib.conversion import is_null
+from chalicelib.columns import Column
+from chalicelib.conversion import fits, is_null
 from chalicelib.schema import ladder
 
-INTEGER, FLOAT = "integer", "float"
+INTEGER, FLOAT, EXACT = "integer", "float", "numeric"  # EXACT: a number that no double holds
+NUMBERS = frozenset({INTEGER, FLOAT, EXACT})
+_NUMERIC = Column("number", "numeric")
 
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)", re.ASCII)  # with leading zeros it is a code, such as a zip code
 _FLOAT = re.compile(r"-?(0|[1-9]\d*)?\.?\d+([eE][+-]?\d+)?|-?(0|[1-9]\d*)\.", re.ASCII)
@@ -20,18 +23,23 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?", re.ASCII)
 
 
 def kind(value: object, is_csv: bool) -> tuple[str, object]:
-    """(what a scalar looks like, the number or day that it is). In a CSV all are text that may look like a number."""
+    """(what a scalar looks like, the number or day that it is). In a CSV all are text that may look like a number.
+
+    Of EXACT the number is the nearest double, which may be infinite.
+    """
     if isinstance(value, bool):
         return "boolean", None
     if isinstance(value, int):
         return INTEGER, value
     if isinstance(value, float):
         return FLOAT, value
+    if isinstance(value, Decimal):
+        return EXACT, float(value)
     if is_csv:
         if _INTEGER.fullmatch(value) and len(value) < 40:
             return INTEGER, int(value)
         if _FLOAT.fullmatch(value) and not _LEADING_ZERO.match(value) and len(value) < 40:
-            return FLOAT, float(value)
+            return _fraction(value)
         if value.lower() in ("true", "false"):
             return "boolean", None
     if _MOMENT.fullmatch(value):
@@ -43,6 +51,28 @@ def kind(value: object, is_csv: bool) -> tuple[str, object]:
             return "date", moment.date()
         return ("timestamptz" if moment.tzinfo else "timestamp"), moment.date()
     return "text", None
+
+
+def _fraction(text: str) -> tuple[str, object]:
+    number = float(text)
+    # 15 digits and a point always come back from a double; to look at each takes three times as long
+    if len(text) <= 16 and "e" not in text and "E" not in text:
+        return FLOAT, number
+    try:
+        if Decimal(repr(number)) == Decimal(text):
+            return FLOAT, number
+    except InvalidOperation:  # an exponent of twenty digits
+        return "text", None
+    return (EXACT, number) if fits(text, _NUMERIC) else ("text", None)
+
+
+def numbers(found: Collection[str], low: int | None, high: int | None) -> str:
+    """The type that holds numbers that look like `found`, of which the integers lie between `low` and `high`."""
+    types = {FLOAT: "double precision", EXACT: "numeric"}
+    kind = None
+    for looks in found:
+        kind = together(kind, types.get(looks) or _integers(low, high))
+    return kind
 
 
 def together(one: str | None, other: str | None) -> str | None:
@@ -104,10 +134,8 @@ def _texts(values: Collection[str], is_csv: bool) -> str:
     found = None
     for value in values:
         looks, known = kind(value, is_csv)
-        if looks == INTEGER:
-            looks = _integers(known, known)
-        elif looks == FLOAT:
-            looks = "double precision" if math.isfinite(known) else "numeric"
+        if looks in NUMBERS:
+            looks = numbers((looks,), known, known)
         found = together(found, looks)
         if found == "text":
             break

@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import sys
+from decimal import Decimal
 
 import pytest
 from memory_s3 import MemoryS3
@@ -200,6 +201,16 @@ def test_json_values_keep_the_types_they_have(folder, as_array, pack):
         (["1", "3000000000"], "bigint"),
         (["1", "99999999999999999999"], "numeric"),
         (["1", "2.5", "1e3"], "double precision"),
+        (["9007199254740993", "1.5"], "numeric"),
+        (["3000000000", "1.5"], "numeric"),
+        (["12345678901234567.89", "1.5"], "numeric"),
+        (["0.30000000000000004", "1e22", "-0.0", "1.50"], "double precision"),
+        (["1e400"], "numeric"),
+        (["1", "1e-400"], "numeric"),
+        (["1.5e99999999999999999999"], "text"),
+        (["1.5e-5000"], "text"),
+        (["123456789.1234567", "-0.123456789012345"], "double precision"),
+        (["1.5", "NaN", "12345678901234567.89"], "numeric"),
         (["01", "2"], "text"),
         (["007.5", "2"], "text"),
         (["1", "x"], "text"),
@@ -274,6 +285,45 @@ def test_the_module_is_formatted_as_the_rest(folder):
     assert max(len(line) for line in text.splitlines() if "default_input" not in line) <= 120
     assert "#     frame[" in text
     compile(text, "orders.py", "exec")
+
+
+def test_a_number_of_json_that_no_double_holds_becomes_numeric(folder):
+    sample = folder / "s.ndjson"
+    sample.write_text(
+        '{"id":1,"a":12345678901234567.89,"b":1.5,"c":9007199254740993,"d":9007199254740993.0}\n{"id":2,"c":0.5}\n'
+    )
+    created = create("s", sample, ["id"], folder)
+    assert list(types(created).values()) == ["integer", "numeric", "double precision", "numeric", "numeric"]
+    assert typed("s")["a"] == ["12345678901234567.89", "\\N"]
+    assert typed("s")["c"] == ["9007199254740993", "0.5"]
+
+
+EXTREMES = {
+    "beyond 64 bits": ["123456789012345678901234567890", "-9223372036854775808"],
+    "64 bits": ["9223372036854775807", "-9223372036854775808"],
+    "53 bits": ["9007199254740993", "9007199254740995"],
+    "decimals": ["12345678901234567.89", "-0.5"],
+    "large doubles": ["1.7e308", "-1.7e308"],
+    "small doubles": ["5e-324", "2e-310"],
+    "beyond doubles": ["1e400", "1"],
+    "mixed": ["123456789012345678901234567890", "0.1"],
+    "one": ["7", "7"],
+    "zero": ["0", "0.0"],
+}
+
+
+@pytest.mark.parametrize("values", EXTREMES.values(), ids=EXTREMES)
+def test_a_suite_of_extreme_numbers_is_accepted_and_met_by_its_sample(folder, values):
+    from chalicelib.quality import suite, trial
+
+    created = create("s", write_csv(folder / "s.csv", enumerate(values), ["id", "v"]), ["id"], folder)
+    source = sources.get("s")
+    checked = suite.parse(created.suite_path.read_text(), "s.json", source.columns, source.key)
+    assert trial.problems(checked) == []
+    [bounds] = [kwargs for type, _, kwargs in expectations(created) if type == "column_values_to_be_between"] or [{}]
+    for value in map(Decimal, typed("s")["v"]):
+        assert bounds.get("min_value", value) <= value <= bounds.get("max_value", value)
+    assert bool(bounds) == (values[0] != "1.7e308")  # whose range is beyond a double
 
 
 # --- refusals ------------------------------------------------------------------------------------

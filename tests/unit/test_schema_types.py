@@ -116,6 +116,9 @@ def test_a_new_field_gets_the_type_that_holds_all_of_its_values(values, expected
         (["1", "N/A"], "text"),
         (["9" * 30], "numeric"),
         (["1e400"], "numeric"),
+        (["12345678901234567.89", "1.5"], "numeric"),
+        (["9007199254740993", "1.5"], "numeric"),
+        (["0.30000000000000004", "1"], "double precision"),
     ],
 )
 def test_in_a_csv_what_looks_like_a_number_is_one(values, expected):
