@@ -149,12 +149,15 @@ def quarantine(number, source, malformed, limit, record, as_json) -> None:
 )
 @click.option("--keep", "decision", flag_value="keep", help="The table keeps its rows.")
 @click.option("--at", help="When the truncation was committed, as 2026-03-01T12:00:00Z; else the record's time.")
-def resume(source, decision, at) -> None:
+@click.option("--yes", is_flag=True, help="Without --at: skip held changes that are older than the record.")
+def resume(source, decision, at, yes) -> None:
     """Decide about the table of SOURCE that was emptied at its source, and apply what was held since."""
     if decision is None:
         raise click.UsageError("give --truncate or --keep")
     if at and decision == "keep":
         raise click.UsageError("--at says when the table was emptied: give it with --truncate")
+    if yes and decision == "keep":
+        raise click.UsageError("--yes skips held changes: give it with --truncate")
     wanted = _moment(at) if at else None
     session = connect()
     mapped = sources.get(source)
@@ -163,9 +166,22 @@ def resume(source, decision, at) -> None:
     with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
         recorded = holds.happened_at(cursor, source)
         when = (wanted or recorded) if decision == "truncate" else None
+        skipped = holds.older(cursor, mapped, when) if when else {}
+        if skipped and not wanted and not yes:
+            raise ConfigurationError(
+                f"{sum(skipped.values()):,} of the held changes were committed before {_of_record(when)},"
+                f" and would be skipped: {_counts(skipped)}. The record is written after the truncation,"
+                " so they may be newer than that",
+                source=source,
+                next_step="give the time of its commit, from the source's log, with --at TIME; --yes skips them",
+            )
         resumed = holds.resume(cursor, mapped, when)
+    if when:
+        click.echo(f"{source} was emptied at {when.astimezone(dt.UTC).isoformat() if wanted else _of_record(when)}")
+    if skipped:
+        click.echo(f"held changes that are older, and skipped: {_counts(skipped)}")
     click.echo(f"{source} is resumed. Rows removed: {resumed.removed:,}")
-    click.echo("held changes: " + "  ".join(f"{name} {count:,}" for name, count in resumed.counts.items()))
+    click.echo(f"held changes: {_counts(resumed.counts)}")
 
 
 @changes.command()
@@ -194,6 +210,14 @@ def replay(table, key) -> None:
 def _local() -> None:
     if connect().settings.stage != LOCAL:
         raise ConfigurationError("on AWS, DMS replicates", next_step="see docs/change-data-capture.md")
+
+
+def _of_record(when: dt.datetime) -> str:
+    return f"{when.astimezone(dt.UTC).isoformat()}, the time in the record"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return "  ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def _moment(text: str) -> dt.datetime:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,6 +71,15 @@ def happened_at(cursor, source: str) -> dt.datetime:
     if found is None:
         raise NotFound("the table is not held", source=source, next_step="see `sluice changes status`")
     return found[0]
+
+
+def older(cursor, source: Source, truncated_at: dt.datetime) -> dict[str, int]:
+    """How many of the held changes, by operation, `resume` takes for older than the truncation with that time."""
+    past = apply.truncated_at(cursor, source)
+    at = max(truncated_at, past) if past else truncated_at
+    cursor.execute(statement("changes", "held_records"), {"source": source.name})
+    found = (record.read(text.encode()) for (text,) in cursor)
+    return dict(sorted(Counter(change.operation for change in found if change.timestamp < at).items()))
 
 
 def resume(cursor, source: Source, truncated_at: dt.datetime | None) -> Resumed:

@@ -265,6 +265,7 @@ def test_a_table_that_was_emptied_is_shown_and_resumed_by_a_decision(consumer, s
     [held] = [each for each in json.loads(sluice("status", "--json"))["held"] if each["source"] == consumer.name]
     assert held["records"] == 1
     assert "give --truncate or --keep" in sluice("resume", consumer.name, fails=True)
+    assert "give it with --truncate" in sluice("resume", consumer.name, "--keep", "--yes", fails=True)
     assert "is no time" in sluice("resume", consumer.name, "--truncate", "--at", "noon", fails=True)
     said = sluice("resume", consumer.name, "--truncate", "--at", "2026-03-01T13:00:30")
     assert "Rows removed: 1" in said and "inserted 1" in said and set(consumer.rows) == {2}
@@ -279,4 +280,31 @@ def test_without_a_time_it_is_that_of_the_record(consumer, sluice):
     consumer(consumer.change("insert", row(1), at=1), consumer.change("insert", row(2), at=61))
     consumer(control("truncate-table", consumer.name, seconds=60))
     sluice("resume", consumer.name, "--truncate")
+    assert set(consumer.rows) == {2}
+
+
+def test_without_a_time_nothing_is_skipped_that_may_be_of_the_emptying_transaction_unless_somebody_says_so(
+    consumer, sluice
+):
+    consumer(consumer.change("insert", row(1), at=1))
+    consumer(control("truncate-table", consumer.name, seconds=60), consumer.change("insert", row(2), at=50))
+    consumer(
+        *(consumer.change("insert", row(n), at=50 + n) for n in (3, 4)), consumer.change("delete", {"id": 4}, at=59)
+    )
+    consumer(consumer.change("insert", row(5), at=70))
+    said = sluice("resume", consumer.name, "--truncate", fails=True)
+    assert "4 of the held changes were committed before 2026-03-01T13:00:50+00:00, the time in the record" in said
+    assert "delete 1  insert 3" in said and "--at TIME" in said and "--yes" in said
+    assert set(consumer.rows) == {1} and consumer.account.held == 5
+    said = sluice("resume", consumer.name, "--truncate", "--yes")
+    assert "emptied at 2026-03-01T13:00:50+00:00, the time in the record" in said
+    assert "older, and skipped: delete 1  insert 3" in said
+    assert set(consumer.rows) == {5} and consumer.account.skipped == 4
+
+
+def test_with_a_time_what_is_skipped_is_said(consumer, sluice):
+    consumer(control("truncate-table", consumer.name, seconds=60), consumer.change("insert", row(2), at=50))
+    consumer(consumer.change("insert", row(3), at=20))
+    said = sluice("resume", consumer.name, "--truncate", "--at", "2026-03-01T13:00:20Z")
+    assert "emptied at 2026-03-01T13:00:20+00:00\n" in said and "older, and skipped: insert 1" in said
     assert set(consumer.rows) == {2}

@@ -184,6 +184,9 @@ DELETE FROM pipeline.change_holds WHERE source = %(source)s;
 -- name: held_batches
 SELECT DISTINCT batch_id FROM pipeline.held_changes WHERE source = %(source)s ORDER BY batch_id;
 
+-- name: held_records
+SELECT record FROM pipeline.held_changes WHERE source = %(source)s;
+
 -- name: take_held -- a batch's, in the shard's order
 WITH taken AS (
     DELETE FROM pipeline.held_changes WHERE source = %(source)s AND batch_id = %(batch_id)s
