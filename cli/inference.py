@@ -120,6 +120,13 @@ def adopted_nulls(profiles: Iterable[Profile]) -> tuple[str, ...]:
     return tuple(token for token in (*NULLS, *DOUBTFUL_NULLS) if token in found)
 
 
+def is_like_a_value(name: str) -> bool:
+    """Whether the name of a CSV's column is rather a number, a date, a null or an address: of a record, that is."""
+    has_letter, has_digit = any(map(str.isalpha, name)), any(map(str.isdigit, name))
+    looks, _ = kinds.kind(name, is_csv=True)
+    return looks != "text" or name in NULLS or "@" in name or (has_digit and not has_letter)
+
+
 def _kind(value, is_csv: bool) -> tuple[str | None, object]:
     """What `kinds.kind` says, and None for a possible null."""
     return (None, None) if is_csv and value in _TOKENS else kinds.kind(value, is_csv)

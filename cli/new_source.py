@@ -40,6 +40,7 @@ class Created:
     rename: dict[str, str]  # field -> column, where they differ
     nulls: tuple[str, ...]
     key: tuple[str, ...]
+    headless: str | None  # why the first line of a CSV may be a record
 
     def summary(self) -> str:
         whole = "all" if self.complete else "the first"
@@ -57,6 +58,8 @@ class Created:
         if self.malformed:
             line, reason = self.malformed[0]
             lines.append(f"Malformed  {len(self.malformed):,} records, the first at line {line}: {reason}")
+        if self.headless:
+            lines.append(f"Header     {self.headless} with --force")
         return "\n".join(lines)
 
 
@@ -103,6 +106,7 @@ def create(
         rename={field: column for field, column in names.items() if field != column},
         nulls=nulls,
         key=key_columns,
+        headless=look.headless,
     )
     suite = suite_from_sample.suite(name, columns, key_columns, profiles, look.records)
     suite_path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from chalicelib.conversion import shorten
 from chalicelib.errors import SourceError
 from chalicelib.lake import csv_rows, cutting, formats, ndjson
 from chalicelib.lake.lines import Piece
 from chalicelib.lake.ndjson import Parsed
 from chalicelib.settings import LOCAL, Settings
 from chalicelib.sources.files import FileSource
+from cli.inference import is_like_a_value
 
 # what one look takes: about 3 s for 20 columns
 RECORDS = 500_000
@@ -45,6 +47,19 @@ class Sample:
     @property
     def is_csv(self) -> bool:
         return self.format == formats.CSV
+
+    @property
+    def headless(self) -> str | None:
+        """What tells that the first line of a CSV may be a record, and what to do then."""
+        names = (self._cutter.header or ()) if self.is_csv else ()
+        values = [name for name in names if is_like_a_value(name)]
+        if not values:
+            return None
+        look = "looks like a value" if len(values) == 1 else "look like values"
+        return (
+            f"{len(values)} of {len(names)} names in the first line, such as {shorten(values[0], 40)}, {look}. If it "
+            "is a record, it is never loaded: put the names of the columns above it, then make the source again"
+        )
 
     def batches(self) -> Iterator[SampleRows]:
         """Raises RawError for a file that cannot be cut, SourceError for one without a usable record."""

@@ -63,7 +63,8 @@ class SampleKey:
     def _found(self, columns: dict[str, str]) -> tuple[str, ...]:
         field_of = {column: field for field, column in columns.items()} | {field: field for field in columns}
         if missing := [name or "''" for name in self.wanted if name not in field_of]:
-            raise self._refused(f"names what the sample has not: {', '.join(missing)}", f"it has {', '.join(columns)}")
+            told = ". ".join(filter(None, (f"it has {', '.join(columns)}", self.look.headless)))
+            raise self._refused(f"names what the sample has not: {', '.join(missing)}", told)
         if not self.wanted:
             raise self._refused("is empty", f"name columns that identify a record, out of {', '.join(columns)}")
         if len(set(self.wanted)) < len(self.wanted):

@@ -12,6 +12,7 @@ from chalicelib.lake.formats import DELIMITERS, UTF8_BOM
 from chalicelib.schema.names import listed
 
 _NEWLINE, _QUOTE = b'\n"'
+_OR_A_RECORD = "where the first line is a record, put the names above it"
 
 
 # called with the names of a header, its delimiter, and what errors call the page
@@ -51,9 +52,11 @@ def parse(head: bytes, delimiter: str | None, name: str, expect: Expect | None =
     if expect:
         expect(names, chosen, name)
     if empty := [str(i) for i, field in enumerate(names, 1) if not field]:
-        raise refused(f"the header has no name for column {', '.join(empty)}", "name every column")
+        raise refused(f"the header has no name for column {', '.join(empty)}", f"name every column; {_OR_A_RECORD}")
     if twice := sorted({field for field in names if names.count(field) > 1}):
-        raise refused("the header names columns twice", "give each column a name of its own", listed(twice))
+        raise refused(
+            "the header names columns twice", f"give each column a name of its own; {_OR_A_RECORD}", listed(twice)
+        )
     return names, chosen
 
 

@@ -279,6 +279,47 @@ def test_malformed_records_are_counted_and_told(folder):
     assert "Malformed  1 records, the first at line 2: not valid JSON" in created.summary()
 
 
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        ("1,Ada,12.5", "2 of 3 names in the first line, such as '1', look like values"),
+        ("a,2026-01-02,b", "1 of 3 names in the first line, such as '2026-01-02', looks like a value"),
+        ("a,b,2026-01-02T10:00:00Z", "1 of 3"),
+        ("a,b,007", "1 of 3"),
+        ("a,b,ada@example.com", "1 of 3"),
+        ("a,b,NULL", "1 of 3"),
+        ("a,b,true", "1 of 3"),
+        ("id,größe (cm),unit-price (EUR)", None),
+        ("id,2nd,_x", None),
+    ],
+)
+def test_a_first_line_that_looks_like_a_record_is_told(folder, first, told):
+    sample = folder / "s.csv"
+    sample.write_text(f"{first}\n2,Bo,7.5\n3,Cy,8\n")
+    summary = create("s", sample, [first.partition(",")[0]], folder).summary()
+    assert ("Header " in summary) == bool(told)
+    if told:
+        assert told in summary
+        assert "If it is a record, it is never loaded: put the names of the columns above it" in summary
+
+
+def test_names_of_json_are_names_whatever_they_look_like(folder):
+    created = create("s", write_ndjson(folder / "s.ndjson", [{"1": 1, "2026-01-02": 2}]), ["1"], folder)
+    assert "Header" not in created.summary()
+
+
+def test_a_key_that_a_missing_header_row_hides_is_told_with_it(folder):
+    sample = folder / "s.csv"
+    sample.write_text("1,Ada,12.5\n2,Bo,7.5\n")
+    message = refused(folder, sample, ["id"])
+    assert "names what the sample has not: id" in message
+    assert "If it is a record, it is never loaded: put the names of the columns above it" in message
+    sample.write_text("1,Ada,\n2,Bo,7.5\n")
+    message = refused(folder, sample, ["1"], kind=RawError)
+    assert "the header has no name for column 3" in message
+    assert "where the first line is a record, put the names above it" in message
+
+
 def test_the_module_is_formatted_as_the_rest(folder):
     created = create("orders", write_csv(folder / "orders.csv", orders()), ["order_id"], folder)
     text = created.module_path.read_text()
