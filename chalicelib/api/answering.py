@@ -154,14 +154,24 @@ def _is_list(annotation: Any) -> bool:
 def _faults(error: ValidationError, place) -> list[dict[str, str]]:
     """By field what is wrong with it; what was given is not repeated."""
     found = []
-    for each in error.errors(include_url=False, include_input=False, include_context=False):
+    for each in error.errors(include_url=False, include_input=False):
         name = ".".join(str(part) for part in each["loc"] if not str(part).startswith("function-")) or "body"
-        told = "is no parameter of this route" if each["type"] == "extra_forbidden" else each["msg"]
+        told = "is no parameter of this route" if each["type"] == "extra_forbidden" else _told(each)
         where = place(str(each["loc"][0]) if each["loc"] else "body")
         if where == "body" and each["type"] == "extra_forbidden":
             told = "is no field of the body"
         found.append({"in": where, "name": name, "detail": told.removeprefix("Value error, ")})
     return found
+
+
+def _told(fault: Mapping[str, Any]) -> str:
+    """Of lengths in words of our own: pydantic's tell of items "after validation", also of a text's."""
+    about = fault.get("ctx") or {}
+    if fault["type"] in ("too_short", "string_too_short"):
+        return "is empty" if about["min_length"] == 1 else f"is shorter than {about['min_length']}"
+    if fault["type"] in ("too_long", "string_too_long"):
+        return f"is longer than {about['max_length']}"
+    return fault["msg"]
 
 
 def _refused(faults: list[dict[str, str]]) -> RequestRefused:

@@ -78,7 +78,7 @@ def _answered(request, route: Route, parameters: dict[str, str]) -> Response:
         )
         response = answering.answer(route, arrived)
     except Exception as error:  # of any kind: it is the caller who is to be told that it failed
-        problem = problems.of(error, request.context.get("path") or request.path)
+        problem = problems.of(error, _path(request))
         tell = logger.error if problem.status >= 500 else logger.warning
         # of what is refused, the message may quote what was sent
         cause = {"error": type(error).__name__, "message_of_error": str(error)} if problem.status >= 500 else {}
@@ -89,3 +89,9 @@ def _answered(request, route: Route, parameters: dict[str, str]) -> Response:
     logger.info("request served", status=response.status, seconds=seconds, **about)
     headers = {"Content-Type": response.media, **response.headers, **cors.headers(request.headers)}
     return Response(response.content, status_code=response.status, headers=headers)
+
+
+def _path(request) -> str:
+    """As the API declares it: API Gateway puts its stage before it, but on a domain of one's own."""
+    path, stage = request.context.get("path") or request.path, f"/{request.context.get('stage')}/"
+    return path.removeprefix(stage[:-1]) if path.startswith(stage) else path

@@ -3,15 +3,18 @@
 import dataclasses
 import json
 import re
+from typing import Annotated
 
 import pytest
-from pydantic import RootModel
+from pydantic import Field, RootModel
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request
 
 import app
 from chalicelib.api import access, answering, callers, problems, table
-from chalicelib.api.models import Answer, Body, Parameters
+from chalicelib.api.models import Answer, Body, Parameters, Text
 from chalicelib.errors import RequestRefused
-from local import iam
+from local import api_gateway, iam
 
 ROUTES = {route.name: route for route in table.ROUTES}
 API = "arn:aws:execute-api:eu-west-1:123456789012:a1b2/api"
@@ -115,6 +118,15 @@ LISTED = table.Route(
 )
 
 
+class Lengths(Parameters):
+    text: Annotated[Text, Field(min_length=1, max_length=3)] = "x"
+    plain: Annotated[str, Field(min_length=2, max_length=3)] = "xx"
+    many: Annotated[tuple[Text, ...], Field(max_length=2)] = ()
+
+
+LENGTHS = dataclasses.replace(LISTED, parameters=f"{__name__}.Lengths")
+
+
 class Things(Answer):
     source: str | None
     many: list[str]
@@ -130,3 +142,29 @@ def test_a_parameter_given_twice_is_refused_unless_it_is_a_list():
     response = answering.answer(LISTED, arrived(LISTED, {"many": ["a", "b"], "source": ["x"]}))
     assert json.loads(response.content) == {"source": "x", "many": ["a", "b"]}
     assert dataclasses.astuple(response)[:1] == (200,)
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"text": [""]}, "text: is empty"),
+        ({"text": ["four"]}, "text: is longer than 3"),
+        ({"plain": ["x"]}, "plain: is shorter than 2"),
+        ({"plain": ["four"]}, "plain: is longer than 3"),
+        ({"many": ["a", "b", "c"]}, "many: is longer than 2"),
+    ],
+    ids=["empty", "long", "plain-short", "plain-long", "list-long"],
+)
+def test_a_length_is_told_in_plain_words(query, told):
+    assert refused(LENGTHS, query=query).document["detail"] == told
+
+
+@pytest.mark.parametrize("stage", ["api", "rec"])
+def test_a_problem_names_the_path_without_the_stage_of_the_gateway(stage):
+    gateway = api_gateway.Api((), stage=stage)
+    route = api_gateway.Route("/records/{id}", "GET", "api")
+    request = Request(EnvironBuilder("/records/7").get_environ())
+    event = api_gateway._event(gateway, route, {"id": "7"}, request, "/records/7", "r")
+    for path in (event["requestContext"]["path"], "/records/7"):  # the latter on a domain of its own
+        event["requestContext"]["path"] = path
+        assert json.loads(app.app(event, None)["body"])["instance"] == "/records/7"
