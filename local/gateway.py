@@ -155,13 +155,17 @@ def _clock(schedules: Schedules, request: Request) -> Response:
     if request.method == "POST":
         try:
             wanted = json.loads(request.get_data())
+            if not isinstance(wanted, dict) or "to" not in wanted:
+                raise ValueError("`to` is missing")
+            if unknown := sorted(set(wanted) - {"to", "schedules"}):
+                raise ValueError(f"{', '.join(unknown)} is unknown, `to` and `schedules` are known")
             to = wanted["to"] and dt.datetime.fromisoformat(wanted["to"])
             if to and to.tzinfo is None:
                 raise ValueError(f"{wanted['to']} has no time zone; end it with Z")
             fired = schedules.move(to, wanted.get("schedules"))
         except NotFound as error:
             return _json({"error": str(error)}, 404)
-        except (KeyError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             return _json({"error": f'the clock is moved by {{"to": "2026-03-08T12:00:00Z"}}: {error}'}, 400)
     return _json(
         {

@@ -3,12 +3,15 @@
 import datetime as dt
 import json
 import uuid
+from types import SimpleNamespace
 
 import pytest
 from event_functions import eventually, serving_moto
+from werkzeug.test import Client
 
 from chalicelib.errors import NotFound
 from local.declared import Declared
+from local.gateway import Gateway
 from local.provision import Resources
 
 UTC = dt.UTC
@@ -196,3 +199,23 @@ def test_the_templates_schedules_are_those_of_the_emulated_scheduler(client):
         "America/New_York",
         "ENABLED",
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"time": "2026-07-03T12:00:00Z"}, "`to` is missing"),
+        ({"to": "2026-07-03T12:00:00Z", "source": "weather"}, "source is unknown, `to` and `schedules` are known"),
+        (["2026-07-03T12:00:00Z"], "`to` is missing"),
+        ({"to": "2026-07-03T12:00:00"}, "has no time zone"),
+    ],
+    ids=["other-key", "one-key-more", "list", "no-zone"],
+)
+def test_a_request_to_move_the_clock_that_is_none_is_told_by_key(stage, schedules, asked, told):
+    still = schedules(ticking=False)
+    before = still.clock.now()
+    gateway = Client(Gateway(None, SimpleNamespace(invoke=None), {}, list, lambda: still))
+    answer = gateway.post("/_sluice/clock", json=asked)
+    assert answer.status_code == 400
+    assert told in answer.json["error"]
+    assert still.clock.now() == before
