@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import keyword
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +12,12 @@ from chalicelib.columns import Column
 from chalicelib.errors import DeclarationError
 from chalicelib.schema import DISCARD
 from chalicelib.schema.names import sql_name
-from chalicelib.sources import files
 from cli import suite_from_sample
 from cli.inference import Profile, adopted_nulls
 from cli.sample import RECORDS, Sample
 from cli.sample_key import SampleKey
 
 ROOT = Path(__file__).resolve().parents[1]
-
-_MODULE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -120,13 +115,8 @@ def create(
 
 
 def _check_name(name: str, paths: Sequence[Path], force: bool) -> None:
-    if not _MODULE.fullmatch(name) or keyword.iskeyword(name):
-        raise DeclarationError(
-            f"{name!r} cannot name a source: it becomes a Python module and a table",
-            next_step="use lower-case letters, digits and _, starting with a letter",
-        )
-    if name in sources.SHARED | {files.Files.name}:
-        raise DeclarationError(f"{name!r} is a part of Sluice itself", next_step="choose another name")
+    if (reason := sources.objection(name)) is not None:
+        raise DeclarationError(f"{name!r} cannot name a source: {reason}", next_step="choose another name")
     if not force and (there := [str(path) for path in paths if path.exists()]):
         raise DeclarationError(
             f"there is a source {name!r} already: {', '.join(there)}",

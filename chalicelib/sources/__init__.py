@@ -5,7 +5,11 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import importlib.util
+import keyword
 import pkgutil
+import re
+import sys
 
 from chalicelib.contract_reading import read_contract
 from chalicelib.errors import DeclarationError, NotFound, UnknownSource
@@ -15,8 +19,20 @@ from chalicelib.schema import DISCARD
 from chalicelib.schema.model import Schema
 from chalicelib.sources.base import Page, Source
 
-__all__ = ["Page", "Source", "as_declared", "for_run", "from_values", "get", "names", "of_process", "shown"]
+__all__ = [
+    "Page",
+    "Source",
+    "as_declared",
+    "for_run",
+    "from_values",
+    "get",
+    "names",
+    "objection",
+    "of_process",
+    "shown",
+]
 
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 SHARED = {"base", "change_stream", "declaration", "location"}  # modules here that hold no source
 
 
@@ -28,13 +44,36 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED and not m.ispkg))
 
 
+def objection(name: str) -> str | None:
+    """Why no source can be called so; None where one can."""
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        return "it becomes a Python module and a table: use lower-case letters, digits and _, starting with a letter"
+    if name in SHARED or name == "files":
+        return "that is a part of Sluice itself"
+    if _is_module(name):
+        return f"it would stand in the way of the Python module {name}, where its folder is looked at first"
+    return None
+
+
+def _is_module(name: str) -> bool:
+    """Whether `import name` finds one outside the sources; a mere folder is none."""
+    if name in sys.stdlib_module_names:
+        return True
+    try:
+        found = importlib.util.find_spec(name)
+    except ValueError:  # it is imported, and does not say from where
+        return True
+    return found is not None and found.origin is not None
+
+
 @functools.cache
 def get(name: str) -> Source:
     """The source of that name; raises UnknownSource, or DeclarationError for one that is no use."""
     if name not in names():
         raise UnknownSource(
             f"no source is called {name!r}",
-            next_step=f"use one of {', '.join(names())}, or create it with `sluice new source {name}`",
+            next_step=f"use one of {', '.join(names())}"
+            + (f", or create it with `sluice new source {name}`" if objection(name) is None else ""),
         )
     importlib.invalidate_caches()  # it may have been written a moment ago
     try:

@@ -13,7 +13,7 @@ from chalicelib import sources
 from chalicelib.columns import Column
 from chalicelib.contracts import Partition, Window
 from chalicelib.conversion import encode
-from chalicelib.errors import DeclarationError, RawError, SourceError
+from chalicelib.errors import DeclarationError, RawError, SourceError, UnknownSource
 from chalicelib.lake import cutting, records
 from chalicelib.lake.store import Lake
 from chalicelib.settings import Settings
@@ -393,9 +393,25 @@ def test_a_key_must_be_there_filled_and_unique(folder):
     assert "holds an object or an array" in refused(folder, nested, ["id"])
 
 
-@pytest.mark.parametrize("name", ["Orders", "1st", "my-orders", "class", "", "base", "files", "../x"])
+@pytest.mark.parametrize(
+    "name", ["Orders", "1st", "my-orders", "class", "", "base", "files", "../x", "import", "select", "pandas"]
+)
 def test_a_name_must_be_a_module_of_its_own(folder, name):
     refused(folder, write_csv(folder / "s.csv", orders(3)), ["order_id"], name, force=True)
+
+
+def test_a_name_that_stands_for_a_module_already_is_told_so(folder):
+    sample = write_csv(folder / "s.csv", orders(3))
+    assert "in the way of the Python module pandas" in refused(folder, sample, ["order_id"], "pandas")
+
+
+@pytest.mark.parametrize("name", ["shop';drop table x--", "import", "pandas", "../x", "a" * 64])
+def test_a_command_is_proposed_only_for_a_name_that_a_source_may_have(name):
+    with pytest.raises(UnknownSource) as raised:
+        sources.get(name)
+    assert "use one of" in str(raised.value) and "sluice new source" not in str(raised.value)
+    with pytest.raises(UnknownSource, match="or create it with `sluice new source wether`"):
+        sources.get("wether")
 
 
 def test_an_existing_source_is_only_overwritten_by_force(folder):
