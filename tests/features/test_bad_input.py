@@ -74,6 +74,16 @@ def test_of_a_file_with_every_kind_of_bad_line_the_good_ones_are_loaded_and_each
         assert all(map(str.startswith, reasons, expected)), (what, reasons)
 
 
+def test_a_key_with_a_point_is_that_key_beyond_what_a_float_holds_too(pipeline, declare, table):
+    """The float of 9007199254740993.0 is its neighbour, the key of another row."""
+    keys = ("9007199254740993", "9007199254740992", "9007199254740993.0")
+    content = "".join(f'{{"id":{key},"amount":{n}}}\n' for n, key in enumerate(keys, 1))
+    run = pipeline.run("files", input=declare(table, content, COLUMNS))
+    assert run.account == (3, 2, 0, 0, 1, 0)
+    rows = pipeline.query(f"SELECT id, amount FROM curated.{table} ORDER BY id")
+    assert rows == [(9007199254740992, 2), (9007199254740993, 3)]
+
+
 def test_a_line_of_the_quarantine_is_that_line_of_the_raw_object(pipeline, declare, table):
     content = gzip.compress(b'{"id": 1}\n{"id": "x", "name": "caf\xe9"}\n{"id": 3}\n{"id": "four"}\n')
     run = pipeline.run("files", input=declare(table, content, COLUMNS, suite=TOLERANT, name="data.ndjson.gz"))
