@@ -45,7 +45,7 @@ def start(database, tables, before_images, reload, name) -> None:
     """Replicate tables of a Postgres into the local stack's change stream, in the place of AWS DMS.
 
     First every row as it is, then every change. Without --database and --table, a task that was
-    stopped goes on where it was.
+    stopped goes on where it was. A task whose tables are others is loaded anew, with --reload alone.
     """
     _local()
     tasks = Tasks(home())
@@ -59,8 +59,14 @@ def start(database, tables, before_images, reload, name) -> None:
         task = Task(name, database, tuple(dict.fromkeys(tables)), CHANGE_STREAM, before_images)
     else:
         task = tasks.get(name).task
+    again = reload and any(running.task.name == name for running in tasks.list())
     started = tasks.start(task, Stack(home()).env(), reload)
     click.echo(f"The task {name} replicates {', '.join(task.tables)} from {_shown(task)}: {started.state}.")
+    if again:
+        click.echo(
+            "A load deletes nothing: rows that were deleted at the source before it, and not replicated, stay in the"
+            " curated tables. To be without them, empty a curated table, and --reload again."
+        )
     click.echo("Next: sluice changes status")
 
 

@@ -47,6 +47,11 @@ class Folder:
         return self.path / "state.json"
 
     @property
+    def loaded(self) -> bool:
+        """Whether the task has a position in the log, from which it goes on."""
+        return self.state.exists() and json.loads(self.state.read_text())["loaded"]
+
+    @property
     def status(self) -> Path:
         return self.path / "status.json"
 
@@ -128,14 +133,24 @@ class Tasks:
     def start(self, task: Task, environment: dict[str, str], reload: bool = False) -> Running:
         """Start a task, or go on with it; `reload` loads its tables anew. Returns when the first load is done.
 
-        Raises ConfigurationError where it runs already, TerminalError with the end of its log where it ends at once.
+        Raises ConfigurationError where it runs already, where it cannot be replicated, or where other tables would
+        throw its position away; the task is then what it was. Raises TerminalError with the end of its log where it
+        ends at once.
         """
         folder = self._folder(task.name)
-        folder.path.mkdir(parents=True, exist_ok=True)
         if _pid(folder):
             raise ConfigurationError(f"the task {task.name} is running", next_step="`sluice changes stop` ends it")
-        if folder.task.exists() and tuple(json.loads(folder.task.read_text())["tables"]) != task.tables:
-            reload = True  # other tables are another publication
+        before = self.get(task.name).task if folder.task.exists() else None
+        goes_on = folder.loaded and not reload
+        if before is not None and goes_on and set(before.tables) != set(task.tables):
+            raise ConfigurationError(  # other tables are another publication
+                f"the task {task.name} replicates {', '.join(before.tables)}; with other tables all of them are loaded"
+                " anew, and a load deletes nothing: rows that are deleted at the source before it would stay",
+                next_step="`sluice changes start` alone goes on with its own; --reload beside the others loads them",
+            )
+        if before != task or reload:
+            tasks.check(task, goes_on)
+        folder.path.mkdir(parents=True, exist_ok=True)
         with open(os.open(folder.task, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(dataclasses.asdict(task), file)
         folder.status.unlink(missing_ok=True)

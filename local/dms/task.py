@@ -31,6 +31,7 @@ _TEXTS = "-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c bytea_outp
 _ROWS = 2000  # of a load, fetched at a time
 _IDLE_SECONDS = 0.05
 _FEEDBACK_SECONDS = 5
+_CHECK_SECONDS = 15  # for a host that does not answer
 
 LOADING, FOLLOWING = "loading", "following"
 
@@ -104,8 +105,7 @@ class Replication:
         task = self._task
         with contextlib.closing(_connect(task.database_url)) as connection, connection.cursor() as cursor:
             connection.autocommit = True
-            _check_level(cursor)
-            relations = [_relation(cursor, table, task.before_images) for table in task.tables]
+            relations = _relations(cursor, task)
             self._known = {_name(relation): relation for relation in relations}
             self._remember(loaded=False)
             remove(cursor, task)
@@ -215,6 +215,19 @@ class Replication:
             self._remember(loaded=True)
 
 
+def check(task: Task, goes_on: bool) -> None:
+    """Raises ConfigurationError where a database or table cannot be replicated, or a task that goes on has no slot."""
+    opened = _connect(task.database_url, connect_timeout=_CHECK_SECONDS)
+    with contextlib.closing(opened) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        _relations(cursor, task)
+        cursor.execute(
+            "SELECT FROM pg_replication_slots WHERE slot_name = %s AND database = current_database()", (task.slot,)
+        )
+        if goes_on and cursor.fetchone() is None:
+            raise _gone(task, f"{connection.info.dbname} has none of that name")
+
+
 def remove(cursor, task: Task) -> None:
     """Take the task's slot and publication out of the database, where they are."""
     cursor.execute(
@@ -250,10 +263,18 @@ def _start(cursor, task: Task) -> None:
                 ) from error
             time.sleep(0.1)
         except errors.UndefinedObject as error:
-            raise ConfigurationError(
-                f"the slot {task.slot} is gone: {str(error).strip()}",
-                next_step="`sluice changes start --reload` loads the tables anew",
-            ) from error
+            raise _gone(task, str(error).strip()) from error
+
+
+def _gone(task: Task, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the slot {task.slot} is gone: {why}", next_step="`sluice changes start --reload` loads the tables anew"
+    )
+
+
+def _relations(cursor, task: Task) -> list[Relation]:
+    _check_level(cursor)
+    return [_relation(cursor, table, task.before_images) for table in task.tables]
 
 
 def _check_level(cursor) -> None:
@@ -288,9 +309,9 @@ def _name(relation: Relation) -> str:
     return f"{relation.schema}.{relation.table}"
 
 
-def _connect(database_url: str):
+def _connect(database_url: str, **given):
     try:
-        return psycopg2.connect(database_url, application_name="sluice changes", options=_TEXTS)
+        return psycopg2.connect(database_url, application_name="sluice changes", options=_TEXTS, **given)
     except psycopg2.OperationalError as error:
         raise ConfigurationError(
             f"the database cannot be reached: {str(error).strip()}", next_step="check --database"
