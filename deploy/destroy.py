@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.errors import ConfigurationError, DeploymentError
 from deploy import account, functions, record, roles, template
 from deploy import stage as stages
+from deploy.artefacts import ABOVE
 from deploy.intrinsics import has_unknown
 from deploy.kinds import KINDS, Aws
 from deploy.kinds.lambdas import MANAGED, Configuration, Function
@@ -135,8 +136,8 @@ def _all(stage: Stage, aws: Aws, made: dict, known: Record) -> dict[str, Made]:
         if physical_id is not None and kind.read(aws, physical_id) is not None:
             resources.ids[logical_id] = physical_id
             found[logical_id] = Made(kind.type, physical_id)
-    for name in (f"{stage.prefix}-gate", f"{stage.prefix}-{MANAGED}"):
-        for version in _layer_versions(aws, name):
+    for layer in (*ABOVE, MANAGED):
+        for version in _layer_versions(aws, f"{stage.prefix}-{layer}"):
             if version not in {made.id for made in found.values()}:
                 found[version] = Made("AWS::Lambda::LayerVersion", version)
     return found | _logs(known)

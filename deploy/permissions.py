@@ -11,6 +11,7 @@ from botocore.parsers import ResponseParserError
 
 from chalicelib import boto_errors
 from chalicelib.lake import keys
+from deploy.artefacts import ABOVE
 from deploy.kinds import Aws
 from deploy.stage import Stage
 from statemachine import render
@@ -77,8 +78,14 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
         f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/0/deployments": _of("apigateway", "POST"),
         f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/0/stages": _of("apigateway", "GET"),
         f"arn:{aws.partition}:apigateway:{aws.region}::/restapis/0/stages/api": _of("apigateway", "PATCH"),
-        arn("lambda", f"layer:{prefix}-gate"): _of("lambda", "ListLayerVersions PublishLayerVersion"),
-        arn("lambda", f"layer:{prefix}-gate:1"): _of("lambda", "DeleteLayerVersion GetLayerVersion"),
+        **{
+            arn("lambda", f"layer:{prefix}-{layer}{version}"): _of("lambda", calls)
+            for layer in ABOVE
+            for version, calls in (
+                ("", "ListLayerVersions PublishLayerVersion"),
+                (":1", "DeleteLayerVersion GetLayerVersion"),
+            )
+        },
         arn("states", f"stateMachine:{prefix}"): _of(
             "states",
             "CreateStateMachine DeleteStateMachine DescribeStateMachine ListTagsForResource StartExecution TagResource "
