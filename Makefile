@@ -6,7 +6,8 @@
 # make package  the same as one CloudFormation stack, in build/STAGE/stack
 # make bench    how large, how soon started, how fast, how fast to read, how many anomalies and neighbours found
 # make lint     style
-# Everything is installed into .venv and .venv-checkov; nothing outside this folder is touched.
+# Everything is installed into .venv and .venv-checkov, but for Debian's chromium, which make test installs where it may;
+# else nothing outside this folder is touched.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -70,7 +71,8 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-clean: down
+clean:
+	@test ! -e $(VENV)/installed || $(BIN)/sluice down
 	rm -rf .sluice $(VENV) $(CHECKOV) build sluice.egg-info
 
 $(VENV)/installed: $(REQUIREMENTS)
