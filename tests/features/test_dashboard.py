@@ -167,6 +167,8 @@ def test_quarantined_rows_are_listed_with_their_reasons_and_a_replay_asks_first(
     script = opened("quality")
     row = next(row for row in rows(script, "Rows in quarantine, newest first") if "no number" in row["record"])
     assert row["state"] == "open" and "no number" in row["reasons"]
+    # other tests of this stack may have left more reasons than are shown
+    script.text_input(key="reason").input("no number").run()
     assert any("no number" in row["example"] for row in rows(script, "Why rows are in quarantine"))
     before = len(pipeline.query("SELECT 1 FROM pipeline.runs"))
     button(script, "Replay these rows").click().run()

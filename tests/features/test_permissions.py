@@ -55,6 +55,7 @@ def recorded(own_stack, tmp_path_factory):
     with own_stack(calls=path, chunk_rows=20_000, tokens=secret) as pipeline:
         as_login(pipeline)
         runs = {name: case(pipeline) for name, case in CASES.items()}
+        runs["replayed"] = replayed(pipeline, runs["warned"])
         events(pipeline)
         yield pipeline, runs, [{**call, "function": functions.name_of(call["function"])} for call in calls.read(path)]
 
@@ -104,6 +105,12 @@ def arrived(pipeline, name: str, content: bytes):
         assert time.monotonic() < end, f"no run of {name}"
         time.sleep(0.2)
     return pipeline.wait(found[0][0])
+
+
+def replayed(pipeline, run):
+    """The replay of a run's quarantined rows, all of which fail again."""
+    found = json.loads(pipeline.sluice("quarantine", "replay", "--run", run.run_id, "--json").stdout)
+    return pipeline.wait(executions.arn(pipeline.env["SLUICE_STATE_MACHINE_ARN"], found[0]["run_id"]))
 
 
 def events(pipeline) -> None:
@@ -213,6 +220,7 @@ def test_the_runs_ended_as_they_were_meant_to(recorded):
         "no_such_file": ("FAILED", "failed", None, "SourceError"),
         "unreadable_arrival": ("FAILED", "failed", None, "RawError"),
         "unusable_arrival": ("FAILED", "rejected", "fail", "QualityFailed"),
+        "replayed": ("SUCCEEDED", "succeeded", "warn", None),
     }
     assert runs["embedded"].row["embedded"] == 100
 
