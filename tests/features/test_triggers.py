@@ -397,7 +397,7 @@ def test_a_request_whose_run_failed_is_made_again_and_its_rows_are_there_once(wa
 # --- a source of one's own, whose files are none -----------------------------------------------
 
 COLUMNS = "id,name,weight"
-PACKED = gzip.compress(b"".join(b"%d,x,1.5\n" % number for number in range(20_000)))
+PACKED = gzip.compress(f"{COLUMNS}\n".encode() + b"".join(b"%d,x,1.5\n" % number for number in range(20_000)))
 # the object's name, its bytes, words of the reason
 UNREADABLE = {
     "binary": ("a.csv", bytes(range(256)) * 40, "RawError"),
