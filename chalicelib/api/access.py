@@ -26,12 +26,14 @@ def policy(authorization: str, method_arn: str) -> dict:
     `method_arn` is `arn:<partition>:execute-api:<region>:<account>:<api>/<stage>/<method>/<path>`. Raises
     WarehouseUnavailable, or TransientError where an issuer does not answer, of which API Gateway makes a 500.
     """
-    api = "/".join(method_arn.split("/")[:2])
+    parts = method_arn.split("/")
+    api = "/".join(parts[:2])
     caller = _caller(authorization)
     # a policy must name something: a JWT may be valid and have no scope of ours
     allowed = [f"{api}/{path}" for path in _paths(caller.scopes)] if caller else []
     if caller is None or not allowed:
-        logger.warning("token refused", method_arn=method_arn)
+        # not the path, which may hold the key of a row
+        logger.warning("token refused", method=parts[2])
         return _document("nobody", "Deny", [f"{api}/*/*"], ())
     return _document(caller.name, "Allow", allowed, caller.scopes)
 

@@ -64,8 +64,8 @@ def _answered(request, route: Route, parameters: dict[str, str]) -> Response:
 
     identity = request.context.get("identity") or {}
     about = {"method": route.method, "route": route.path, "caller": identity.get("sourceIp")}
-    # not as `run_id` and `state`: by these a run's own log is found
-    about |= {f"asked_{name}" if name != "source" else name: value for name, value in parameters.items()}
+    # not as `run_id` and `state`: by these a run's own log is found. Not at all the id of a record: it is its key
+    about |= {f"asked_{n}" if n != "source" else n: value for n, value in parameters.items() if n != "id"}
     about = {name: str(value)[:200] for name, value in about.items()}
     started = time.perf_counter()
     try:

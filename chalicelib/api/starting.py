@@ -12,8 +12,9 @@ from chalicelib import sources, triggers
 from chalicelib.api.answering import Request
 from chalicelib.api.callers import IDEMPOTENCY_KEY
 from chalicelib.api.models import Answer, Body, Day, Parameters, SourceName, Text
+from chalicelib.api.table import ADMIN
 from chalicelib.contracts import RunInput
-from chalicelib.errors import TriggerConflict
+from chalicelib.errors import RequestRefused, TriggerConflict
 from chalicelib.triggers import Trigger
 
 
@@ -49,9 +50,15 @@ class StartedRun(Answer):
 
 
 def start(request: Request) -> triggers.Started:
-    """Raises UnknownSource, ContractError for a window that can only fail, TriggerConflict."""
+    """Raises UnknownSource, ContractError for a window that can only fail, TriggerConflict.
+
+    RequestRefused where the run is to declare what it reads, which may be any object or host that the pipeline
+    reaches, with no column personal, and the caller is not `admin`.
+    """
     body, key = request.body, request.headers.idempotency_key
-    sources.get(body.source)
+    if sources.get(body.source).is_declared_by_run and body.input is not None and not request.caller.may(ADMIN):
+        told = f"the token has not the scope {ADMIN!r}, without which {body.source} takes no input"
+        raise RequestRefused(told, status=403, reason="scope")
     given = body.model_dump(mode="json", by_alias=True, exclude_none=True)
     wanted = RunInput.from_json(given)
     trigger = Trigger(

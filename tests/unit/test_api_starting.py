@@ -11,9 +11,9 @@ from chalicelib.triggers import Started
 [ROUTE] = [route for route in table.ROUTES if route.name == "post_runs"]
 
 
-def post(body, key=None, caller="caller"):
+def post(body, key=None, caller="caller", scopes=("run",)):
     headers = {callers.IDEMPOTENCY_KEY: key} if key is not None else {}
-    arrived = answering.Arrived({}, {}, headers, json.dumps(body).encode(), callers.Caller(caller, ("run",)))
+    arrived = answering.Arrived({}, {}, headers, json.dumps(body).encode(), callers.Caller(caller, scopes))
     return answering.answer(ROUTE, arrived)
 
 
@@ -72,6 +72,16 @@ def test_what_would_be_dropped_or_refused_later_is_refused_at_once_by_name(start
     assert raised.value.where["status"] == 422
     assert [(fault["in"], fault["name"]) for fault in raised.value.where["errors"]] == [("body", named)]
     assert not started
+
+
+def test_what_a_run_declares_to_be_read_is_for_admins_alone(started):
+    body = {"source": "files", "input": "https://elsewhere.example/x.toml"}
+    with pytest.raises(RequestRefused, match="'admin'") as raised:
+        post(body, scopes=("run", "read"))
+    assert (raised.value.where["status"], raised.value.where["reason"]) == (403, "scope")
+    assert not started
+    post(body, scopes=("admin",))
+    assert [trigger.input for trigger in started] == [body["input"]]
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "a" * 129, '"open', "ä", "a\n", '""'])
