@@ -67,13 +67,25 @@ class Keys:
                 )
             self._address = str(told.get("jwks_uri", ""))
         found = {}
-        for each in _fetch(self._address).get("keys", ()):
-            # others than for signatures, and of other kinds, are of no use here
-            if each.get("use", "sig") == "sig" and each.get("kty") in ("RSA", "EC") and each.get("kid"):
-                key = jwt.PyJWK(each)
-                if key.algorithm_name in ALGORITHMS:
-                    found[each["kid"]] = key
+        for each in _fetch(self._address).get("keys") or ():
+            key = _key(each)
+            if key is not None and key.algorithm_name in ALGORITHMS:
+                found[each["kid"]] = key
         return found
+
+
+def _key(given: Any) -> jwt.PyJWK | None:
+    """None for what is of no use here: not for signatures, without an id, of another kind, algorithm or curve."""
+    try:
+        wanted = given.get("use", "sig") == "sig" and given.get("kty") in ("RSA", "EC")
+        return jwt.PyJWK(given) if wanted and isinstance(given.get("kid"), str) else None
+    except (
+        jwt.PyJWTError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ):  # what it reads the numbers of a key by raises these
+        return None
 
 
 def caller(token: str, settings: Settings) -> Caller | None:
@@ -95,7 +107,7 @@ def caller(token: str, settings: Settings) -> Caller | None:
             leeway=LEEWAY,
             options={"require": ["exp", "iss", "sub"], "verify_aud": False},
         )
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, RecursionError):  # the latter of JSON that is nested too deep
         return None
     if settings.oidc_audience not in _audience(claims):
         return None
@@ -143,5 +155,5 @@ def _fetch(address: str) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError
         return found
-    except (urllib3.exceptions.HTTPError, ValueError) as error:
+    except (urllib3.exceptions.HTTPError, ValueError, RecursionError) as error:
         raise TransientError(f"the issuer cannot be asked for {address}: {type(error).__name__}") from error

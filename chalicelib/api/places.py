@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from chalicelib.errors import RequestRefused
+from chalicelib.warehouse.texts import is_storable
 
 # the parameters that may change from page to page
 _FREE = frozenset({"page", "limit"})
@@ -44,6 +45,8 @@ def position(query: Mapping[str, Any], size: int) -> list | None:
         digest, found = json.loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True))
         if not isinstance(found, list) or len(found) != size:
             raise ValueError
+        if not all(is_storable(value) for value in found if isinstance(value, str)):
+            raise ValueError
     except (ValueError, TypeError, binascii.Error, RecursionError):
         raise refused("is none that this API made") from None
     if digest != _digest(query, found):
@@ -57,7 +60,7 @@ def refused(told: str) -> RequestRefused:
 
 
 def _token(query: Mapping[str, Any], values: list) -> str:
-    text = json.dumps([_digest(query, values), values], separators=(",", ":"))
+    text = json.dumps([_digest(query, values), values], ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

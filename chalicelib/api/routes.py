@@ -16,6 +16,7 @@ from chalice import Blueprint, Response
 from chalicelib import settings
 from chalicelib.api import problems, table
 from chalicelib.api.table import Route
+from chalicelib.errors import SluiceError
 from chalicelib.telemetry import logger
 
 
@@ -81,7 +82,7 @@ def _answered(request, route: Route, parameters: dict[str, str]) -> Response:
         problem = problems.of(error, _path(request))
         tell = logger.error if problem.status >= 500 else logger.warning
         # of what is refused, the message may quote what was sent
-        cause = {"error": type(error).__name__, "message_of_error": str(error)} if problem.status >= 500 else {}
+        cause = {"error": type(error).__name__, "message_of_error": _told(error)} if problem.status >= 500 else {}
         tell("request refused", status=problem.status, reason=problem.reason, **cause, **about)
         headers = {"Content-Type": problems.CONTENT_TYPE, **problem.headers, **cors.headers(request.headers)}
         return Response(json.dumps(problem.document), status_code=problem.status, headers=headers)
@@ -89,6 +90,13 @@ def _answered(request, route: Route, parameters: dict[str, str]) -> Response:
     logger.info("request served", status=response.status, seconds=seconds, **about)
     headers = {"Content-Type": response.media, **response.headers, **cors.headers(request.headers)}
     return Response(response.content, status_code=response.status, headers=headers)
+
+
+def _told(error: Exception) -> str:
+    """What is logged of a failure: without what our own errors quote, and of others only where they come from."""
+    from chalicelib import personal
+
+    return str(error.without_quote()) if isinstance(error, SluiceError) else personal.told(error)
 
 
 def _path(request) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from chalicelib.errors import NotFound
 from chalicelib.reading.tables import Table
+from chalicelib.warehouse.texts import is_storable
 
 
 def of(table: Table, key: list[Any]) -> str:
@@ -28,6 +29,8 @@ def read(id: str) -> tuple[str, list[str], str | None]:
         if not isinstance(source, str) or not isinstance(key, list) or len(table) > 1:
             raise ValueError
         if not all(isinstance(value, str | int | float) for value in key) or not all(isinstance(t, str) for t in table):
+            raise ValueError
+        if not all(is_storable(text) for text in (source, *key, *table) if isinstance(text, str)):
             raise ValueError
     except (ValueError, TypeError, RecursionError, binascii.Error):
         raise missing() from None

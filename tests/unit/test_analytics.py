@@ -144,7 +144,9 @@ def test_runs_quality_and_anomalies_by_the_day_of_the_runs(store):
 def test_expectations_that_are_missed_come_the_most_often_missed_first(store):
     account = Account(10, 10, 0, 0, 0, 0)
     rare, often, kept = result("rare", success=False, unexpected=9), result("often", success=False), result("kept")
-    store.run(Weather(), "w1", "2026-02-01T00:00:00Z", account, results=[rare, often, kept])
+    # which rows that are unlike their history are not: nobody expected anything of them
+    unlike = result("anomaly t", "anomaly", False, 9, 2)
+    store.run(Weather(), "w1", "2026-02-01T00:00:00Z", account, results=[rare, often, kept, unlike])
     store.run(Weather(), "w2", "2026-02-02T00:00:00Z", account, results=[result("rare"), often, kept])
     store.run(Posts(), "p1", "2026-02-02T00:00:00Z", account, results=[often])
     found = store.read("weather", dt.date(2026, 2, 1), dt.date(2026, 2, 2))["unmet_expectations"]

@@ -1,5 +1,6 @@
 """`GET /records`, `GET /records/{id}` and `GET /analytics` answer as their models say, and their links lead on."""
 
+import base64
 import json
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from chalicelib import settings, sources
-from chalicelib.api import answering, callers, problems, table
+from chalicelib.api import answering, callers, places, problems, table
 from chalicelib.columns import Column
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import connection, tables
@@ -86,6 +87,41 @@ def test_the_links_lead_through_all_records(ask, query, ids):
         status, alone = ask("get_records_id", path={"id": record["id"]})
         assert status == 200
         assert {**record, "raw": None} == alone
+
+
+@pytest.mark.parametrize("letter", ["x", "ä"], ids=["ascii", "beyond"])
+def test_the_links_lead_on_where_what_it_is_sorted_by_is_long(ask, database_url, letter):
+    with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+        cursor.execute("UPDATE curated.guests SET room = repeat(%s, 1200) || id", (letter,))
+    found, _ = follow(ask, {"source": "guests", "limit": "2", "sort": "room"})
+    assert [record["values"]["id"] for record in found] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def token(document):
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+
+
+# Postgres has neither of them
+@pytest.mark.parametrize("none", ["\x00", "\ud800", "a\udfffb"], ids=["nul", "surrogate", "within"])
+def test_an_id_of_characters_that_are_none_is_that_of_no_record(ask, none):
+    for document in (["guests", [none]], [none, ["1"]], ["files", ["1"], none], ["guests", ["1"], none]):
+        assert ask("get_records_id", path={"id": token(document)})[0] == 404
+
+
+@pytest.mark.parametrize("none", ["\x00", "\ud800"], ids=["nul", "surrogate"])
+@pytest.mark.parametrize(
+    ("route", "query", "values"),
+    [
+        ("get_records", {"source": "guests", "sort": "room", "limit": "100"}, lambda none: [none, 1]),
+        ("get_runs", {"limit": "50"}, lambda none: ["2026-01-01T00:00:00+00:00", none]),
+        ("get_runs", {"limit": "50"}, lambda none: [none, "weather-1"]),
+    ],
+    ids=["records", "run", "moment"],
+)
+def test_a_page_of_characters_that_are_none_is_refused(ask, none, route, query, values):
+    made_up = token([places._digest(query, values(none)), values(none)])
+    status, document = ask(route, {**query, "page": made_up})
+    assert (status, [fault["name"] for fault in document["errors"]]) == (422, ["page"])
 
 
 def test_a_page_of_another_query_is_refused(ask):

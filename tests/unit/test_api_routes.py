@@ -4,11 +4,14 @@ import base64
 import json
 
 import pytest
+from pydantic import ValidationError
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
 import app
 from chalicelib.api import access, answering, routes
+from chalicelib.api.models import Answer, Body, Parameters
+from chalicelib.errors import LakeUnavailable
 from local import api_gateway
 
 SECRET = "ada@example.org"
@@ -53,3 +56,45 @@ def test_the_run_that_is_asked_for_is_logged(logged, monkeypatch):
 def test_of_a_token_that_is_refused_the_method_is_logged_and_no_path(logged):
     access.policy("Basic x", f"arn:aws:execute-api:eu-west-1:123456789012:a1b2/api/GET/records/{KEY}")
     assert logged == [{"message": "token refused", "method": "GET"}]
+
+
+class Mailed(Answer):
+    mail: int
+
+
+class Sent(Body):
+    mail: int
+
+
+class Asked(Parameters):
+    mail: int
+
+
+@pytest.mark.parametrize("model", [Mailed, Sent, Asked], ids=lambda model: model.__name__.lower())
+def test_what_is_wrong_with_a_value_does_not_tell_the_value(model):
+    with pytest.raises(ValidationError) as raised:
+        model.model_validate({"mail": SECRET})
+    assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError(f"cannot read {SECRET}"), "ValueError"),
+        (
+            LakeUnavailable("S3 asked us to slow down", quote=SECRET, bucket="lake"),
+            "S3 asked us to slow down (bucket=lake)",
+        ),
+    ],
+    ids=["unexpected", "ours"],
+)
+def test_of_a_failure_the_reason_is_logged_and_no_value(logged, monkeypatch, error, told):
+    def answer(*_):
+        raise error
+
+    monkeypatch.setattr(answering, "answer", answer)
+    assert call("/runs", "/runs", {})["statusCode"] >= 500
+    [line] = logged
+    assert line["error"] == type(error).__name__
+    assert line["message_of_error"].startswith(told)
+    assert SECRET not in str(line)

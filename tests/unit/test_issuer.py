@@ -72,6 +72,11 @@ def unsigned(given, algorithm="none"):
     return ".".join([*encoded, ""])
 
 
+def nested():
+    """A header that no parser of JSON takes apart."""
+    return base64.urlsafe_b64encode(b'{"alg":' + b"[" * 100_000).decode().rstrip("=")
+
+
 NOW = int(time.time())
 
 
@@ -94,6 +99,7 @@ NOW = int(time.time())
         lambda told: unsigned(claims(told)),
         lambda told: unsigned(claims(told), "RS256"),
         lambda told: signed(claims(told)) + "x",
+        lambda told: nested() + ".e30.x",
         lambda told: "a.b.c",
         lambda told: "x",
     ],
@@ -114,6 +120,7 @@ NOW = int(time.time())
         "none",
         "unsigned",
         "altered",
+        "nested",
         "no-json",
         "no-token",
     ],
@@ -128,6 +135,24 @@ def test_keys_are_fetched_once_and_for_unknown_ones_not_again_and_again(told):
         assert issuer.caller(signed(claims(told)), here)
         assert issuer.caller(signed(claims(told), key_id="made-up"), here) is None
     assert told.asked.count("/keys") == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**public(EC, "other", "ES256"), "crv": "P-999"},
+        {**public(RSA, "other", "RS256"), "alg": "RSA-OAEP-256"},
+        {"kty": "RSA", "kid": "other"},
+        {"kty": "RSA", "kid": "other", "alg": "RS256", "n": 7, "e": "AQAB"},
+        {"kty": "EC", "kid": "other", "crv": "P-256", "x": "AA", "y": "!"},
+        "no key",
+    ],
+    ids=["curve", "algorithm", "no-numbers", "number", "short", "text"],
+)
+def test_a_key_that_is_of_no_use_keeps_nobody_from_using_the_others(told, other):
+    told.keys.insert(0, other)
+    assert issuer.caller(signed(claims(told)), configured(told)).name == "oidc:ada"
+    assert issuer.caller(signed(claims(told), key_id="other"), configured(told)) is None
 
 
 def test_a_new_key_is_found_and_an_old_one_forgotten(told, monkeypatch):

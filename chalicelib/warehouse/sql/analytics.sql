@@ -43,11 +43,12 @@ WHERE r.started_at BETWEEN %(begin)s AND %(until)s AND q.type = 'anomaly'
   AND (%(source)s::text IS NULL OR r.source = %(source)s)
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
--- name: unmet_expectations -- those that were not kept, the most often missed first
+-- name: unmet_expectations -- those that were not kept, the most often missed first; no anomalies, which are told apart
 SELECT r.source, q.title, q.severity, count(*) AS judged, count(*) FILTER (WHERE NOT q.success) AS unmet,
        coalesce(sum(q.unexpected) FILTER (WHERE NOT q.success), 0)::bigint AS unexpected,
        (array_agg(r.run_id ORDER BY r.started_at DESC) FILTER (WHERE NOT q.success))[1] AS last_run
 FROM pipeline.runs AS r JOIN pipeline.quality_results AS q USING (run_id)
 WHERE r.started_at BETWEEN %(begin)s AND %(until)s AND (%(source)s::text IS NULL OR r.source = %(source)s)
+  AND q.type <> 'anomaly'
 GROUP BY r.source, q.title, q.severity HAVING bool_or(NOT q.success)
 ORDER BY unmet DESC, unexpected DESC, r.source, q.title LIMIT %(most)s;
