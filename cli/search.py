@@ -43,8 +43,10 @@ def ask(session: Session, words: str, mode: str, source: str | None, limit: int,
     def model() -> provider.Provider:
         return provider.current(session.settings, at_once=True)
 
-    with reader.transaction(session.database_url) as connection:
-        return finding.find(connection, words, model, mode, source, limit, where)
+    def transaction():
+        return reader.transaction(session.database_url)
+
+    return finding.find(transaction, words, model, mode, source, limit, where)
 
 
 def tell(answer: Answer) -> None:

@@ -70,14 +70,13 @@ class SearchAnswer(Answer):
 def search(request: Request) -> dict:
     """Raises ContractError, UnknownSource; EmbeddingsUnavailable where only meaning is asked for."""
     asked = request.parameters
-    with reader.transaction() as connection:
-        answer = finding.find(
-            connection,
-            asked.q,
-            lambda: provider.current(settings.current(), at_once=True),
-            asked.mode,
-            asked.source,
-            asked.limit,
-            asked.filter,
-        )
+    answer = finding.find(
+        reader.transaction,
+        asked.q,
+        lambda: provider.current(settings.current(), at_once=True),
+        asked.mode,
+        asked.source,
+        asked.limit,
+        asked.filter,
+    )
     return answer.to_json()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from psycopg2 import sql
+from psycopg2.errors import QueryCanceled
 
 from chalicelib import personal, sources
 from chalicelib.embeddings import expressions, store
@@ -25,7 +27,7 @@ from chalicelib.search.answer import HYBRID, MODES, SEMANTIC, TEXT, Answer, Part
 from chalicelib.search.hit import EVERY_ROW, Filter, Hit
 from chalicelib.sources.base import Source
 from chalicelib.telemetry import logger
-from chalicelib.warehouse import tables
+from chalicelib.warehouse import reader, tables
 from chalicelib.warehouse.queries import statement
 
 DEFAULT_LIMIT, MAX_LIMIT = 10, 100
@@ -36,7 +38,7 @@ _DEPTH = 50
 
 
 def find(
-    connection,
+    transaction: Callable[[], AbstractContextManager],
     words: str,
     provider: Callable[[], Provider],
     mode: str = HYBRID,
@@ -46,34 +48,38 @@ def find(
 ) -> Answer:
     """The `limit` rows that answer `words` best, of one source or of all that have text.
 
-    `provider` gives the model that embeds the query; it is called where vectors are compared. `filters` are those of
-    `reading.filters`, on the columns of the one source that is named. Raises ContractError for a query, a limit or a
-    filter that is none, RequestRefused for a filter on personal values, UnknownSource, and for semantic search alone
-    what the model raises: a hybrid one goes on without it, and says so.
+    `transaction` opens one that reads, of which there are two: the model embeds the query between them, as it may
+    take seconds in which a transaction would only hold back others. `provider` gives that model; it is called where
+    vectors are compared. `filters` are those of `reading.filters`, on the columns of the one source that is named.
+    Raises ContractError for a query, a limit or a filter that is none, RequestRefused for a filter on personal values,
+    UnknownSource, and for semantic search alone what the model raises: a hybrid one goes on without it, and says so,
+    as it does without a ranking that takes too long; QueryCanceled where no other is left.
     """
     _check(words, mode, limit)
     notes: list[str] = []
     if filters and source is None:
         raise ContractError("filters are on the columns of one source", next_step="name the source")
-    searched = [each for each in _searched(source, notes) if _is_loaded(connection, each, notes)]
-    kept = _filter(connection, searched, filters)
+    known = _searched(source, notes)
     depth = limit if mode != HYBRID else max(_DEPTH, 2 * limit)
-    model = None
-    rankings: dict[str, list[Hit]] = {}
-    if mode in (SEMANTIC, HYBRID):
-        model = _model(provider, mode, notes)
-        embedded = [each for each in searched if model and _is_embedded(connection, each, model, notes)]
-        vector = _vector(model, words, mode, notes) if embedded else None
+    model = _model(provider, mode, notes) if mode != TEXT else None
+    embedded, with_words, vector = [], [], None
+    with transaction() as connection:
+        searched = [each for each in known if _is_loaded(connection, each, notes)]
+        kept = _filter(connection, searched, filters)
+        if model:
+            embedded = [each for each in searched if _is_embedded(connection, each, model, notes)]
+        if mode != SEMANTIC:
+            with_words = [each for each in searched if _has_words(connection, each, words, notes)]
+    if embedded:
+        vector = _vector(model, words, mode, notes)
+    with transaction() as connection:
+        ranked: dict[str, Callable] = {}
         if vector is not None:
-            hits = (semantic.nearest(connection, each, model.model, vector, depth, kept) for each in embedded)
-            rankings[SEMANTIC] = _merged(hits, depth)
-    if mode in (TEXT, HYBRID):
-        with_words = [each for each in searched if _has_words(connection, each, words, notes)]
+            ranked[SEMANTIC] = lambda of: semantic.nearest(connection, of, model.model, vector, depth, kept)
         if with_words:
-            rankings[TEXT] = _merged(
-                (fulltext.matching(connection, each, words, depth, kept) for each in with_words), depth
-            )
-    results = _results(connection, searched, words, mode, rankings, limit, model)
+            ranked[TEXT] = lambda of: fulltext.matching(connection, of, words, depth, kept)
+        rankings = _rankings(connection, ranked, {SEMANTIC: embedded, TEXT: with_words}, depth, notes)
+        results = _results(connection, searched, words, mode, rankings, limit, model)
     if not results and rankings:
         notes.append("nothing was found" + ("" if mode != TEXT else "; semantic search finds other words too"))
     return Answer(words, mode, results, tuple(dict.fromkeys(notes)))
@@ -184,6 +190,24 @@ def _without_model(error: Exception, mode: str, notes: list[str]) -> None:
 # --- the answer ----------------------------------------------------------------------------------
 
 
+def _rankings(
+    connection, ranked: dict[str, Callable], of: dict[str, list[Source]], depth: int, notes: list[str]
+) -> dict[str, list[Hit]]:
+    """The hits of each ranking that ended in time; raises QueryCanceled where none did."""
+    rankings, slow = {}, None
+    for name, hits_of in ranked.items():
+        try:
+            with reader.attempt(connection):
+                rankings[name] = _merged(map(hits_of, of[name]), depth)
+        except QueryCanceled as error:
+            slow = error
+            logger.warning("a ranking took too long", ranking=name)
+            notes.append(f"not ranked by {'meaning' if name == SEMANTIC else 'words'}: it took too long")
+    if slow and not rankings:
+        raise slow
+    return rankings
+
+
 def _merged(hits_of_sources, depth: int) -> list[Hit]:
     """The best of all sources; scores of one model, and of words, can be compared across them."""
     return sorted((hit for hits in hits_of_sources for hit in hits), key=lambda hit: -hit.score)[:depth]
@@ -204,7 +228,8 @@ def _results(
     for source in searched:
         keys = [key for (name, key), _, _ in fused if name == source.name]
         if keys:
-            passages = {key: hit.passage for (_, key), hit in of_row.get(SEMANTIC, {}).items() if key in keys}
+            hits = {key: of_row.get(SEMANTIC, {}).get((source.name, key)) for key in keys}
+            passages = {key: hit.passage for key, hit in hits.items() if hit}
             shown.update(_shown(connection, source, words, keys, passages, model))
     results = []
     for row, score, ranks in fused:
@@ -234,17 +259,21 @@ def _shown(connection, source: Source, words: str, keys: list[str], passages: di
             ),
             {
                 "keys": keys,
+                "starts": [passage and passage.start for passage in map(passages.get, keys)],
+                "lengths": [passage and passage.length for passage in map(passages.get, keys)],
+                "longest": fulltext.MAX_CHARACTERS,  # a row may hold more than is worth reading for what is shown of it
                 "model": model.model if model else None,
                 "table": source.table,
                 "whitespace": expressions.WHITESPACE,
             },
         )
         rows = cursor.fetchall()
-    asked = fulltext.asked_for(connection, source, words, sorted(set().union(*(highlight.words(r[-2]) for r in rows))))
+    candidates = set().union(*(highlight.words(part) for row in rows for part in row[-3:-1] if part))
+    asked = fulltext.asked_for(connection, source, words, sorted(candidates))
     found = {}
-    for key, *columns, text, is_embedded in rows:
-        passage = passages.get(key) if is_embedded else None  # of another text, it would be cut anywhere
-        excerpt = highlight.excerpt(text, passage, asked) if passage else None
+    for key, *columns, text, part, is_embedded in rows:
+        # a passage of another text would be cut anywhere
+        excerpt = highlight.excerpt(part, passages[key].start, asked) if part is not None and is_embedded else None
         if excerpt is None or not excerpt.marks:
             by_words = highlight.best(text, asked)
             excerpt = by_words if excerpt is None or by_words.marks else excerpt

@@ -23,6 +23,9 @@ MAX_CHARACTERS = 65_000
 
 _OF_TABLE = sql.SQL("t.")
 
+# in bytes; Postgres keeps no longer word: https://www.postgresql.org/docs/current/textsearch-limitations.html
+_LONGEST_WORD = 2046
+
 # `-word` and `-"some words"` in a query: what must not be there
 _EXCLUDED = re.compile(r'(?:^|(?<=\s))-(?:"[^"]*"?|\S+)')
 
@@ -79,14 +82,16 @@ def matching(connection, source: Source, words: str, limit: int, kept: Filter = 
 
 
 def has_words(connection, source: Source, words: str) -> bool:
-    """Whether anything of `words` is searched for: there are languages that leave out such as `the`."""
+    """Whether a row must hold any of `words`: languages leave out such as `the`, and `-oven` alone asks for nothing."""
     with connection.cursor() as cursor:
-        cursor.execute(statement("search", "count_words"), {"language": source.language, "words": words})
-        return cursor.fetchone()[0] > 0
+        cursor.execute(statement("search", "has_words"), {"language": source.language, "words": words})
+        return cursor.fetchone()[0]
 
 
 def asked_for(connection, source: Source, query: str, words: list[str]) -> set[str]:
     """Which of `words` are forms of those that `query` asks for, in the source's language."""
+    # of a text without white space one "word" may be all of it: a document that Postgres refuses
+    words = [word for word in words if len(word.encode()) <= _LONGEST_WORD]
     with connection.cursor() as cursor:
         cursor.execute(
             statement("search", "asked_words"),

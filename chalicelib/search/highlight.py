@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from chalicelib.embeddings import passages
-from chalicelib.embeddings.passages import Passage
 
 EXCERPT_CHARACTERS = 500  # of a text that was found by its words
 
@@ -49,16 +48,15 @@ def words(text: str) -> set[str]:
     return {found[0] for pattern in (_WORD, _RUN) for found in pattern.finditer(text)}
 
 
-def excerpt(text: str, passage: Passage, asked: Iterable[str]) -> Excerpt:
-    """The passage of `text` with the words marked that are `asked` for."""
-    part = passage.of(text)
-    return Excerpt(part, passage.start, tuple(_marks(part, set(asked))))
+def excerpt(part: str, start: int, asked: Iterable[str]) -> Excerpt:
+    """`part`, which begins at `start` of a text, with the words marked that are `asked` for."""
+    return Excerpt(part, start, tuple(_marks(part, set(asked))))
 
 
 def best(text: str, asked: Iterable[str]) -> Excerpt:
     """The part of `text` that has most of the words asked for, the first of those that have as many."""
     asked = set(asked)
-    parts = [excerpt(text, part, asked) for part in passages.by_characters(text, EXCERPT_CHARACTERS)]
+    parts = [excerpt(part.of(text), part.start, asked) for part in passages.by_characters(text, EXCERPT_CHARACTERS)]
     return max(parts, key=_richness, default=Excerpt("", 0))
 
 

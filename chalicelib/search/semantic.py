@@ -10,7 +10,7 @@ from chalicelib.embeddings import expressions, index
 from chalicelib.embeddings.passages import Passage
 from chalicelib.search.hit import EVERY_ROW, Filter, Hit
 from chalicelib.sources.base import Source
-from chalicelib.warehouse import tables
+from chalicelib.warehouse import reader, tables
 from chalicelib.warehouse.queries import statement
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def nearest(
 
     values = {"model": model, "table": source.table, "vector": Vector(vector).to_text(), **kept.values}
     wanted = limit + _MORE_PASSAGES
-    with connection.cursor() as cursor:
+    with reader.attempt(connection), connection.cursor() as cursor:  # the settings of its plans end with it
         share = 1.0
         if kept is not EVERY_ROW:
             rows = max(1.0, _estimate(cursor, source, kept))

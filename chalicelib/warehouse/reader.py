@@ -39,5 +39,16 @@ def transaction(database_url: str | None = None) -> Iterator[psycopg2.extensions
         raise RequestRefused(told, status=503, reason="too slow") from None
 
 
+@contextlib.contextmanager
+def attempt(connection) -> Iterator[None]:
+    """A part of a transaction that only reads: its settings, and an error such as QueryCanceled, end with it."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement("reader", "begin_attempt"))
+        try:
+            yield
+        finally:
+            cursor.execute(statement("reader", "end_attempt"))
+
+
 def _login() -> str:
     return secrets.reader_database_url() or secrets.database_url()

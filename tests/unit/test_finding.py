@@ -40,11 +40,21 @@ def connection(database_url, declared):
     connection.close()
 
 
+def reading(connection):
+    """`transaction` of `finding.find`."""
+
+    @contextlib.contextmanager
+    def transaction():
+        try:
+            yield connection
+        finally:
+            connection.rollback()
+
+    return transaction
+
+
 def find(connection, words, mode=HYBRID, source=None, limit=10, provider=None, **options):
-    try:
-        return finding.find(connection, words, lambda: provider or Letters(), mode, source, limit, **options)
-    finally:
-        connection.rollback()
+    return finding.find(reading(connection), words, lambda: provider or Letters(), mode, source, limit, **options)
 
 
 def ids(answer):
@@ -176,6 +186,39 @@ def test_an_id_is_the_one_by_which_the_record_is_read(connection):
     assert records.record(connection, result.id)["values"]["id"] == 7
 
 
+def test_the_ways_of_one_search_do_not_bind_what_follows_it_in_its_transaction(connection, declared):
+    put(connection, *((i, "tap", None) for i in range(50)))
+    embed(connection, declared["notes"])
+    names = ("enable_sort", "random_page_cost", "max_parallel_workers_per_gather", "hnsw.ef_search")
+    kept = Filter(sql.SQL("t.id < 5"))
+
+    def known(cursor):
+        cursor.execute("SELECT " + ", ".join(f"current_setting('{name}', true)" for name in names))
+        return cursor.fetchone()
+
+    with connection.cursor() as cursor:
+        cursor.execute("LOAD 'vector'; SET LOCAL random_page_cost = 3")
+        before = known(cursor)
+        for options in ({}, {"kept": kept}):
+            assert semantic.nearest(connection, declared["notes"], "letters/26", np.ones(26, np.float32), 5, **options)
+            assert known(cursor) == before
+
+
+@pytest.mark.parametrize("mode", [SEMANTIC, HYBRID])
+def test_no_transaction_waits_for_the_model(connection, declared, mode):
+    put(connection, (1, "tap", None))
+    embed(connection, declared["notes"])
+    states = []
+
+    class Watched(Letters):
+        def embed(self, texts):
+            states.append(connection.info.transaction_status)
+            return super().embed(texts)
+
+    assert ids(find(connection, "tap", mode, "notes", provider=Watched())) == [1]
+    assert states == [psycopg2.extensions.TRANSACTION_STATUS_IDLE]
+
+
 def test_vectors_of_other_models_are_not_compared(connection, declared):
     put(connection, (1, "abc", None))
     embed(connection, declared["notes"])
@@ -228,6 +271,19 @@ def test_what_must_not_be_there_is_not_marked(connection):
     assert [result.excerpt.text[start:end] for start, end in result.excerpt.marks] == ["tap"]
 
 
+@pytest.mark.parametrize("words", ["-oven", '-"night train"', "tap or -oven", "the -oven"])
+def test_words_that_must_not_be_there_are_nothing_to_look_for(connection, declared, words):
+    """Every row without the word would be as good as any other, and hybrid search would count that as a place."""
+    put(connection, (1, "zzz", None), (2, "pat", None))
+    embed(connection, declared["notes"])
+    told = "notes is not searched by words: the query has none that count in its language, english"
+    answer = find(connection, words, TEXT, "notes")
+    assert (answer.results, answer.notes) == ((), (told,))
+    answer = find(connection, words, HYBRID, "notes")
+    assert len(answer.results) == 2 and answer.notes == (told,)
+    assert all(set(result.parts) == {SEMANTIC} for result in answer.results)
+
+
 def test_the_row_with_the_words_nearer_to_each_other_comes_first(connection):
     put(connection, (1, "x", "tap " + "and so on " * 30 + "washer"), (2, "x", "tap washer"), (3, "x", "tap"))
     answer = find(connection, "tap washer", TEXT, "notes")
@@ -256,6 +312,17 @@ def test_words_go_by_an_index_that_follows_the_declaration(connection, declared)
         assert cursor.fetchone()[0] > 0
 
 
+def test_an_index_that_somebody_else_made_is_left_alone(connection, declared):
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE INDEX search_notes_key_words ON curated.search_notes (title)")
+        for language in ("english", "simple"):
+            declared["notes"].language = language
+            fulltext.ensure_index(cursor, declared["notes"])
+        cursor.execute("SELECT indexname FROM pg_indexes WHERE indexname ~ '^search_notes.*_words$' ORDER BY 1")
+        names = [name for (name,) in cursor.fetchall()]
+    assert len(names) == 2 and "search_notes_key_words" in names
+
+
 def test_runs_that_end_at_once_make_the_index_of_words_once(connection, database_url, declared):
     def ends():
         with contextlib.closing(psycopg2.connect(database_url)) as other, other, other.cursor() as cursor:
@@ -275,23 +342,62 @@ def test_runs_that_end_at_once_make_the_index_of_words_once(connection, database
         assert cursor.fetchone() == (1,)
 
 
-@pytest.mark.parametrize(
+LONG = pytest.mark.parametrize(
     "unit",
     [
         "chr(131072 + i % 40000) || '-'",
         "chr(19968 + i % 20000) || chr(131072 + i % 30000) || '.com/' || chr(131072 + i % 40000) || ' '",
+        "'w' || i || ','",
     ],
-    ids=["hyphens", "addresses"],
+    ids=["hyphens", "addresses", "commas"],
 )
-def test_no_text_is_too_long_for_the_index(connection, declared, unit):
-    """Postgres refuses a document of 1 MB: the run that publishes the row would fail."""
+
+
+def put_long(connection, unit):
     with connection.cursor() as cursor:
-        fulltext.ensure_index(cursor, declared["notes"])
         cursor.execute(
             "INSERT INTO curated.search_notes SELECT 'ada', 1, 'needle', string_agg(" + unit + ", '' ORDER BY i),"
             " 'hush', 'r', '0:1', 0, now() FROM generate_series(1, 150000) AS i"
         )
+    connection.commit()
+
+
+@LONG
+def test_no_text_is_too_long_for_the_index(connection, declared, unit):
+    """Postgres refuses a document of 1 MB: the run that publishes the row would fail."""
+    with connection.cursor() as cursor:
+        fulltext.ensure_index(cursor, declared["notes"])
+    put_long(connection, unit)
     assert len(fulltext.matching(connection, declared["notes"], "needle", 5)) == 1
+
+
+@LONG
+@pytest.mark.parametrize("length", [2000, 500_000], ids=["passage", "passage of the whole"])
+def test_no_text_is_too_long_to_be_shown(connection, declared, unit, length):
+    """A passage is as long as a model reads: MiniLM takes a word of any length for one it does not know."""
+    put_long(connection, unit)
+    source = declared["notes"]
+    rows = store.pending(connection, source, "letters/26", 0, 1, 10)
+    store.write(connection, source, "letters/26", "run-1", rows, [[Passage(0, length)]], Letters().embed(["needle"]))
+    connection.commit()
+    for mode in MODES:
+        (result,) = find(connection, "needle", mode, "notes").results
+        excerpt = result.excerpt
+        assert [excerpt.text[start:end] for start, end in excerpt.marks] == ["needle"]
+        assert len(excerpt.text) <= fulltext.MAX_CHARACTERS
+
+
+def test_a_passage_far_down_in_a_long_text_is_shown(connection, declared):
+    body = "x" * 100_000 + " the needle is here"
+    put(connection, (1, "far", body))
+    source = declared["notes"]
+    rows = store.pending(connection, source, "letters/26", 0, 1, 10)
+    passage = Passage(100_005, 18)
+    store.write(connection, source, "letters/26", "run-1", rows, [[passage]], Letters().embed(["needle"]))
+    connection.commit()
+    (result,) = find(connection, "needle", SEMANTIC, "notes").results
+    assert (result.excerpt.text, result.excerpt.start) == ("the needle is here", 100_005)
+    assert result.excerpt.marks == ((4, 10),)
 
 
 # --- by both ---------------------------------------------------------------------------------
@@ -325,9 +431,41 @@ def test_a_model_that_is_not_set_up_leaves_the_words(connection):
     def unset():
         raise ConfigurationError("SLUICE_EMBEDDINGS is 'word2vec'")
 
-    assert ids(finding.find(connection, "tap", unset, HYBRID, "notes")) == [1]
+    assert ids(finding.find(reading(connection), "tap", unset, HYBRID, "notes")) == [1]
     with pytest.raises(ConfigurationError):
-        finding.find(connection, "tap", unset, SEMANTIC, "notes")
+        finding.find(reading(connection), "tap", unset, SEMANTIC, "notes")
+
+
+def takes_too_long(connection, *_):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = '50ms'; SELECT pg_sleep(600)")
+
+
+@pytest.mark.parametrize(
+    ("slow", "left", "told"),
+    [
+        ((fulltext, "matching"), SEMANTIC, "not ranked by words: it took too long"),
+        ((semantic, "nearest"), TEXT, "not ranked by meaning: it took too long"),
+    ],
+    ids=[TEXT, SEMANTIC],
+)
+def test_a_ranking_that_takes_too_long_leaves_the_other(connection, declared, monkeypatch, slow, left, told):
+    put(connection, (1, "tap", None))
+    embed(connection, declared["notes"])
+    monkeypatch.setattr(*slow, takes_too_long)
+    answer = find(connection, "tap", HYBRID, "notes")
+    assert ids(answer) == [1] and set(answer.results[0].parts) == {left}
+    assert answer.notes == (told,)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_where_every_ranking_takes_too_long_there_is_no_answer(connection, declared, monkeypatch, mode):
+    put(connection, (1, "tap", None))
+    embed(connection, declared["notes"])
+    monkeypatch.setattr(fulltext, "matching", takes_too_long)
+    monkeypatch.setattr(semantic, "nearest", takes_too_long)
+    with pytest.raises(psycopg2.errors.QueryCanceled):
+        find(connection, "tap", mode, "notes")
 
 
 # --- what is shown ---------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 -- `t` is the curated table; `{key}`, `{text}`, `{same_key}` are what `embeddings.expressions` writes of it, `{filter}` a
 -- condition on it.
 
--- name: prepare_by_index -- until the transaction ends; a plan that sorts would read every vector of the table
+-- name: prepare_by_index -- until the attempt ends; a plan that sorts would read every vector of the table
 SELECT set_config('hnsw.ef_search', %(ef_search)s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
        set_config('enable_sort', 'off', true);
 
@@ -34,8 +34,8 @@ WHERE {document} @@ query AND {filter}
 ORDER BY 2 DESC, 1
 LIMIT %(limit)s;
 
--- name: count_words -- how many of the query's words the language does not leave out
-SELECT numnode(websearch_to_tsquery(%(language)s::regconfig, %(words)s));
+-- name: has_words -- whether a row must hold any of the query's words; T is what an index is no help for, such as `-oven`
+SELECT querytree(websearch_to_tsquery(%(language)s::regconfig, %(words)s)) NOT IN ('', 'T');
 
 -- name: asked_words -- which of `words` are, in the language, one word, and one of those of the query
 SELECT word
@@ -43,9 +43,11 @@ FROM (SELECT word, to_tsvector(%(language)s::regconfig, word) AS found FROM unne
 WHERE length(found) = 1
   AND tsvector_to_array(found) && tsvector_to_array(to_tsvector(%(language)s::regconfig, %(query)s));
 
--- name: rows_of_keys -- (key, key columns, trimmed text, its hash's agreement with the vectors') of the found rows
-SELECT k.key, {key_columns}, btrim({text}, %(whitespace)s), e.content_hash = sha256(convert_to({text}, 'UTF8'))
-FROM unnest(%(keys)s::text[]) AS k (key)
+-- name: rows_of_keys -- (key, key columns, trimmed text, its passage, whether the vectors are of it) of the found rows
+SELECT k.key, {key_columns}, left(btrim({text}, %(whitespace)s), %(longest)s),
+       substr(btrim({text}, %(whitespace)s), k.start + 1, least(k.length, %(longest)s)),
+       e.content_hash = sha256(convert_to({text}, 'UTF8'))
+FROM unnest(%(keys)s::text[], %(starts)s::integer[], %(lengths)s::integer[]) AS k (key, start, length)
 JOIN {curated} AS t ON {same_key}
 LEFT JOIN pipeline.embeddings AS e
     ON e.model = %(model)s AND e.table_name = %(table)s AND e.key = k.key AND e.passage = 0 AND e.length IS NOT NULL;
@@ -53,8 +55,8 @@ LEFT JOIN pipeline.embeddings AS e
 -- name: is_loaded
 SELECT to_regclass(%(table)s) IS NOT NULL;
 
--- name: document_indexes -- names of the full text's indexes of a table, whatever language they are of
-SELECT indexname FROM pg_indexes WHERE schemaname = 'curated' AND tablename = %(table)s AND indexname ~ '_words$';
+-- name: document_indexes -- names of the full text's indexes of a table, whatever language they are of; no others
+SELECT indexname FROM pg_indexes WHERE schemaname = 'curated' AND tablename = %(table)s AND indexname ~ '_[0-9a-f]{{12}}_words$';
 
 -- name: take_turns -- with whoever else makes the full text's index of the table, until the transaction ends
 SELECT pg_advisory_xact_lock(hashtextextended('full text of ' || %(table)s, 0));
