@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from dashboard import wording
 from dashboard.client import Client
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ _SERIES = 8  # lines that one can still tell apart
 _FEW = 40  # bars that one can still read
 _HEIGHT = 340
 _MARKED = "#b3261e"
+_NUMBER = re.compile(
+    r"(smallint|integer|int|int[248]|bigint|real|double|float[48]?|numeric|decimal)\b(?!.*\[)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -37,23 +42,27 @@ KNOWN = {
 }
 
 
-def show(client: Client, wanted: Wanted, totals: dict) -> None:
-    """`totals` are the table's of `GET /analytics`. Raises what the client does."""
+def show(client: Client, wanted: Wanted, day: str | None, declared: dict[str, Any]) -> None:
+    """`day` is the table's column of the day, `declared` its source in `GET /sources`, or empty where none is.
+
+    Raises what the client does.
+    """
     lines = KNOWN.get(wanted.source)
-    newest = wanted.query(limit=1000, sort=f"-{lines.time}" if lines else wanted.sort)
+    time = lines.time if lines else day
+    newest = wanted.query(limit=1000, sort=f"-{time}" if time else wanted.sort)
     frame = frame_of(client, newest)
     if frame.empty:
         st.info("There is nothing to draw: no row is like that.")
         return
-    lines = lines or guessed(frame, totals)
+    lines = lines or guessed(frame, day, declared)
     if lines is None:
-        if totals["day"]:
-            _by_day(client, wanted, totals)
+        if day in frame:
+            _by_day(frame, day)
         else:
             _counts(frame)
         return
     value, only = st.columns([1, 2])
-    numbers = [name for name in lines.values if name in frame and frame[name].notna().any()]
+    numbers = [name for name in lines.values if name in frame and _numbers(frame[name]).notna().any()]
     if not numbers:
         st.info("There is nothing to draw: the rows have no numbers.")
         return
@@ -73,15 +82,36 @@ def frame_of(client: Client, query: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def guessed(frame: pd.DataFrame, totals: dict) -> Lines | None:
+def guessed(frame: pd.DataFrame, day: str | None, declared: dict[str, Any]) -> Lines | None:
     """The day of the table and its numbers; None where it has no day, or no numbers beside its key."""
-    day = totals["day"]
-    numbers = [name for name in frame if pd.api.types.is_float_dtype(frame[name])]
-    if not day or day not in frame or not numbers:
+    if not day or day not in frame:
         return None
-    few = [name for name in frame if frame[name].dtype == object and 1 < frame[name].nunique() <= _SERIES]
-    few = [name for name in few if name not in (day, "_marked")]
+    types = {column["name"]: column["type"] for column in declared.get("columns", ())}
+    others = [name for name in frame if name not in (day, "_marked", *declared.get("key", ()))]
+    numbers = [name for name in others if (is_number(types[name]) if name in types else _holds_numbers(frame[name]))]
+    numbers = [name for name in numbers if _numbers(frame[name]).notna().any()]
+    if not numbers:
+        return None
+    texts = [name for name in others if name not in numbers and frame[name].dropna().map(type).eq(str).all()]
+    few = [name for name in texts if 1 < frame[name].nunique() <= _SERIES]
     return Lines(day, tuple(numbers), few[0] if few else None)
+
+
+def is_number(type: str) -> bool:
+    """Of a column's type as its source declares it, `numeric(10,2)` as well."""
+    return _NUMBER.match(type.strip()) is not None
+
+
+def _holds_numbers(column: pd.Series) -> bool:
+    """Of a column that nothing declares. Whole numbers of which none comes twice are a key rather."""
+    if pd.api.types.is_bool_dtype(column) or not pd.api.types.is_numeric_dtype(column):
+        return False
+    return pd.api.types.is_float_dtype(column) or not column.is_unique
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """The API gives `numeric` as a text, which keeps its digits."""
+    return pd.to_numeric(column, errors="coerce")
 
 
 def _series(place, frame: pd.DataFrame, lines: Lines, wanted: Wanted) -> list[str] | None:
@@ -89,7 +119,10 @@ def _series(place, frame: pd.DataFrame, lines: Lines, wanted: Wanted) -> list[st
         return None
     there = sorted(frame[lines.series].dropna().unique())
     return place.multiselect(
-        lines.series.capitalize(), there, default=there[:_SERIES], key=f"series-{wanted.source}-{wanted.table}"
+        wording.escaped(lines.series.capitalize()),
+        there,
+        default=there[:_SERIES],
+        key=f"series-{wanted.source}-{wanted.table}",
     )
 
 
@@ -98,12 +131,12 @@ def _caption(frame: pd.DataFrame, shown: pd.DataFrame, value: str, lines: Lines)
     words = f"{value} by {lines.time}: {len(shown):,} rows"
     if len(frame) >= MOST:
         words += f", of the newest {MOST:,}"
-    found = pd.to_numeric(shown[value], errors="coerce").dropna()
+    found = _numbers(shown[value]).dropna()
     if len(found):
         words += f"; from {found.min():g} to {found.max():g}, on average {found.mean():.4g}"
     marked = int(_is_marked(shown, value).sum())
     words += f"; {marked:,} unlike their history, marked red" if marked else ""
-    st.caption(f"{words}.")
+    st.caption(wording.escaped(f"{words}."))
 
 
 def _is_marked(frame: pd.DataFrame, value: str) -> pd.Series:
@@ -111,9 +144,7 @@ def _is_marked(frame: pd.DataFrame, value: str) -> pd.Series:
 
 
 def _drawn(frame: pd.DataFrame, value: str, lines: Lines) -> alt.TopLevelMixin:
-    frame = frame.assign(
-        **{value: pd.to_numeric(frame[value], errors="coerce"), "_is_marked": _is_marked(frame, value)}
-    )
+    frame = frame.assign(**{value: _numbers(frame[value]), "_is_marked": _is_marked(frame, value)})
     frame[lines.time] = pd.to_datetime(frame[lines.time], utc=True, errors="coerce")
     base = alt.Chart(frame).encode(
         x=alt.X(f"{_field(lines.time)}:T", title=None), y=alt.Y(f"{_field(value)}:Q", title=value).scale(zero=False)
@@ -136,19 +167,18 @@ def _field(name: str) -> str:
     return "".join(f"\\{char}" if char in ".:[]" else char for char in name)
 
 
-def _by_day(client: Client, wanted: Wanted, totals: dict) -> None:
-    days = [
-        day
-        for day in client.analytics(source=wanted.source, **{"from": wanted.first, "to": wanted.last})["rows_by_day"]
-        if day["table"] == totals["table"]
-    ]
-    if not days:
-        st.info("There is nothing to draw: no row is of these days.")
+def _by_day(frame: pd.DataFrame, day: str) -> None:
+    days = pd.to_datetime(frame[day], utc=True, errors="coerce").dropna().dt.floor("D")
+    if days.empty:
+        st.info("There is nothing to draw: no row has a day.")
         return
-    frame = pd.DataFrame(days).assign(day=lambda frame: pd.to_datetime(frame["day"]))
-    st.caption(f"Rows by {totals['day']}: {frame['rows'].sum():,} in all.")
+    counted = days.value_counts().rename_axis("day").reset_index(name="rows")
+    words = f"Rows by {day}, {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}: {len(days):,}"
+    # where it was cut off, the oldest day may be a part
+    words += f" of the newest {MOST:,}; the first day may have more" if len(frame) >= MOST else " in all"
+    st.caption(wording.escaped(f"{words}."))
     bars = (
-        alt.Chart(frame)
+        alt.Chart(counted)
         .mark_bar()
         .encode(x=alt.X("day:T", title=None), y=alt.Y("rows:Q", title="rows"), tooltip=["day:T", "rows:Q"])
     )
@@ -165,7 +195,7 @@ def _counts(frame: pd.DataFrame) -> None:
     name = st.selectbox("Count rows by", few)
     counted = frame[name].dropna().map(str).value_counts().rename_axis("value").reset_index(name="rows")
     newest = f", of {MOST:,} that were looked at" if len(frame) >= MOST else ""
-    st.caption(f"Rows by {name}: {counted['rows'].sum():,} in all{newest}.")
+    st.caption(wording.escaped(f"Rows by {name}: {counted['rows'].sum():,} in all{newest}."))
     bars = (
         alt.Chart(counted)
         .mark_bar()

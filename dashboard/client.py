@@ -16,7 +16,7 @@ from chalicelib.errors import RequestRefused, SourceUnavailable
 
 _SECONDS = 35  # API Gateway gives up after 29
 # a connection that was closed meanwhile is found out by reading from it
-_AGAIN = urllib3.Retry(total=2, connect=1, read=1, redirect=0, status=0, backoff_factor=0.1)
+_AGAIN = urllib3.Retry(total=2, connect=1, read=1, status=0, backoff_factor=0.1)
 
 # what API Gateway answers, with a 403, to a path that it does not have
 _NO_ROUTE = "Missing Authentication Token"
@@ -119,7 +119,13 @@ class Client:
         again = _AGAIN if method == "GET" else False
         try:
             answer = _pool(self.address).request(
-                method, self.address + path, body=sent, headers=headers, timeout=_SECONDS, retries=again
+                method,
+                self.address + path,
+                body=sent,
+                headers=headers,
+                timeout=_SECONDS,
+                retries=again,
+                redirect=False,  # the token is for this address alone
             )
         except urllib3.exceptions.HTTPError as error:
             raise SourceUnavailable(
@@ -130,6 +136,8 @@ class Client:
             ) from None
         if answer.status < 300:
             return answer.data
+        if answer.status < 400:
+            raise _moved(self.address, answer.status, answer.headers.get("Location", ""))
         raise _refused(answer.status, answer.data)
 
 
@@ -145,6 +153,17 @@ def _pool(address: str) -> urllib3.PoolManager:
     if proxy and not proxy_bypass(target.hostname or ""):
         return urllib3.ProxyManager(proxy, maxsize=8)
     return urllib3.PoolManager(maxsize=8)
+
+
+def _moved(address: str, status: int, location: str) -> RequestRefused:
+    """Without the query of `location`: that of a login holds what is nobody else's."""
+    where = urlsplit(location)._replace(query="", fragment="").geturl()
+    return RequestRefused(
+        f"{address} sends on to {where or 'nowhere'} instead of answering",
+        status=status,
+        reason="redirect",
+        next_step="set SLUICE_API_URL to the address at which the API itself answers, and start the dashboard again",
+    )
 
 
 def _refused(status: int, content: bytes) -> RequestRefused:

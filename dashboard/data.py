@@ -13,7 +13,6 @@ from dashboard.table import Column, cell
 LIMIT = 50
 VIEWS = ("Rows", "Chart")
 _KEPT = {"bind": "query-params", "persist_state": "session"}
-_NUMBERS = ("int", "bigint", "smallint", "double", "real", "numeric")
 
 OPERATORS = {
     "eq": "is",
@@ -77,7 +76,7 @@ def show() -> None:
         if view == VIEWS[0]:
             _rows(client, name, wanted, types)
         else:
-            charts.show(client, wanted, found)
+            charts.show(client, wanted, found["day"], declared.get(found["source"], {}))
 
 
 def _name(found: dict) -> str:
@@ -101,7 +100,7 @@ def _table(totals: dict[str, dict]) -> str:
 
 
 def _days(found: dict) -> tuple[Any, Any]:
-    about = f"{found['day']} from" if found["day"] else "Loaded from"
+    about = f"{wording.escaped(found['day'])} from" if found["day"] else "Loaded from"
     first, last = st.columns(2)
     given = {"format": "YYYY-MM-DD", **_KEPT}
     span = f"The table has {found['first_day']} to {found['last_day']}." if found["first_day"] else None
@@ -116,7 +115,7 @@ def _written_by() -> str | None:
     if not run_id:
         return None
     words, button = st.columns([4, 1], vertical_alignment="center")
-    words.markdown(f"Rows that the run `{run_id}` wrote")
+    words.markdown(f"Rows that the run {wording.code(run_id)} wrote")
     if button.button("All rows", width="stretch"):
         del st.query_params["run"]
         st.rerun()
@@ -134,7 +133,7 @@ def _remove(kept: list[str]) -> None:
     for place, text in enumerate(kept):
         column_name, how, what = text.split(":", 2)
         label = f"{column_name} {OPERATORS[how].split(' (')[0]} {what}"
-        if st.button(f"Remove: {label}", key=f"remove-{place}-{text}", icon=":material/close:"):
+        if st.button(f"Remove: {wording.escaped(label)}", key=f"remove-{place}-{text}", icon=":material/close:"):
             kept.pop(place)
             st.session_state["page_of_data"] = []
             st.rerun()
@@ -218,7 +217,7 @@ def _headings(record: dict, types: dict[str, str]) -> list[Column]:
 
 def _is_number(name: str, record: dict, types: dict[str, str]) -> bool:
     value = record["values"][name]
-    return types.get(name, "").startswith(_NUMBERS) or (isinstance(value, int | float) and not isinstance(value, bool))
+    return charts.is_number(types.get(name, "")) or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _row(record: dict) -> dict:
@@ -247,10 +246,12 @@ def _record(record_id: str) -> None:
         record = session.client().record(record_id)
         st.json(record["values"], expanded=True)
         for mark in record["anomalies"] or ():
-            st.warning(_mark(mark))
-        st.markdown(f"Written by the run `{record['run_id']}`, loaded {wording.moment(record['loaded_at'])} UTC.")
+            st.warning(wording.escaped(_mark(mark)))
+        st.markdown(
+            f"Written by the run {wording.code(record['run_id'])}, loaded {wording.moment(record['loaded_at'])} UTC."
+        )
         if record["raw"]:
-            st.markdown(f"From line {record['raw']['line']:,} of `{record['raw']['object']}`.")
+            st.markdown(f"From line {record['raw']['line']:,} of {wording.code(record['raw']['object'])}.")
 
 
 def _mark(mark: dict) -> str:

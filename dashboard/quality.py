@@ -108,14 +108,15 @@ def _missed(found: dict) -> None:
                 "unexpected": wording.count(each["unexpected"]),
                 "last": each["last_run"],
             },
-            id=str(place),
+            id=f"{place}/{each['last_run']}",
             href=f"/runs?run={quote(each['last_run'])}",
         )
         for place, each in enumerate(missed)
     ]
     opened = table.show("missed", "Expectations that were not met, the most often missed first", _MISSED, rows).opened
     if opened is not None:
-        st.switch_page(navigation.page("runs"), query_params={"run": missed[int(opened)]["last_run"]})
+        # the run of the row that was clicked: the list may have changed since
+        st.switch_page(navigation.page("runs"), query_params={"run": opened.partition("/")[2]})
     st.caption("An expectation opens the newest run that missed it.")
 
 

@@ -97,7 +97,12 @@ def _rows(found: dict, limit: int) -> None:
     ]
     opened = table.show("quarantined", "Rows in quarantine, newest first", _ROWS, rows).opened
     if opened is not None:
-        _row(next(row for row in found["rows"] if str(row["id"]) == opened))
+        # clicked in a list that may be older than this one
+        clicked = next((row for row in found["rows"] if str(row["id"]) == opened), None)
+        if clicked:
+            _row(clicked)
+        else:
+            st.info(f"The row {wording.escaped(opened)} is not here any more: it was replayed or settled meanwhile.")
     st.caption(f"{wording.several(len(rows), 'row')}, newest first{'; there are older ones' if found['next'] else ''}.")
     if found["next"] and limit < _MOST and st.button("Show older rows"):
         st.session_state["rows_of_quarantine"] = min(limit + LIMIT, _MOST)
@@ -107,20 +112,19 @@ def _rows(found: dict, limit: int) -> None:
 @st.dialog("A row in quarantine", width="medium")
 def _row(row: dict) -> None:
     for reason in row["reasons"]:
-        st.warning(reason["message"])
+        st.warning(wording.escaped(reason["message"]))
     st.code(row["record"], language=None, wrap_lines=True)
     if row["raw"]:
-        st.markdown(f"From line {row['line']:,} of `{row['raw']}`.")
+        st.markdown(f"From line {row['line']:,} of {wording.code(row['raw'])}.")
     if row["state"] == "open" and not row["replayable"]:
         st.info("Its run published nothing: mend the source or its suite, and run that again whole.")
     if row["replays"]:
         st.markdown(f"It was judged again {row['replays']} times.")
     if row["settled_by"]:
-        why = f": {row['why']}" if row["why"] else ""
-        st.markdown(
-            f"{row['state'].capitalize()} by `{row['settled_by']}`, {wording.moment(row['settled_at'])} UTC{why}."
-        )
-    if st.button(f"Open the run {row['run_id']}"):
+        why = f": {wording.escaped(row['why'])}" if row["why"] else ""
+        when, who = wording.moment(row["settled_at"]), wording.code(row["settled_by"])
+        st.markdown(f"{row['state'].capitalize()} by {who}, {when} UTC{why}.")
+    if st.button(f"Open the run {wording.escaped(row['run_id'])}"):
         st.switch_page(navigation.page("runs"), query_params={"run": row["run_id"]})
 
 
@@ -132,7 +136,7 @@ def _replay(wanted: dict) -> None:
     """Asks before it acts; what is asked for is what the list was asked for."""
     meant = {name: wanted[name] for name in ("source", "since", "reason") if wanted[name]}
     names = {"source": "of", "since": "set aside since", "reason": "with the reason"}
-    words = ", ".join(f"{names[name]} {value}" for name, value in meant.items())
+    words = ", ".join(f"{names[name]} {wording.escaped(value)}" for name, value in meant.items())
     st.markdown(
         f"Every open row {words} is judged again by today's source and suite, also those on later pages. What passes "
         "is published; what fails stays here with today's reasons."
@@ -153,8 +157,9 @@ def _started() -> None:
         return
     for replay in answer["replays"]:
         began = "is running" if replay["new"] else "was running already"
-        st.success(f"{replay['rows']:,} rows of {replay['replay_of']}: the replay {replay['run_id']} {began}.")
-        st.page_link(navigation.page("runs"), label=f"See {replay['run_id']}", query_params={"run": replay["run_id"]})
+        name = wording.escaped(replay["run_id"])
+        st.success(f"{replay['rows']:,} rows of {wording.escaped(replay['replay_of'])}: the replay {name} {began}.")
+        st.page_link(navigation.page("runs"), label=f"See {name}", query_params={"run": replay["run_id"]})
     if answer["unpublished"]:
         st.info(f"{answer['unpublished']:,} rows are left: their runs published nothing, and are run again whole.")
     if st.button("Done", key="replays_seen"):

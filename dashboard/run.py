@@ -34,8 +34,8 @@ _REASONS = (Column("message", "Reason"), Column("rows", "Rows", "right"), Column
 def show(run_id: str) -> None:
     """Raises what the client does."""
     found = session.client().run(run_id)
-    st.title(found["run_id"])
-    if found["status"] in ("running", "published"):
+    st.title(wording.escaped(found["run_id"]))
+    if wording.is_under_way(found):
         _under_way(run_id)
     else:
         _told(found)
@@ -45,7 +45,7 @@ def show(run_id: str) -> None:
 def _under_way(run_id: str) -> None:
     with session.told():
         found = session.client().run(run_id)
-        if found["status"] not in ("running", "published"):
+        if not wording.is_under_way(found):
             st.rerun()  # ended: the whole page once more, which then stays still
         _told(found)
 
@@ -53,7 +53,8 @@ def _under_way(run_id: str) -> None:
 def _told(found: dict) -> None:
     _summary(found)
     if found["error"]:
-        st.error(f"**{found['error']['error'] or 'Failed'}**: {found['error']['reason'] or 'no reason was given'}")
+        reason = wording.escaped(found["error"]["reason"] or "no reason was given")
+        st.error(f"**{wording.escaped(found['error']['error'] or 'Failed')}**: {reason}")
     _progress(found)
     _account(found)
     _graph(found)
@@ -69,13 +70,13 @@ def _summary(found: dict) -> None:
         seconds = wording.seconds_between(found["started_at"], found["finished_at"])
     window = found["window"]
     facts = [
-        f"source **{found['source']}**",
-        f"replay of rows that `{found['replay_of']}` set aside" if found["replay_of"] else "",
+        f"source **{wording.escaped(found['source'])}**",
+        f"replay of rows that {wording.code(found['replay_of'])} set aside" if found["replay_of"] else "",
         wording.chip(found["status"]),
         f"verdict {wording.chip(found['verdict'])}" if found["verdict"] else "no verdict" + _yet(found),
         f"started {wording.moment(found['started_at'])} UTC",
         f"{durations.words(seconds)}{' so far' if not found['finished_at'] else ''}" if seconds is not None else "",
-        f"window {window['from']} to {window['to']}" if window["from"] else "",
+        f"window {wording.escaped(window['from'])} to {wording.escaped(window['to'])}" if window["from"] else "",
     ]
     st.markdown(" · ".join(fact for fact in facts if fact))
 
@@ -133,16 +134,12 @@ def _graph(found: dict) -> None:
             clicked = table.show(f"states-{run_id}", f"States of {run_id}", _STATES, rows).opened or clicked
     if clicked and clicked != selected:
         st.session_state[f"state-{run_id}"] = clicked
-        st.rerun(scope="fragment" if _is_fragment(found) else "app")
+        st.rerun(scope="fragment" if wording.is_under_way(found) else "app")
     with right:
         if selected:
             state.show(run_id, selected)
         else:
             st.info("Choose a state, by a click or by Tab and Enter, to see its input, output, error and log.")
-
-
-def _is_fragment(found: dict) -> bool:
-    return found["status"] in ("running", "published")
 
 
 def _selected(found: dict) -> str | None:
@@ -225,23 +222,24 @@ def _rows(found: dict) -> None:
     if not written:
         st.info("The run wrote no row: all of them were there already.")
         return
-    st.markdown(f"{written:,} rows were written to `{found['table']}`.")
+    st.markdown(f"{written:,} rows were written to {wording.code(found['table'])}.")
     wanted = {"table": f"{found['source']}/{found['table']}", "run": found["run_id"]}
     st.page_link(navigation.page("data"), label="See the rows", icon=":material/table_chart:", query_params=wanted)
 
 
 def _report(found: dict) -> None:
     st.header("Report")
+    # not of a run under way, whose page would fetch it with every look
+    if wording.is_under_way(found):
+        st.info("The quality report is shown when the run has ended: it is under way.")
+        return
     if not found["links"]["report"]:
-        st.info(
-            "There is no quality report: the run "
-            + ("is under way." if not found["finished_at"] else "was not judged.")
-        )
+        st.info("There is no quality report: the run was not judged.")
         return
     try:
         page = session.client().report(found["run_id"])
     except RequestRefused as error:
-        st.info(f"The report cannot be shown: {error.message}")
+        st.info(f"The report cannot be shown: {wording.escaped(error.message)}")
         return
     st.download_button(
         "Download the quality report", page, f"{found['run_id']}.html", "text/html", icon=":material/download:"

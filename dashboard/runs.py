@@ -15,7 +15,8 @@ STATUSES = ("running", "published", "succeeded", "rejected", "failed")
 VERDICTS = ("pass", "warn", "fail")
 COUNTS = ("fetched", "inserted", "updated", "unchanged", "duplicates", "quarantined")
 LIMIT = 25
-_EVERY = 2.0  # seconds between looks at the list
+# seconds between looks at the list, while one of its runs is under way and else: each look is a request
+_BUSY, _IDLE = 2.0, 10.0
 
 _COLUMNS = (
     Column("run", "Run"),
@@ -36,7 +37,8 @@ def show() -> None:
         run.show(run_id)
         return
     st.title("Runs")
-    _list(_filters())
+    every = _BUSY if st.session_state.get("runs_under_way") else _IDLE
+    st.fragment(_list, run_every=every)(_filters())
 
 
 def _filters() -> dict[str, str | dt.date | None]:
@@ -53,11 +55,14 @@ def _filters() -> dict[str, str | dt.date | None]:
     }
 
 
-@st.fragment(run_every=_EVERY)
 def _list(wanted: dict) -> None:
     with session.told():
         limit = st.session_state.get("runs_shown", LIMIT)
         page = session.client().runs(**wanted, limit=limit)
+        under_way = any(map(wording.is_under_way, page["runs"]))
+        if under_way != st.session_state.get("runs_under_way", False):
+            st.session_state["runs_under_way"] = under_way
+            st.rerun()  # the pace is set by the whole page
         if not page["runs"]:
             _nothing(wanted)
             return

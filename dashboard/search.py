@@ -27,7 +27,7 @@ def show() -> None:
         return
     answer = session.client().search(q=query, **chosen)
     for note in answer["notes"]:
-        st.warning(note)
+        st.warning(wording.escaped(note))
     if not answer["results"]:
         _nothing()
         return
@@ -55,10 +55,10 @@ def _result(place: int, found: dict) -> None:
         for name, part in found["parts"].items()
     )
     with st.container(border=True):
-        st.markdown(f"**{place}. {found['source']}** · {key}")
+        st.markdown(f"**{place}. {wording.escaped(found['source'])}** · {wording.escaped(key)}")
         # the marks are the API's; everything between them is escaped here, whatever the API did
         st.html(f'<p style="margin:0">{_marked(found["passage"])}</p>')
-        st.caption(ranks)
+        st.caption(wording.escaped(ranks))
 
 
 def _marked(passage: dict) -> str:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from chalicelib import settings
 from chalicelib.errors import SluiceError
+from dashboard import wording
 from dashboard.client import Client
 
 
@@ -38,8 +39,7 @@ def told() -> Iterator[None]:
     except SluiceError as error:
         status = error.where.get("status")
         message = error.message + (f": {error.quote}" if error.quote else "")
-        st.error(
-            f"{message[:1].upper()}{message[1:]}." + (f" (HTTP {status})" if status else ""), icon=":material/error:"
-        )
+        said = wording.escaped(f"{message[:1].upper()}{message[1:]}.")
+        st.error(said + (f" (HTTP {status})" if status else ""), icon=":material/error:")
         if error.next_step:
             st.info(f"Next: {error.next_step}")

@@ -19,7 +19,7 @@ _LEFT_OUT = {*_FIRST, "location", "service", "run_id", "source", "state", "sampl
 def show(run_id: str, name: str) -> None:
     """Raises what the client does."""
     told = session.client().state(run_id, name)
-    st.subheader(name)
+    st.subheader(wording.escaped(name))
     facts = [
         wording.chip(told["status"]),
         told["type"],
@@ -30,7 +30,8 @@ def show(run_id: str, name: str) -> None:
     ]
     st.markdown(" · ".join(fact for fact in facts if fact))
     if told["error"]:
-        st.error(f"**{told['error']}**: {told['reason'] or 'no cause was given'}")
+        reason = wording.escaped(told["reason"] or "no cause was given")
+        st.error(f"**{wording.escaped(told['error'])}**: {reason}")
     if not told["entered"]:
         st.info("The run did not come by this state.")
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from typing import Any
 
 # what a status is to the eye; the word is always there as well
@@ -22,6 +23,8 @@ _TONES = {
     "aborted": "idle",
     "not_run": "idle",
 }
+# what Markdown and Streamlit's additions to it give a meaning; each may stand behind a backslash
+_SPECIAL = re.compile(r"[\\`*_{}\[\]()<>#+\-.!|~$:&]")
 _COLOURS = {"good": "green", "busy": "blue", "warning": "orange", "bad": "red", "idle": "gray"}
 _ICONS = {
     "good": ":material/check_circle:",
@@ -36,11 +39,32 @@ def tone(status: str | None) -> str:
     return _TONES.get(status or "", "idle")
 
 
+def is_under_way(run: dict[str, Any]) -> bool:
+    """Published is not the end: what follows may still fail."""
+    return run["status"] in ("running", "published")
+
+
 def chip(status: str | None) -> str:
     """Markdown: the status in its colour and with an icon, never by colour alone."""
     if not status:
         return ""
-    return f":{_COLOURS[tone(status)]}-badge[{_ICONS[tone(status)]} {status.replace('_', ' ')}]"
+    return f":{_COLOURS[tone(status)]}-badge[{_ICONS[tone(status)]} {escaped(status.replace('_', ' '))}]"
+
+
+def escaped(text: Any) -> str:
+    """Markdown that shows `text` as it is, on one line: no image, link, formula, directive or entity of its own.
+
+    An address in it may still become a link; one that shows where it leads.
+    """
+    return _SPECIAL.sub(r"\\\g<0>", " ".join(str(text).split()))
+
+
+def code(text: Any) -> str:
+    """Markdown: `text` as code, between more backticks than stand together in it."""
+    shown = " ".join(str(text).split())
+    fence = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)
+    pad = " " if "`" in shown else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
 
 
 def count(value: int | None) -> str:

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect, sync_playwright
@@ -150,6 +151,18 @@ def link(page: Page, name: str):
 
 
 # --- runs ----------------------------------------------------------------------------------------
+
+
+def test_what_an_address_or_a_value_holds_is_a_text_and_asks_no_other_host(page, context, address, loaded):
+    hostile = "![a](https://evil.example/p.png) [Replay](https://evil.example) $5 and $6 :red[x]"
+    page.goto(f"{address}/data?table=weather/weather&run={quote(hostile, safe='')}")
+    expect(page.get_by_text(hostile).first).to_be_visible()
+    page.get_by_text("Filter and sort").click()
+    page.get_by_role("textbox", name="Value").fill(hostile)
+    page.get_by_role("button", name="Add filter").click()
+    expect(page.get_by_role("button", name=f"is {hostile}")).to_be_visible()
+    expect(page.locator("[data-testid=stMain] img, .katex")).to_have_count(0)
+    expect(link(page, "Replay")).to_have_count(0)
 
 
 def test_a_run_is_found_opened_and_its_states_looked_at(page, context, address, loaded, quarantined):

@@ -7,6 +7,8 @@ from loopback import serving
 from streamlit.testing.v1 import AppTest
 from werkzeug import Request, Response
 
+from dashboard import charts
+
 READINGS = [
     {"sensor": sensor, "measured_at": f"2026-11-20T{hour:02}:00:00Z", "temperature": 20.0 + hour, "humidity": None}
     for hour in range(5)
@@ -27,9 +29,10 @@ def drawn(monkeypatch):
         from dashboard.data import Wanted
 
         totals = json.loads(st.session_state["totals"])
-        charts.show(session.client(), Wanted(totals["source"], None, (), None, None, None), totals)
+        wanted = Wanted(totals["source"], None, (), None, None, None)
+        charts.show(session.client(), wanted, totals["day"], totals["declared"])
 
-    def run(source, records, day=None, marked=()):
+    def run(source, records, day=None, marked=(), declared=None):
         found = [
             {"values": values, "anomalies": [{"column": "temperature"}] if place in marked else None}
             for place, values in enumerate(records)
@@ -45,11 +48,12 @@ def drawn(monkeypatch):
             monkeypatch.setenv("SLUICE_API_URL", address)
             monkeypatch.setenv("SLUICE_API_TOKEN", "t")
             script = AppTest.from_function(page, default_timeout=30)
-            script.session_state["totals"] = json.dumps({"source": source, "table": source, "day": day})
+            script.session_state["totals"] = json.dumps({"source": source, "day": day, "declared": declared or {}})
             script.run()
         assert not script.exception, script.exception[0]
         charts = script.get("vega_lite_chart") or script.get("arrow_vega_lite_chart")
         said = "\n".join(element.value for kind in ("caption", "info") for element in script.get(kind))
+        said = said.replace("\\", "")  # what Markdown shows of it
         return json.loads(charts[0].proto.spec) if charts else None, said, asked
 
     return run
@@ -68,10 +72,44 @@ def test_readings_are_lines_by_sensor_and_what_is_unlike_its_history_is_marked(d
 
 def test_a_source_that_is_not_known_is_drawn_by_its_day_and_its_numbers(drawn):
     records = [{"id": n, "day": f"2026-11-{n:02}", "total": n / 2, "shop": "ab"[n % 2]} for n in range(1, 10)]
-    spec, said, _ = drawn("orders", records, "day")
+    spec, said, asked = drawn("orders", records, "day")
+    assert asked[0]["sort"] == "-day"
     assert spec["layer"][0]["encoding"]["y"]["field"] == "total"
     assert spec["layer"][0]["encoding"]["color"]["field"] == "shop"
     assert "total by day: 9 rows" in said
+
+
+@pytest.mark.parametrize(
+    ("type", "value"), [("numeric(10,2)", "12.50"), ("integer", 3), ("bigint", 4)], ids=["numeric", "integer", "bigint"]
+)
+def test_numbers_are_chosen_by_their_declared_type_and_the_key_is_none_of_them(drawn, type, value):
+    columns = [("id", "bigint"), ("day", "date"), ("zip", "text"), ("price", type)]
+    declared = {"key": ["id"], "columns": [{"name": name, "type": of} for name, of in columns]}
+    records = [{"id": n, "day": f"2026-11-{n:02}", "zip": "0150", "price": value} for n in range(1, 10)]
+    spec, said, _ = drawn("orders", records, "day", declared=declared)
+    assert spec["layer"][0]["encoding"]["y"]["field"] == "price"
+    assert f"from {float(value):g} to {float(value):g}" in said
+
+
+@pytest.mark.parametrize(
+    ("type", "is_number"),
+    [("double precision", True), ("NUMERIC", True), ("interval", False), ("integer[]", False), ("text", False)],
+)
+def test_a_declared_type_is_a_number_or_not(type, is_number):
+    assert charts.is_number(type) == is_number
+
+
+def test_rows_are_counted_by_day_from_what_the_filters_leave(drawn):
+    records = [{"id": n, "day": f"2026-11-{1 + n % 3:02}", "title": f"title {n}"} for n in range(9)]
+    spec, said, asked = drawn("orders", records, "day")
+    assert "Rows by day, 2026-11-01 to 2026-11-03: 9 in all" in said
+    assert spec["encoding"]["x"]["field"] == "day" and len(asked) == 1
+
+
+def test_of_more_rows_than_a_chart_takes_the_newest_are_counted_and_that_is_said(drawn):
+    records = [{"id": n, "day": f"2026-11-{1 + n % 3:02}", "title": f"title {n}"} for n in range(charts.MOST + 1)]
+    _, said, asked = drawn("orders", records, "day")
+    assert "3,000 of the newest 3,000; the first day may have more" in said and asked[0]["sort"] == "-day"
 
 
 def test_a_table_without_a_day_is_counted_by_the_column_of_few_values(drawn):

@@ -135,3 +135,16 @@ def test_an_api_that_is_away_is_told_with_its_address_and_the_next_step():
         with pytest.raises(SourceUnavailable, match=address) as raised:
             Client(address, "t").runs()
     assert "sluice up" in raised.value.next_step and "refused" in raised.value.quote
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [("https://login.example/start?state=of-one", "https://login.example/start"), (None, "nowhere")],
+    ids=["login", "no-location"],
+)
+def test_an_address_that_sends_on_is_told_with_where_to_and_the_token_stays(api, location, told):
+    api.answers = [Response("", 302, headers={"Location": location} if location else {})]
+    with pytest.raises(RequestRefused, match=f"sends on to {told} instead") as raised:
+        client(api).runs()
+    assert raised.value.where["status"] == 302 and "SLUICE_API_URL" in raised.value.next_step
+    assert "of-one" not in str(raised.value) and len(api.asked) == 1
