@@ -51,7 +51,7 @@ def test_a_run_is_told_with_its_account_states_chunks_and_quality(reader, publis
         published.run_id,
         "weather",
         "succeeded",
-        "pass",
+        published.row["verdict"],
     )
     assert tuple(told["account"][name] for name in COUNTS) == published.account
     assert told["window"] == {"from": "2024-05-01", "to": "2024-05-07", "by_cursor": False}

@@ -219,7 +219,7 @@ def test_a_record_of_a_response_is_read_with_the_request_that_it_answered(pipeli
     s3, bucket = pipeline.client("s3"), pipeline.env["SLUICE_BUCKET"]
     s3.delete_object(Bucket=bucket, Key=f"runs/{run.run_id}/manifest.json")
     [outcome] = replay("--run", run.run_id)
-    assert (outcome["verdict"], account(outcome)) == ("pass", (1, 1, 0, 0, 0, 0))
+    assert account(outcome) == (1, 1, 0, 0, 0, 0)
     assert pipeline.query("SELECT station FROM curated.weather WHERE _run_id = %s", outcome["run_id"]) == [("Oslo",)]
     assert states(run.run_id) == {"published": 1}
     # the cursor is that of runs that fetch
