@@ -131,7 +131,8 @@ class RunInput:
     def command(self) -> str:
         """What to type to run it again; `***` stands where the input holds a secret."""
         if self.replay is not None:
-            return shlex.join(["sluice", "quarantine", "replay", "--source", self.source])
+            run_id = (self.trigger or "").partition("replay of ")[2]  # as `quarantine.starting` says it
+            return "sluice quarantine replay " + shlex.join(["--run", run_id] if run_id else ["--source", self.source])
         shown = self.input and redaction.url(self.input)
         words = ["sluice", "run", self.source]
         for option, value in (("--from", self.start), ("--to", self.end), ("--input", shown)):

@@ -9,6 +9,7 @@ there is one; where there is none, the transaction is only read-only.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 import psycopg2
@@ -16,6 +17,7 @@ from psycopg2.errors import QueryCanceled
 
 from chalicelib import secrets
 from chalicelib.errors import RequestRefused
+from chalicelib.telemetry import logger
 from chalicelib.warehouse import connection
 from chalicelib.warehouse.queries import statement
 
@@ -33,6 +35,8 @@ def transaction(database_url: str | None = None) -> Iterator[psycopg2.extensions
         with connection.transaction(database_url or _login) as opened:
             with opened.cursor() as cursor:
                 cursor.execute(statement("reader", "restrict"), {"role": ROLE, "timeout": f"{int(SECONDS * 1000)}ms"})
+                if cursor.fetchone()[2] is None:
+                    _warn()
             yield opened
     except QueryCanceled:
         told = f"reading took more than {SECONDS} s; ask for less, or by an indexed column"
@@ -48,6 +52,15 @@ def attempt(connection) -> Iterator[None]:
             yield
         finally:
             cursor.execute(statement("reader", "end_attempt"))
+
+
+@functools.cache  # once per process
+def _warn() -> None:
+    logger.warning(
+        "the API reads with the rights of its own login: there is no role to take on, or it may not",
+        role=ROLE,
+        next_step=f"let an administrator of the database GRANT {ROLE} to the login, see infra/database.sql",
+    )
 
 
 def _login() -> str:

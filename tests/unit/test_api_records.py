@@ -183,3 +183,17 @@ def test_whatever_is_sent_is_answered_or_refused_and_nothing_fails(ask, query, o
         status, document = ask(name, given_query, path)
         assert status in (200, 403, 404, 422), document
     assert len(ask("get_records", {"source": "guests"})[1]["records"]) == 7
+
+
+PARTS = VALUES | st.none() | st.integers() | st.floats() | st.lists(VALUES, max_size=2)
+
+
+@hypothesis_settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(PARTS, max_size=3) | PARTS, st.lists(PARTS, min_size=1, max_size=2))
+def test_ids_and_pages_of_the_right_form_with_anything_in_them_fail_nowhere(ask, id, values):
+    for document in (id, ["guests", id], ["guests", values[:1]]):
+        assert ask("get_records_id", path={"id": token(document)})[0] in (200, 404, 422)
+    for name, query in (("get_records", {"source": "guests", "sort": "room"}), ("get_runs", {})):
+        given_query = {**query, "limit": "50" if name == "get_runs" else "100"}
+        page = token([places._digest(given_query, values), values])
+        assert ask(name, {**given_query, "page": page})[0] in (200, 422)

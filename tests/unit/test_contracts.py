@@ -6,6 +6,8 @@ from chalicelib import contracts
 from chalicelib.contract_reading import read_contract, write_contract
 from chalicelib.contracts import Chunk, FetchPartitionRequest, PlanResult, RecordFailureRequest, RunInput, Slice, Window
 from chalicelib.errors import ContractError
+from chalicelib.quarantine import starting
+from chalicelib.quarantine.claims import Claim
 
 SLICE = {"part": 0, "key": "k", "raw_key": "k", "start": 0, "end": None, "first_line": 1}
 CHUNK = {"chunk": 3, "partition": 0, "request": {}, "format": "ndjson", "slices": [SLICE]}
@@ -73,6 +75,11 @@ def test_the_input_of_a_run_has_from_and_to():
             "sluice run weather --from 2024-01-01 --to 2024-01-02 --no-embed",
         ),
         ({"source": "files", "input": "my orders.toml"}, "sluice run files --input 'my orders.toml'"),
+        (
+            starting._trigger(Claim("c1a", "bills-1", "posts", None, 3)).run_input(),
+            "sluice quarantine replay --run bills-1",
+        ),
+        ({"source": "posts", "replay": "c1a"}, "sluice quarantine replay --source posts"),
         (
             {"source": "files", "input": "https://me:PASS@x.org/a.toml?api_key=SECRET"},
             "sluice run files --input 'https://***@x.org/a.toml?api_key=***'",

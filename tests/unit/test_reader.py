@@ -5,7 +5,7 @@ import pytest
 from psycopg2 import errors
 
 from chalicelib.errors import RequestRefused
-from chalicelib.warehouse import connection, reader
+from chalicelib.warehouse import connection, migrations, reader
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +73,55 @@ def test_what_takes_too_long_is_broken_off_and_says_so(published, monkeypatch):
     assert raised.value.where["status"] == 503
 
 
-def test_a_login_without_the_role_reads_read_only(published):
+@pytest.fixture
+def maker(published):
+    """A database of a login that may make roles and is no superuser, with what that gives it of the reader's role."""
+    name = "maker_of_roles"
+    administrator = psycopg2.connect(published)
+    administrator.autocommit = True
+    parameters = psycopg2.extensions.parse_dsn(published) | {"dbname": name}
+    with administrator.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {name} LOGIN CREATEROLE")
+        cursor.execute(f"CREATE DATABASE {name} OWNER {name}")
+        # as CREATE ROLE by that login leaves it
+        cursor.execute(f"GRANT {reader.ROLE} TO {name} WITH ADMIN TRUE, SET FALSE, INHERIT FALSE")
+        made = psycopg2.connect(psycopg2.extensions.make_dsn(**parameters))
+        with made, made.cursor() as inside:
+            inside.execute("CREATE EXTENSION vector")
+        made.close()
+        url = psycopg2.extensions.make_dsn(**parameters | {"user": name})
+        try:
+            yield url
+        finally:
+            if url in connection._warm:
+                connection._discard(url, connection._warm[url])
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            cursor.execute(f"DROP ROLE {name}")
+    administrator.close()
+
+
+def test_a_login_that_made_the_role_takes_it_on(maker):
+    migrations.apply(maker)
+    with reader.transaction(maker) as opened, opened.cursor() as cursor:
+        cursor.execute("SELECT session_user, current_user, count(*) FROM pipeline.runs")
+        assert cursor.fetchone() == ("maker_of_roles", reader.ROLE, 0)
+        cursor.execute("SELECT pg_has_role('maker_of_roles', %s, 'USAGE')", (reader.ROLE,))
+        assert cursor.fetchone() == (False,)
+
+
+def test_a_login_without_the_role_reads_read_only_and_that_is_told_once(published, monkeypatch):
+    warned = []
+    monkeypatch.setattr(reader.logger, "warning", lambda message, **more: warned.append(more["role"]))
+    reader._warn.cache_clear()
     with connection.transaction(published) as opened, opened.cursor() as cursor:
         cursor.execute("CREATE ROLE reader_without_role LOGIN")
     parameters = psycopg2.extensions.parse_dsn(published) | {"user": "reader_without_role"}
     try:
-        with reader.transaction(psycopg2.extensions.make_dsn(**parameters)) as opened, opened.cursor() as cursor:
-            cursor.execute("SELECT current_user, current_setting('transaction_read_only')")
-            assert cursor.fetchone() == ("reader_without_role", "on")
+        for _ in range(2):
+            with reader.transaction(psycopg2.extensions.make_dsn(**parameters)) as opened, opened.cursor() as cursor:
+                cursor.execute("SELECT current_user, current_setting('transaction_read_only')")
+                assert cursor.fetchone() == ("reader_without_role", "on")
+        assert warned == [reader.ROLE]
     finally:
         with connection.transaction(published) as opened, opened.cursor() as cursor:
             cursor.execute("DROP ROLE reader_without_role")
