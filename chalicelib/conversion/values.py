@@ -13,6 +13,7 @@ from decimal import Context, Decimal, InvalidOperation
 import orjson
 
 from chalicelib.columns import Column
+from chalicelib.warehouse.texts import is_encodable
 
 # COPY's escapes: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS
 ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b", "\f": "\\f", "\v": "\\v"})
@@ -124,7 +125,7 @@ def _text(value, column: Column) -> str:
     text = str(value)
     if "\x00" in text:
         raise Unfit("and Postgres cannot store a NUL character")
-    if not encodable(text):
+    if not is_encodable(text):
         raise Unfit("and has half a surrogate pair, which is no Unicode character")
     return text.translate(ESCAPED)
 
@@ -196,14 +197,6 @@ def _json(value, column: Column) -> str:
     if "\\u0000" in text.replace("\\\\", ""):
         raise Unfit("and Postgres cannot store a NUL character")
     return text.translate(ESCAPED)
-
-
-def encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 CONVERTERS: dict[str, Callable[[object, Column], str]] = {

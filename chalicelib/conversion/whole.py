@@ -12,7 +12,8 @@ from collections.abc import Callable
 import orjson
 
 from chalicelib.columns import Column
-from chalicelib.conversion.values import BOUNDS, CONVERTERS, ESCAPED, FLOAT_TEXT, Unfit, encodable
+from chalicelib.conversion.values import BOUNDS, CONVERTERS, ESCAPED, FLOAT_TEXT, Unfit
+from chalicelib.warehouse.texts import is_storable
 
 # numpy would take signs, blanks and the year 0 too
 _UTC = re.compile(r"(?!0000)\d{4}-\d\d-\d\dT[0-2]\d:[0-5]\d:[0-5]\dZ", re.ASCII)
@@ -53,7 +54,7 @@ def _floats(values: list, column: Column) -> list[str] | None:
 
 def _texts(values: list, column: Column) -> list[str] | None:
     everything = "".join(values)
-    if "\x00" in everything or not encodable(everything):
+    if not is_storable(everything):
         return None
     if _TO_ESCAPE.search(everything):
         return [value.translate(ESCAPED) if _TO_ESCAPE.search(value) else value for value in values]

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from psycopg2 import sql
 
 from chalicelib.columns import Column
-from chalicelib.conversion.values import CONVERTERS, Unfit, encodable
+from chalicelib.conversion.values import CONVERTERS, Unfit
 from chalicelib.errors import ContractError
 from chalicelib.reading.tables import Field, Table
+from chalicelib.warehouse.texts import is_storable
 
 COMPARISONS = {"eq": "=", "ne": "IS DISTINCT FROM", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 IN, NULL, PREFIX = "in", "null", "prefix"
@@ -89,7 +90,7 @@ def typed(column: Field, value: str) -> str:
     """What stands in SQL for `value`; raises ContractError naming the column where it is none of its values."""
     try:
         if column.base == "text":
-            if "\x00" in value or not encodable(value):
+            if not is_storable(value):
                 raise Unfit("expected text")
             return value
         # compared, not stored: 9.999 is a price to compare with also where prices have two digits
