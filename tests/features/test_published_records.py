@@ -3,14 +3,9 @@
 import csv
 import io
 import json
-import urllib.error
-import urllib.request
-import uuid
 
 import pytest
-
-from chalicelib.api import tokens
-from chalicelib.warehouse import connection
+from http_api import call, token
 
 COLUMNS = {"id": "integer not null", "name": "text", "price": "numeric(8,2)", "sold": "date"}
 
@@ -22,16 +17,9 @@ def get(pipeline):
 
     def got(path, scope="read"):
         if scope not in held:
-            with connection.transaction(pipeline.env["DATABASE_URL"]) as opened:
-                held[scope] = tokens.create(opened, f"read-{uuid.uuid4().hex[:8]}", (scope,))
-        headers = {"Authorization": f"Bearer {held[scope]}"}
-        request = urllib.request.Request(pipeline.env["SLUICE_API_URL"] + path, headers=headers)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=60) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
+            held[scope] = token(pipeline.env["DATABASE_URL"], scope)
+        answer = call(pipeline.env["SLUICE_API_URL"], "GET", path, held[scope])
+        return answer.status, answer.json
 
     return got
 
