@@ -15,7 +15,7 @@ from chalicelib.api.models import Answer, Body, Day, Parameters, SourceName, Tex
 from chalicelib.api.table import ADMIN
 from chalicelib.contracts import RunInput
 from chalicelib.errors import RequestRefused, TriggerConflict
-from chalicelib.triggers import Trigger
+from chalicelib.triggers.trigger import API, asked
 
 
 class StartHeaders(Parameters):
@@ -60,18 +60,7 @@ def start(request: Request) -> triggers.Started:
         told = f"the token has not the scope {ADMIN!r}, without which {body.source} takes no input"
         raise RequestRefused(told, status=403, reason="scope")
     given = body.model_dump(mode="json", by_alias=True, exclude_none=True)
-    wanted = RunInput.from_json(given)
-    trigger = Trigger(
-        kind="api",
-        source=wanted.source,
-        start=wanted.start,
-        end=wanted.end,
-        input=wanted.input,
-        embed=wanted.embed,
-        move_cursor=wanted.move_cursor,
-        allow_gap=wanted.allow_gap,
-        identity=_identity(key, request.caller.name),
-    )
+    trigger = asked(API, _identity(key, request.caller.name), RunInput.from_json(given))
     try:
         return triggers.start(trigger)
     except TriggerConflict as error:

@@ -115,15 +115,4 @@ def _own(given: dict, message_id: str) -> Trigger:
             "id is an empty text" if identity == "" else f"id is {type(identity).__name__}, expected text"
         )
     asked = {name: value for name, value in given.items() if name != "id"}
-    wanted = RunInput.from_json(asked)
-    return Trigger(
-        QUEUE,
-        wanted.source,
-        identity,
-        start=wanted.start,
-        end=wanted.end,
-        input=wanted.input,
-        embed=wanted.embed,
-        move_cursor=wanted.move_cursor,
-        allow_gap=wanted.allow_gap,
-    )
+    return triggers.asked(QUEUE, identity, RunInput.from_json(asked))

@@ -10,6 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from chalicelib.contracts import RunInput
 from chalicelib.errors import ContractError
 
 SCHEDULE, INBOX, QUEUE, API, BACKFILL, REPLAY = "schedule", "inbox", "queue", "api", "backfill", "replay"
@@ -140,6 +141,21 @@ def backfill(
         runs_at_once=runs_at_once,
         gather_warnings=True,
         about=f"{number}, {start} to {end}",
+    )
+
+
+def asked(kind: str, identity: str, wanted: RunInput) -> Trigger:
+    """The trigger of a run that somebody asks for in the form of a run's input."""
+    return Trigger(
+        kind,
+        wanted.source,
+        identity,
+        start=wanted.start,
+        end=wanted.end,
+        input=wanted.input,
+        embed=wanted.embed,
+        move_cursor=wanted.move_cursor,
+        allow_gap=wanted.allow_gap,
     )
 
 
