@@ -102,12 +102,8 @@ def test_the_url_itself_goes_before_the_secret_and_one_of_them_must_be_there():
         secrets.database_url(Settings())
 
 
-def test_a_rotated_password_is_looked_up_anew(manager, use, database_url):
-    arn = manager.create_secret(
-        Name="sluice/dev/database", SecretString="postgresql://nobody@127.0.0.1:1/d?connect_timeout=2"
-    )["ARN"]
-    use(database_secret_arn=arn)
-    refused = secrets.database_url()
+def refusing(refused: str):
+    """`connection.connect`, to whom one address has another password by now."""
     original = connection.connect
 
     def connect(url):
@@ -115,8 +111,17 @@ def test_a_rotated_password_is_looked_up_anew(manager, use, database_url):
             raise ConfigurationError("password authentication failed")
         return original(url)
 
+    return connect
+
+
+def test_a_rotated_password_is_looked_up_anew(manager, use, database_url):
+    arn = manager.create_secret(
+        Name="sluice/dev/database", SecretString="postgresql://nobody@127.0.0.1:1/d?connect_timeout=2"
+    )["ARN"]
+    use(database_secret_arn=arn)
+    refused = secrets.database_url()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection, "connect", connect)
+        patch.setattr(connection, "connect", refusing(refused))
         with pytest.raises(ConfigurationError, match="password"), connection.transaction():
             pass
         manager.put_secret_value(SecretId=arn, SecretString=database_url)
@@ -132,15 +137,9 @@ def test_a_rotated_password_of_the_readers_login_is_looked_up_anew(manager, use,
     gone = "postgresql://nobody@127.0.0.1:1/d?connect_timeout=2"
     arn = manager.create_secret(Name="sluice/dev/tokens", SecretString=kept(gone))["ARN"]
     use(tokens_secret_arn=arn)
-    refused, original = secrets.reader_database_url(), connection.connect
-
-    def connect(url):
-        if url == refused:
-            raise ConfigurationError("password authentication failed")
-        return original(url)
-
+    refused = secrets.reader_database_url()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection, "connect", connect)
+        patch.setattr(connection, "connect", refusing(refused))
         with pytest.raises(ConfigurationError, match="password"), reader.transaction():
             pass
         manager.put_secret_value(SecretId=arn, SecretString=kept(database_url))
