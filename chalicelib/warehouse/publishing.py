@@ -12,11 +12,11 @@ from dataclasses import dataclass, fields
 
 from psycopg2 import sql
 
-from chalicelib.columns import ANOMALIES
+from chalicelib.columns import ANOMALIES, FINGERPRINT
 from chalicelib.errors import AccountError
 from chalicelib.lake.position import LINE_BITS
 from chalicelib.sources.base import Source
-from chalicelib.warehouse import tables
+from chalicelib.warehouse import filling, tables
 from chalicelib.warehouse.queries import statement
 
 # sorts and hashes of a publish, in memory: 256 MB holds a million rows
@@ -80,8 +80,8 @@ def merge(
     if cursor.fetchone()[0] is None:
         raise AccountError("the staging table of the run is gone", run_id=run_id, next_step="run the source again")
     # without statistics the planner takes an empty table to hold a few rows, and nests loops
-    cursor.execute(sql.SQL("ANALYZE {}").format(staging))
     key = sql.SQL(", ").join(map(sql.Identifier, source.key))
+    cursor.execute(sql.SQL("ANALYZE {} ({}, {})").format(staging, key, sql.Identifier(FINGERPRINT)))
     same_key = tables.equal("s", "d", source.key)
     same_key_curated = tables.equal("t", "s", source.key)
 
@@ -106,9 +106,11 @@ def merge(
     )
     unchanged = cursor.fetchone()[0]
     cursor.execute(statement("publish", "count_staged", staging=staging))
+    staged = cursor.fetchone()[0]
     actions = {}
-    if cursor.fetchone()[0] > unchanged:
-        actions = merge_rows(cursor, source, staging, run_id)
+    if staged > unchanged:
+        actions = _filled(cursor, source, staging, run_id) if staged >= filling.ROWS and not unchanged else None
+        actions = actions or merge_rows(cursor, source, staging, run_id)
     if unchanged:
         _confirm_unchanged(cursor, curated, staging, same_key_curated, {**run, "later": later})
     account = Account(
@@ -140,18 +142,39 @@ def merge_rows(cursor, source: Source, staging: sql.Composable, run_id: str) -> 
 
     `staging` is any table with the columns of a staged row, each key once: a run's, or a batch of changes.
     """
-    carried = (*source.column_names, *((ANOMALIES,) if source.anomalies else ()))
-    names = [sql.Identifier(name) for name in carried]
-    others = [name for name in carried if name not in source.key]
+    assigned = [name for name in _carried(source) if name not in source.key]
     # a table that is all key has nothing to assign; the lineage columns follow
-    assignments = [sql.SQL("{0} = s.{0}, ").format(sql.Identifier(name)) for name in others]
-    identifiers = {
+    assignments = [sql.SQL("{0} = s.{0}, ").format(sql.Identifier(name)) for name in assigned]
+    merge = statement(
+        "publish",
+        "merge",
+        same_key_curated=tables.equal("t", "s", source.key),
+        assignments=sql.SQL("").join(assignments),
+        **_identifiers(source, staging),
+    )
+    cursor.execute(merge, {"run_id": run_id})
+    return dict(cursor.fetchall())
+
+
+def _filled(cursor, source: Source, staging: sql.Composable, run_id: str) -> dict[str, int] | None:
+    """As `merge_rows`, where the curated table is empty; None where it is not, or cannot be filled in one go."""
+    insert = statement("publish", "insert", **_identifiers(source, staging))
+    table = f'{tables.CURATED}."{source.table}"'
+    inserted = filling.fill(cursor, table, tables.curated(source), insert, {"run_id": run_id})
+    return None if inserted is None else {"INSERT": inserted}
+
+
+def _carried(source: Source) -> tuple[str, ...]:
+    """The columns that curated rows have from staged ones as they are."""
+    return (*source.column_names, *((ANOMALIES,) if source.anomalies else ()))
+
+
+def _identifiers(source: Source, staging: sql.Composable) -> dict[str, sql.Composable]:
+    names = [sql.Identifier(name) for name in _carried(source)]
+    return {
         "curated": tables.curated(source),
         "staging": staging,
-        "same_key_curated": tables.equal("t", "s", source.key),
-        "assignments": sql.SQL("").join(assignments),
         "columns": sql.SQL(", ").join(names),
         "values": sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
+        "raw": sql.SQL(_RAW),
     }
-    cursor.execute(statement("publish", "merge", **identifiers, raw=sql.SQL(_RAW)), {"run_id": run_id})
-    return dict(cursor.fetchall())

@@ -1,10 +1,11 @@
 """Publishing counts every row, changes only what differs, and rolls back when the account does not balance."""
 
 import concurrent.futures
+import contextlib
 import io
 
 import pytest
-from psycopg2 import sql
+from psycopg2 import errors, sql
 
 from chalicelib import settings, sources
 from chalicelib.columns import Column
@@ -14,7 +15,7 @@ from chalicelib.errors import AccountError, ContractError, SchemaMismatch
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
 from chalicelib.stages import publish as stage
-from chalicelib.warehouse import connection, copy_text, ledger, publishing, tables
+from chalicelib.warehouse import connection, copy_text, filling, ledger, publishing, tables
 
 
 class Shop(Source):
@@ -220,3 +221,64 @@ def test_connections_do_not_wait_for_ever_and_use_no_option_that_a_proxy_refuses
             cursor.execute(f"SHOW {name}")
             limits[name] = cursor.fetchone()[0]
     assert limits == {"lock_timeout": "45s", "statement_timeout": "14min", "timezone": "UTC"}
+
+
+@pytest.fixture
+def filling_from_two_rows(monkeypatch):
+    monkeypatch.setattr(filling, "ROWS", 2)
+
+
+KEY = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'curated.shop'::regclass"
+INDEX = "SELECT 'curated.shop_pkey'::regclass::oid"
+
+
+def test_an_empty_table_is_filled_and_its_key_enforced_as_before(publish, query, filling_from_two_rows, database_url):
+    publish("r0", [(0, "nothing", None)])
+    query("DELETE FROM curated.shop RETURNING 1")
+    [key], [index] = query(f"{KEY} AND contype = 'p'"), query(INDEX)
+    assert numbers(publish("r1", [*ROWS, (3, "later", "1.00")], seqs=[1, 2, 3, 4])) == (3, 0, 0, 1)
+    assert query("SELECT id, name, price::text, _run_id, _raw FROM curated.shop ORDER BY id") == [
+        (1, "tea", "2.50", "r1", "0:1"),
+        (2, "salt", "0.80", "r1", "0:2"),
+        (3, "later", "1.00", "r1", "0:4"),
+    ]
+    assert query(f"{KEY} AND contype = 'p'") == [key] == [("shop_pkey", "PRIMARY KEY (id)")]
+    assert query(INDEX) != [index]
+    with pytest.raises(errors.UniqueViolation), connection.transaction(database_url) as conn, conn.cursor() as cursor:
+        cursor.execute("INSERT INTO curated.shop SELECT * FROM curated.shop")
+
+
+def test_a_table_with_rows_is_merged_into_and_keeps_its_index(publish, query, filling_from_two_rows):
+    publish("r1", ROWS[:1])
+    [index] = query(INDEX)
+    assert numbers(publish("r2", [(4, "rice", "1.00"), *ROWS])) == (3, 0, 1, 0)
+    assert numbers(publish("r3", [(5, "oats", "1.00"), (6, "milk", "2.00")])) == (2, 0, 0, 0)
+    assert query(INDEX) == [index]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "undo"),
+    [
+        ("CREATE VIEW curated.by_key AS SELECT id, name FROM curated.shop GROUP BY id", "DROP VIEW curated.by_key"),
+        ("ALTER TABLE curated.shop REPLICA IDENTITY USING INDEX shop_pkey", None),
+    ],
+    ids=["a view needs the key", "change streams know rows by it"],
+)
+def test_a_key_that_cannot_be_made_anew_stays(publish, query, filling_from_two_rows, prepare, undo):
+    publish("r0", ROWS[:1])
+    query(f"{prepare}; DELETE FROM curated.shop RETURNING 1")
+    [index] = query(INDEX)
+    assert numbers(publish("r1", ROWS)) == (3, 0, 0, 0)
+    assert query(INDEX) == [index]
+    if undo:
+        query(f"{undo}; SELECT 1")
+
+
+def test_an_empty_table_that_somebody_reads_is_merged_into_at_once(publish, query, filling_from_two_rows, database_url):
+    publish("r0", ROWS[:1])
+    query("DELETE FROM curated.shop RETURNING 1")
+    [index] = query(INDEX)
+    with contextlib.closing(connection.connect(database_url)) as reader, reader.cursor() as cursor:
+        cursor.execute("SELECT * FROM curated.shop")
+        assert numbers(publish("r1", ROWS)) == (3, 0, 0, 0)
+    assert query(INDEX) == [index]

@@ -63,3 +63,15 @@ WITH merged AS (
     RETURNING merge_action() AS action
 )
 SELECT action, count(*) FROM merged GROUP BY action;
+
+-- name: key_constraint -- (name, definition) of a table's key; none where change streams know its rows by the key's index
+SELECT c.conname, pg_get_constraintdef(c.oid)
+FROM pg_constraint AS c JOIN pg_class AS t ON t.oid = c.conrelid
+WHERE c.contype = 'p' AND t.relreplident <> 'i' AND t.oid = to_regclass(%(table)s);
+
+-- name: holds_rows
+SELECT EXISTS (SELECT FROM {curated});
+
+-- name: insert -- all rows, into a table that is empty
+INSERT INTO {curated} ({columns}, _run_id, _raw, _fingerprint, _loaded_at)
+SELECT {values}, %(run_id)s, {raw}, s._fingerprint, now() FROM {staging} AS s;
