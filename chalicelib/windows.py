@@ -8,8 +8,9 @@ import datetime as dt
 import re
 from collections.abc import Iterator
 
-from chalicelib.contracts import RunInput, Window
+from chalicelib.contracts import Window
 from chalicelib.errors import ContractError
+from chalicelib.run_input import RunInput
 from chalicelib.sources.base import Source
 
 _STEP = re.compile(r"(\d{1,4})(d|w|mo)")

@@ -10,9 +10,9 @@ from psycopg2 import sql
 
 from chalicelib.anomalies.outliers import measurable
 from chalicelib.columns import Column
-from chalicelib.contracts import RunInput
 from chalicelib.lake import keys
 from chalicelib.quality import catalogue
+from chalicelib.run_input import RunInput
 from chalicelib.sources.base import Source
 from chalicelib.sources.files import FileSource
 from chalicelib.warehouse import tables

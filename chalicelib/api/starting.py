@@ -13,8 +13,8 @@ from chalicelib.api.answering import Request
 from chalicelib.api.callers import IDEMPOTENCY_KEY
 from chalicelib.api.models import Answer, Body, Day, Parameters, SourceName, Text
 from chalicelib.api.table import ADMIN
-from chalicelib.contracts import RunInput
 from chalicelib.errors import RequestRefused, TriggerConflict
+from chalicelib.run_input import RunInput
 from chalicelib.triggers.trigger import API, asked
 
 

@@ -7,10 +7,11 @@ import datetime as dt
 from chalicelib import limits, redaction, sources, windows
 from chalicelib import settings as settings_module
 from chalicelib.contract_reading import write_contract
-from chalicelib.contracts import Partition, PlanRequest, PlanResult, RunInput, Window
+from chalicelib.contracts import Partition, PlanRequest, PlanResult, Window
 from chalicelib.errors import ConfigurationError
 from chalicelib.lake import Lake, keys
 from chalicelib.quarantine import planning
+from chalicelib.run_input import RunInput
 from chalicelib.schema import DISCARD
 from chalicelib.settings import Settings
 from chalicelib.sources.base import CONTAINER, Source

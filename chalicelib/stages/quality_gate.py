@@ -12,7 +12,7 @@ from chalicelib import personal, secrets, sources
 from chalicelib import settings as settings_module
 from chalicelib.anomalies import drift, outliers, statistics
 from chalicelib.contract_reading import read_contract
-from chalicelib.contracts import QualityGateRequest, QualityGateResult, RunInput, Window
+from chalicelib.contracts import QualityGateRequest, QualityGateResult, Window
 from chalicelib.errors import AccountError, ChunksFailed
 from chalicelib.failure import read_cause
 from chalicelib.lake import Lake, keys
@@ -24,6 +24,7 @@ from chalicelib.quality.report import Report, RowAccount
 from chalicelib.quality.rows import Example, ItemCount
 from chalicelib.quality.verdict import Observation, RejectionCount
 from chalicelib.rejection import EXPECTATION
+from chalicelib.run_input import RunInput
 from chalicelib.sources import Source
 from chalicelib.triggers import inbox
 from chalicelib.warehouse import connection, ledger, tables

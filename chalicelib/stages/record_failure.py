@@ -7,13 +7,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import container_result, redaction
 from chalicelib import settings as settings_module
-from chalicelib.contracts import RecordFailureRequest, RecordFailureResult, RunInput
+from chalicelib.contracts import RecordFailureRequest, RecordFailureResult
 from chalicelib.errors import ContractError, SluiceError
 from chalicelib.failure import read_cause
 from chalicelib.lake import Lake
 from chalicelib.links import Links
 from chalicelib.quality.alert import failure_alert
 from chalicelib.quarantine import claims
+from chalicelib.run_input import RunInput
 from chalicelib.triggers import inbox
 from chalicelib.warehouse import connection, ledger, quarantined_objects, tables
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from chalicelib import settings as settings_module
 from chalicelib import sources
-from chalicelib.contracts import RejectRequest, RejectResult, RunInput
+from chalicelib.contracts import RejectRequest, RejectResult
 from chalicelib.lake import Lake
 from chalicelib.quarantine import claims
+from chalicelib.run_input import RunInput
 from chalicelib.triggers import inbox
 from chalicelib.warehouse import connection, ledger, quarantined_objects, tables
 

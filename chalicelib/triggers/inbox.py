@@ -8,10 +8,10 @@ import re
 from botocore.exceptions import ClientError
 
 from chalicelib import boto_errors, sources
-from chalicelib.contracts import RunInput
 from chalicelib.errors import NotFound, SourceError, TerminalError
 from chalicelib.lake import Lake, keys
 from chalicelib.lake.inbox_object import InboxObject
+from chalicelib.run_input import RunInput
 from chalicelib.sources.files import FileSource
 from chalicelib.triggers.trigger import INBOX, Trigger, slug
 

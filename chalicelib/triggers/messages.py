@@ -12,10 +12,10 @@ import json
 from urllib.parse import unquote_plus
 
 from chalicelib import redaction
-from chalicelib.contracts import RunInput
 from chalicelib.errors import ContractError
 from chalicelib.lake import keys
 from chalicelib.lake.inbox_object import InboxObject
+from chalicelib.run_input import RunInput
 from chalicelib.triggers import trigger as triggers
 from chalicelib.triggers.trigger import QUEUE, Trigger
 

@@ -13,8 +13,8 @@ from psycopg2.errors import UndefinedTable
 
 from chalicelib import boto_clients, boto_errors, executions, redaction, sources, windows
 from chalicelib import settings as settings_module
-from chalicelib.contracts import RunInput
 from chalicelib.errors import ConfigurationError, NotFound, TransientError, TriggerConflict
+from chalicelib.run_input import RunInput
 from chalicelib.triggers.trigger import ATTEMPTS, Trigger
 from chalicelib.warehouse import connection, ledger
 

@@ -10,8 +10,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from chalicelib.contracts import RunInput
 from chalicelib.errors import ContractError
+from chalicelib.run_input import RunInput
 
 SCHEDULE, INBOX, QUEUE, API, BACKFILL, REPLAY = "schedule", "inbox", "queue", "api", "backfill", "replay"
 # the letter after the source's name, by which a name tells where the run came from

@@ -4,10 +4,11 @@ import pytest
 
 from chalicelib import contracts
 from chalicelib.contract_reading import read_contract, write_contract
-from chalicelib.contracts import Chunk, FetchPartitionRequest, PlanResult, RecordFailureRequest, RunInput, Slice, Window
+from chalicelib.contracts import Chunk, FetchPartitionRequest, PlanResult, RecordFailureRequest, Slice, Window
 from chalicelib.errors import ContractError
 from chalicelib.quarantine import starting
 from chalicelib.quarantine.claims import Claim
+from chalicelib.run_input import RunInput
 
 SLICE = {"part": 0, "key": "k", "raw_key": "k", "start": 0, "end": None, "first_line": 1}
 CHUNK = {"chunk": 3, "partition": 0, "request": {}, "format": "ndjson", "slices": [SLICE]}

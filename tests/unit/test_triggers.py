@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chalicelib.contracts import RunInput
 from chalicelib.errors import ContractError, SourceError, UnknownSource
 from chalicelib.lake import keys
 from chalicelib.lake.inbox_object import InboxObject
+from chalicelib.run_input import RunInput
 from chalicelib.triggers import Trigger, inbox, messages
 from chalicelib.triggers.trigger import ATTEMPTS, backfill, scheduled
 from statemachine import render

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from chalicelib import windows
 from chalicelib.columns import Column
-from chalicelib.contracts import RunInput, Window
+from chalicelib.contracts import Window
 from chalicelib.errors import ContractError, DeclarationError
+from chalicelib.run_input import RunInput
 from chalicelib.sources.base import Source
 
 TODAY = dt.date(2024, 6, 15)
