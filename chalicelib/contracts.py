@@ -350,9 +350,12 @@ class CompleteRequest:
 
 @dataclass(frozen=True)
 class CompleteResult:
+    """`left`: what its table lacks still, and why, see `warehouse.upkeep`; the run succeeded nonetheless."""
+
     run_id: str
     status: str
     embedded: int
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ _MODULES = {
             "trigger",
             "undelivered",
             "schema",
+            "upkeep",
             "search",
             "graph",
             "cost",

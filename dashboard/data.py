@@ -46,7 +46,7 @@ class Wanted:
 def show() -> None:
     st.title("Data")
     client = session.client()
-    totals = {_name(found): found for found in client.analytics()["sources"] if found["source"] and found["rows"]}
+    totals = {_name(found): found for found in client.analytics()["sources"] if found["source"] and found["rows"] != 0}
     if not totals:
         st.info("No table has rows yet. Next: `sluice run weather`; then come back, or reload this page.")
         return
@@ -85,7 +85,8 @@ def _name(found: dict) -> str:
 
 def _label(name: str, found: dict) -> str:
     source, _, own = name.partition("/")
-    return f"{source if source == own else name} ({found['rows']:,} rows)"
+    rows = "rows are being counted" if found["rows"] is None else f"{found['rows']:,} rows"
+    return f"{source if source == own else name} ({rows})"
 
 
 def _table(totals: dict[str, dict]) -> str:

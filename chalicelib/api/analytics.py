@@ -15,14 +15,16 @@ from chalicelib.warehouse import reader
 class AnalyticsParameters(Parameters):
     source: SourceName | None = None
     first: Annotated[Day | None, Field(alias="from", description="The first day; else 30 days to the last.")] = None
-    last: Annotated[Day | None, Field(alias="to", description="The last day, included; else today.")] = None
+    last: Annotated[Day | None, Field(alias="to", description="The last day, included; else today, or `from`.")] = None
 
 
 class Totals(Answer):
     source: str | None
     table: str
-    rows: int
-    day: Annotated[str | None, Field(description="The column that says of which day a row is.")]
+    rows: Annotated[int | None, Field(description="Null while they are counted for the first time.")]
+    day: Annotated[
+        str | None, Field(description="The column that says of which day a row is; null while they are counted by it.")
+    ]
     first_day: str | None
     last_day: str | None
 
@@ -82,7 +84,9 @@ class UnmetExpectation(Answer):
 class Analytics(Answer):
     start: Annotated[str, Field(alias="from", description="Of runs, quality and anomalies.")]
     end: Annotated[str, Field(alias="to")]
-    rows: Annotated[int, Field(description="In all tables that were asked for.")]
+    rows: Annotated[
+        int | None, Field(description="In all tables that were asked for; null while one of them is counted.")
+    ]
     sources: list[Totals]
     rows_by_day: list[DayRows]
     runs_by_day: list[DayRuns]

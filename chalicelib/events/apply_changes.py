@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import psycopg2
@@ -16,7 +17,7 @@ from chalicelib.changes.mapping import by_table
 from chalicelib.errors import ChangeError, SluiceError, TransientError, WithheldError
 from chalicelib.settings import Settings
 from chalicelib.telemetry import batch, logger, tellable
-from chalicelib.warehouse import migrations
+from chalicelib.warehouse import migrations, upkeep
 
 # what no record is to blame for: to bury records would not mend it
 _NOT_THE_RECORD = (SluiceError, BotoCoreError, ClientError, OSError, ImportError, NameError, MemoryError)
@@ -25,7 +26,11 @@ _LIMITS = "54"  # Postgres' class "program limit exceeded", such as a key that i
 # what counts for which metric
 _ROWS = {"RowsIn": ("records",), "RowsOut": ("stored",), "RowsQuarantined": ("malformed", "quarantined")}
 
+# of this Lambda's 120 s; the shard waits meanwhile, once in a process' life
+_UPKEEP_SECONDS = 45
+
 _ready = False
+_kept_up = False
 
 
 def apply_changes(event: dict) -> dict:
@@ -50,7 +55,19 @@ def apply_changes(event: dict) -> dict:
         if not tried.failed:
             notices.tell(arrivals[0].stream, settings)
             logger.info("changes applied", **counts)
+    if not tried.failed:
+        _keep_up()
     return tried.answer
+
+
+def _keep_up() -> None:
+    """Tables that only a stream writes to have no run that would."""
+    global _kept_up
+    if not _kept_up:
+        _kept_up = True
+        until = time.monotonic() + _UPKEEP_SECONDS
+        for source in by_table().values():
+            upkeep.keep_up(source, max(1.0, until - time.monotonic()))
 
 
 def _take_some(arrivals: Sequence[Arrival], settings: Settings, counts: dict[str, int]) -> int:

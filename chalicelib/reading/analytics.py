@@ -20,7 +20,8 @@ MOST_EXPECTATIONS = 50
 def read(connection, source: str | None = None, first: dt.date | None = None, last: dt.date | None = None) -> dict:
     """Of all sources, or of one; a dict of JSON values:
 
-    `rows` in all and `sources`, each with its table, rows, and the first and last of its days that has any;
+    `rows` in all and `sources`, each with its table, rows, and the first and last of its days that has any; `rows` are
+    None while a table is counted for the first time, its days while it is counted by them;
     `rows_by_day`, by the source's own day column, those from `first` to `last`, without these its newest MOST_DAYS;
     `runs_by_day`, `quality_by_day` and `anomalies_by_day`, by the day (UTC) on which a run started, from `first` to
     `last`, without these the last DAYS days; `unmet_expectations` of these runs, the most often missed first.
@@ -40,7 +41,8 @@ def read(connection, source: str | None = None, first: dt.date | None = None, la
         # one that only applies a change stream has no runs; one that never ran has no totals
         if source is not None and not tables and source not in sources.names():
             raise UnknownSource(f"no source is called {source[:100]!r}")
-        of_rows = {"source": source, "first": first, "last": last, "most": MOST_DAYS}
+        # of a table whose days are yet to come, `first` alone asks for none that the rest of the answer has not
+        of_rows = {"source": source, "first": first, "last": end if first else last, "most": MOST_DAYS}
         begin = dt.datetime.combine(start, dt.time(), dt.UTC)  # moments, so that the index of `started_at` serves
         length = dt.timedelta(days=(end - start).days, hours=23, minutes=59, seconds=59, microseconds=999_999)
         of_runs = {"source": source, "begin": begin, "until": begin + length}
@@ -48,7 +50,7 @@ def read(connection, source: str | None = None, first: dt.date | None = None, la
         return {
             "from": start.isoformat(),
             "to": end.isoformat(),
-            "rows": sum(table["rows"] for table in tables),
+            "rows": None if any(table["rows"] is None for table in tables) else sum(table["rows"] for table in tables),
             "sources": tables,
             "rows_by_day": rows(cursor, "analytics", "rows_by_day", **of_rows),
             "runs_by_day": runs,

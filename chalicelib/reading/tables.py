@@ -73,7 +73,7 @@ def find(connection, source: str, table: str | None = None, unmasked: bool = Fal
     RequestRefused (403) where the key is personal and not `unmasked`: ids and pages are made of it.
     """
     with connection.cursor() as cursor:
-        declared = _declared(cursor, source, table)
+        declared = declaration(cursor, source, table)
         found = rows(cursor, "reading", "columns", table=f'curated."{declared.table}"')
     if not found:
         raise NotFound(f"{source} has published nothing yet", next_step=f"sluice run {source}")
@@ -99,7 +99,8 @@ def find(connection, source: str, table: str | None = None, unmasked: bool = Fal
     return made
 
 
-def _declared(cursor, source: str, table: str | None) -> Source:
+def declaration(cursor, source: str, table: str | None = None) -> Source:
+    """The source as its table's rows were declared; `table` names it where it has several. Raises as `find` does."""
     registered = sources.get(source)
     if not registered.is_declared_by_run:
         if table not in (None, registered.table):

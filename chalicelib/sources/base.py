@@ -220,6 +220,17 @@ class Source:
         return bool(self.text) if wanted is None else wanted
 
     @property
+    def sorted_by(self) -> tuple[tuple[str, ...], ...]:
+        """The columns of the table's indexes, the key's first.
+
+        Of a column of `indexes`, and of the day's, the rest of the key comes behind it: so pages that are sorted by it,
+        whose ties are broken by the key, are read in its order.
+        """
+        wanted = dict.fromkeys((*self.indexes, *((self.day,) if self.day else ())))
+        with_key = ((column, *(name for name in self.key if name != column)) for column in wanted)
+        return (tuple(self.key), *with_key, *((*anomaly.by, anomaly.time) for anomaly in self.anomalies))
+
+    @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.columns)
 

@@ -1,6 +1,8 @@
-"""Complete: what is searched is indexed, the run is done; the ledger says so."""
+"""Complete: what is searched is indexed, the run is done; the ledger says so. Then its table is kept up."""
 
 from __future__ import annotations
+
+import time
 
 from chalicelib import settings as settings_module
 from chalicelib import sources
@@ -8,10 +10,15 @@ from chalicelib.contracts import CompleteRequest, CompleteResult
 from chalicelib.embeddings import index, provider, store
 from chalicelib.lake import Lake
 from chalicelib.search import fulltext
-from chalicelib.warehouse import connection, ledger
+from chalicelib.warehouse import connection, ledger, upkeep
+
+# of this Lambda's 890 s; what is left by then is for ending what did not come to its end
+_SECONDS = 840
+_WORTH_BEGINNING = 30
 
 
 def complete(request: CompleteRequest) -> CompleteResult:
+    started = time.monotonic()
     settings = settings_module.current()
     settings.require("bucket", "database_url")
     source = sources.as_declared(request.source, request.run_id, Lake(settings.bucket))
@@ -25,4 +32,6 @@ def complete(request: CompleteRequest) -> CompleteResult:
         if source.text:
             fulltext.ensure_index(cursor, source)
         ledger.complete(cursor, request.run_id, embedded)
-    return CompleteResult(run_id=request.run_id, status="succeeded", embedded=embedded)
+    seconds = _SECONDS - (time.monotonic() - started)
+    left = upkeep.keep_up(source, seconds).left if seconds > _WORTH_BEGINNING else ()
+    return CompleteResult(run_id=request.run_id, status="succeeded", embedded=embedded, left=left)

@@ -37,8 +37,8 @@ def plan(request: PlanRequest) -> PlanResult:
     migrations.apply()  # every run begins here, so a deployment needs no step of its own that reaches the database
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         # first: it makes runs of one table wait for each other, so that they are entered in the order of their clocks
-        tables.ensure_curated(cursor, source)
-        indexes.ensure(cursor, source)
+        if tables.ensure_curated(cursor, source):
+            indexes.ensure(cursor, source)
         schema = evolution.planned(cursor, source) if source.schema_contract != DISCARD else None
         window = Window()
         if given.replay is None:

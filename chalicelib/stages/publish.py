@@ -13,7 +13,7 @@ from chalicelib.embeddings import provider as embedding_provider
 from chalicelib.embeddings import store
 from chalicelib.lake import Lake
 from chalicelib.quarantine import claims
-from chalicelib.warehouse import connection, evolution, ledger, publishing
+from chalicelib.warehouse import connection, evolution, ledger, publishing, upkeep
 
 
 def publish(request: PublishRequest) -> PublishResult:
@@ -21,6 +21,8 @@ def publish(request: PublishRequest) -> PublishResult:
     settings = settings_module.current()
     settings.require("bucket", "database_url")
     source = sources.for_run(request.source, request.run_id, Lake(settings.bucket))
+    if source.schema and source.schema.changes:
+        upkeep.wait_for(source)
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         # first: a retry beside a first attempt that still runs must wait to see how that ended
         publishing.lock(cursor, source)

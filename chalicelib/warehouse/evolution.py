@@ -87,8 +87,8 @@ def apply(cursor, source: Source, run_id: str) -> Source:
         columns[name] = wider
     for change, column, from_type in applied:
         _enter(cursor, source, schema, run_id, change, column, from_type)
-    if applied:  # the day's column may have come, or be a text from now on
-        totals.ensure(cursor, source)
+    if applied:  # the day's column may be a text from now on
+        totals.forget_lost_day(cursor, source)
     if columns == {column.name: column for column in schema.columns}:
         return source
     wider_source = copy.copy(source)

@@ -33,7 +33,7 @@ def staging(table: str, run_id: str) -> sql.Identifier:
 def ensure_curated(cursor, source: Source) -> bool:
     """Create the curated table, or raise SchemaMismatch where there is one that does not fit the declaration.
 
-    Says whether it was made just now.
+    Says whether it was made just now. Who makes it makes its `indexes` too.
     """
     definitions = [
         sql.SQL("{} {}{}").format(
@@ -55,7 +55,10 @@ def ensure_curated(cursor, source: Source) -> bool:
     if source.anomalies:
         _ensure_marks(cursor, source)
     _compare(cursor, source)
-    totals.ensure(cursor, source)
+    if is_new:
+        totals.begin(cursor, source)
+    else:  # one that is not counted yet, or not by this day, is counted aside: `upkeep`
+        totals.forget_lost_day(cursor, source)
     return is_new
 
 

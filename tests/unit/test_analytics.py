@@ -93,6 +93,25 @@ def test_rows_in_all_by_source_and_by_day(store):
     assert [row["day"] for row in ours(some["rows_by_day"])] == ["2026-01-03"]
 
 
+def test_while_a_table_is_counted_it_has_no_number_and_no_days_rather_than_wrong_ones(store):
+    store.execute(insert(["2026-01-01", None]))
+    store.execute("DELETE FROM pipeline.totals; SELECT pipeline.start_totals('curated.numbers_of_weather', 'w', 'day')")
+    store.execute("DELETE FROM curated.numbers_of_weather WHERE day IS NULL")
+    found = store.read()
+    nothing = {"rows": None, "day": None, "first_day": None, "last_day": None}
+    assert ours(found["sources"]) == [{"table": "numbers_of_weather", **nothing}]
+    assert found["rows"] is None and ours(found["rows_by_day"]) == []
+
+
+def test_from_a_day_on_is_up_to_today_for_rows_as_for_runs(store):
+    days = [TODAY + dt.timedelta(days=n) for n in (-2, 0, 1)]
+    store.execute(insert(days))
+    found = store.read("weather", days[0])
+    assert (found["from"], found["to"]) == (str(days[0]), str(TODAY))
+    assert [row["day"] for row in ours(found["rows_by_day"])] == [str(days[0]), str(TODAY)]
+    assert len(ours(store.read("weather")["rows_by_day"])) == 3, "without any day they are the newest there are"
+
+
 def test_a_table_that_was_dropped_is_counted_no_more(store):
     store.execute(insert(["2026-01-01"]))
     store.execute("DROP TABLE curated.numbers_of_weather")

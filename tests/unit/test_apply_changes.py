@@ -738,3 +738,23 @@ def test_every_record_is_accounted_for(consumer):
     assert found == (7, 4, 1, 1, 1)
     account = consumer.account
     assert account.read == account.inserted + account.unchanged + account.skipped + account.quarantined == 4
+
+
+def test_a_table_that_only_a_stream_writes_to_gets_the_day_and_the_indexes_that_are_declared_later(
+    consumer, monkeypatch
+):
+    assert consumer(consumer.change("insert", row(1)), consumer.change("insert", row(2, at=None))) == []
+    consumer.source.day, consumer.source.indexes = "at", ("city",)
+    monkeypatch.setattr(sys.modules[apply_changes.__module__], "_kept_up", False)  # as in the process of a new release
+    assert consumer(consumer.change("insert", row(3))) == []
+    table = f"curated.{consumer.name}"
+    totals = "SELECT rows, day_column, counting FROM pipeline.totals WHERE table_id = %s::regclass"
+    assert consumer.query(totals, table) == [(3, "at", None)]
+    by_day = "SELECT day::text, rows FROM pipeline.totals_by_day WHERE table_id = %s::regclass ORDER BY 1"
+    assert consumer.query(by_day, table) == [("2026-03-01", 2), (None, 1)]
+    found = consumer.query("SELECT indexdef FROM pg_indexes WHERE tablename = %s", consumer.name)
+    assert sorted(definition.rpartition("USING ")[2] for (definition,) in found) == [
+        "btree (at, id)",
+        "btree (city, id)",
+        "btree (id)",
+    ]

@@ -1,5 +1,6 @@
 """Whoever comes first brings the schema up to date; after that, looking is enough."""
 
+import contextlib
 import json
 import threading
 
@@ -62,13 +63,74 @@ def test_looking_needs_no_right_to_create_schemas(empty_database):
         administrator.close()
 
 
-def test_what_keys_remembered_before_is_known_after_and_ages_from_then_on(empty_database, monkeypatch, tmp_path):
-    older = [path for path in migrations.FOLDER.glob("*.sql") if path.stem < "0011"]
-    for path in older:
-        (tmp_path / path.name).write_text(path.read_text())
+OLD_TABLE = """
+CREATE SCHEMA IF NOT EXISTS curated;
+CREATE TABLE curated.old
+    (id integer PRIMARY KEY, day date, _run_id text, _raw text, _fingerprint bigint, _loaded_at timestamptz);
+INSERT INTO curated.old SELECT n, '2026-01-01', 'r', '0:1', n, now() FROM generate_series(1, 5) AS n;
+"""
+# what a table has by its totals, and what the schema of them looks like
+OF_OLD = "SELECT rows, rows_known, counting IS NULL FROM pipeline.totals WHERE table_name = 'old'"
+SHAPE = """
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid)
+FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
+LEFT JOIN pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE c.relnamespace = 'pipeline'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
+UNION ALL
+SELECT 'index', tablename, indexdef, true, NULL FROM pg_indexes WHERE schemaname = 'pipeline'
+UNION ALL
+SELECT 'function', proname, md5(prosrc), true, NULL FROM pg_proc WHERE pronamespace = 'pipeline'::regnamespace
+ORDER BY 1, 2, 3
+"""
+
+
+def apply_before(number, url, monkeypatch, folder):
+    """The migrations of an earlier release."""
+    folder.mkdir()
+    for path in migrations.FOLDER.glob("*.sql"):
+        if path.stem < number:
+            (folder / path.name).write_text(path.read_text())
     with monkeypatch.context() as patch:
-        patch.setattr(migrations, "FOLDER", tmp_path)
-        migrations.apply(empty_database)
+        patch.setattr(migrations, "FOLDER", folder)
+        return migrations.apply(url)
+
+
+def execute(url, text):
+    database = psycopg2.connect(url)
+    with contextlib.closing(database), database, database.cursor() as cursor:
+        cursor.execute(text)
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_an_upgrade_counts_no_table_and_leaves_it_to_the_next_run(empty_database, monkeypatch, tmp_path):
+    apply_before("0013", empty_database, monkeypatch, tmp_path / "before")
+    execute(empty_database, OLD_TABLE)
+    assert "0013_totals" in migrations.apply(empty_database)
+    assert execute(empty_database, OF_OLD) == [], "nobody read its rows"
+    assert execute(empty_database, "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == [(0,)]
+    assert migrations.apply(empty_database) == []
+
+
+def test_what_an_earlier_release_counted_stays_counted_and_the_schema_is_the_same_either_way(
+    empty_database, monkeypatch, tmp_path
+):
+    migrations.apply(empty_database)
+    shape = execute(empty_database, SHAPE)
+    execute(empty_database, "DROP SCHEMA pipeline, staging CASCADE; DROP SCHEMA IF EXISTS curated CASCADE")
+    apply_before("0013", empty_database, monkeypatch, tmp_path / "before")
+    execute(empty_database, OLD_TABLE)
+    assert "0013_totals" in apply_before("0019", empty_database, monkeypatch, tmp_path / "after")
+    migrations.apply(empty_database)
+    assert sorted(execute(empty_database, SHAPE)) == sorted(shape)
+    assert execute(empty_database, OF_OLD) == [(5, True, True)]
+    execute(empty_database, "DELETE FROM curated.old WHERE id = 1")
+    assert execute(empty_database, OF_OLD) == [(4, True, True)]
+    execute(empty_database, "TRUNCATE curated.old")
+    assert execute(empty_database, OF_OLD) == [(0, True, True)]
+
+
+def test_what_keys_remembered_before_is_known_after_and_ages_from_then_on(empty_database, monkeypatch, tmp_path):
+    apply_before("0011", empty_database, monkeypatch, tmp_path / "before")
     past = [{"since": "1", "order": "2", "values": {"id": "1"}, "stale": {}}]
     database = psycopg2.connect(empty_database)
     with database, database.cursor() as cursor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from chalicelib.warehouse import connection
 FOLDER = Path(__file__).parent
 # MERGE … RETURNING merge_action(), which counts what publishing did, came with PostgreSQL 17
 OLDEST_SERVER = 170000
+
+# a line `-- replaces: <name>`: where both are pending, that one is entered as applied and not run, so that nobody waits
+# for work that the later one makes needless. A file that was released is never edited
+_REPLACES = re.compile(r"^-- replaces: (\w+)$", re.MULTILINE)
 
 _LOCK = 0x51_01_CE  # any number, as long as all migrations use the same
 
@@ -38,9 +43,11 @@ def apply(database_url: str | None = None) -> list[str]:
             " (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
         )
         pending = _pending(cursor)  # another may have been here while we waited for the lock
+        replaced = {name for path in pending for name in _REPLACES.findall(path.read_text())}
         for path in pending:
-            with _rights_explained(f"migration {path.stem}"):
-                cursor.execute(path.read_text())
+            if path.stem not in replaced:
+                with _rights_explained(f"migration {path.stem}"):
+                    cursor.execute(path.read_text())
             cursor.execute("INSERT INTO pipeline.migrations (name) VALUES (%s)", (path.stem,))
     return [path.stem for path in pending]
 

@@ -1,10 +1,12 @@
 -- name: totals -- the tables that there are, by source; one that was dropped, or took another's name, has none
-SELECT t.source, t.table_name AS table, t.rows, t.day_column AS day, d.first_day, d.last_day
+-- while it is counted, a table has no number, or no days
+SELECT t.source, t.table_name AS table, CASE WHEN t.rows_known THEN t.rows END AS rows,
+       CASE WHEN t.counting IS NULL THEN t.day_column END AS day, d.first_day, d.last_day
 FROM pipeline.totals AS t
 JOIN pg_class AS c ON c.oid = t.table_id AND c.relname = t.table_name
 CROSS JOIN LATERAL (
     SELECT min(day)::text AS first_day, max(day)::text AS last_day
-    FROM pipeline.totals_by_day WHERE table_id = t.table_id AND rows <> 0) AS d
+    FROM pipeline.totals_by_day WHERE table_id = t.table_id AND rows <> 0 AND t.counting IS NULL) AS d
 WHERE %(source)s::text IS NULL OR t.source = %(source)s
 ORDER BY t.source, t.table_name;
 
@@ -14,7 +16,7 @@ FROM pipeline.totals AS t
 JOIN pg_class AS c ON c.oid = t.table_id AND c.relname = t.table_name
 CROSS JOIN LATERAL (
     SELECT day, rows FROM pipeline.totals_by_day
-    WHERE table_id = t.table_id AND rows <> 0 AND day IS NOT NULL
+    WHERE table_id = t.table_id AND rows <> 0 AND day IS NOT NULL AND t.counting IS NULL
       AND (%(first)s::date IS NULL OR day >= %(first)s::date) AND (%(last)s::date IS NULL OR day <= %(last)s::date)
     ORDER BY day DESC LIMIT %(most)s) AS d
 WHERE %(source)s::text IS NULL OR t.source = %(source)s

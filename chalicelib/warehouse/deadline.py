@@ -1,0 +1,32 @@
+"""How long work on a table may take in all, as timeouts of Postgres' statements."""
+
+from __future__ import annotations
+
+import time
+
+from chalicelib.warehouse.queries import statement
+
+# for who publishes, and for snapshots that somebody holds: an index waits for them before it is whole
+_LONGEST_WAIT = 300
+
+
+class Deadline:
+    """`seconds` from now; None for as long as it takes."""
+
+    def __init__(self, seconds: float | None):
+        self.seconds = seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def left(self) -> int | None:
+        """Whole seconds, at least 1; None without end."""
+        return None if self._end is None else max(1, int(self._end - time.monotonic()))
+
+    @property
+    def wait(self) -> str:
+        """A lock_timeout."""
+        return f"{min(self.left or _LONGEST_WAIT, _LONGEST_WAIT)}s"
+
+    def limit(self, cursor) -> None:
+        """Let the next statement of this session, outside of transactions, end by then."""
+        cursor.execute(statement("upkeep", "limit_time"), {"time": f"{self.left or 0}s", "wait": self.wait})
