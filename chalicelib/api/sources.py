@@ -50,7 +50,7 @@ class Sources(Answer):
 
 def listed(request: Request) -> dict[str, Any]:
     with reader.transaction() as connection, connection.cursor() as cursor:
-        last = {row["source"]: row for row in ledger.rows(cursor, "last_runs")}
+        last = {row["source"]: row for row in ledger.rows(cursor, "last_runs", sources=list(sources.names()))}
         positions = {row["source"]: row for row in queries.rows(cursor, "cursors", "all")}
     return {"sources": [_described(name, positions.get(name), last.get(name)) for name in sources.names()]}
 

@@ -5,11 +5,12 @@ import datetime as dt
 import json
 
 import pytest
+from botocore.exceptions import ClientError
 from memory_s3 import MemoryS3
 from test_progress import MANIFEST, at
 
 from chalicelib import settings
-from chalicelib.api import answering, callers, problems, run, sources, state, table
+from chalicelib.api import answering, callers, problems, run, sources, state_log, table
 from chalicelib.errors import NotFound
 from chalicelib.executions import Children
 from chalicelib.lake import keys
@@ -175,15 +176,85 @@ def test_a_state_is_told_with_the_lines_of_its_own_function_and_run(executed, su
 
 
 def test_of_a_long_log_the_newest_lines_are_told(executed, surroundings, monkeypatch):
-    monkeypatch.setattr(state, "_function", lambda execution, name: "sluice-dev-plan")
-    monkeypatch.setattr(state, "_handler", lambda function, execution: "plan")
+    monkeypatch.setattr(state_log, "_function", lambda execution, name: "sluice-dev-plan")
+    monkeypatch.setattr(state_log, "_handler", lambda function, execution: "plan")
     execution = at(3, "SUCCEEDED", Plan={"status": "succeeded"})
     executed(dataclasses.replace(execution, name=RUN))
-    lines = [json.dumps({"run_id": RUN, "state": "plan", "number": n}) + "\n" for n in range(state.LINES + 5)]
+    lines = [json.dumps({"run_id": RUN, "state": "plan", "number": n}) + "\n" for n in range(state_log.LINES + 5)]
     (surroundings / "lambda.log").write_text("".join(lines))
     found = json.loads(get("get_runs_run_id_states_state", run_id=RUN, state="Plan").content)
-    assert [line["number"] for line in found["log"]] == list(range(5, state.LINES + 5))
+    assert [line["number"] for line in found["log"]] == list(range(5, state_log.LINES + 5))
     assert found["log_complete"] is False
+
+
+class Logs:
+    """Stands in for CloudWatch: `lines` are (milliseconds, number); `pages` counts what was asked for."""
+
+    def __init__(self, lines, fault=None):
+        self.lines, self.fault, self.pages = lines, fault, 0
+
+    def get_paginator(self, operation):
+        assert operation == "filter_log_events"
+        return self
+
+    def paginate(self, startTime, endTime, **given):
+        assert startTime <= endTime
+        within = [number for at, number in self.lines if startTime <= at <= endTime]
+        for place in range(0, max(len(within), 1), 1000):
+            self.pages += 1
+            if self.fault:
+                raise ClientError({"Error": {"Code": self.fault}}, "FilterLogEvents")
+            documents = [{"run_id": RUN, "state": "plan", "number": n} for n in within[place : place + 1000]]
+            yield {"events": [{"message": json.dumps(document)} for document in documents]}
+
+
+@pytest.fixture
+def logged(executed, monkeypatch):
+    """logged(logs) is what is told of a state that took ten hours, where CloudWatch is `logs`."""
+
+    def told(logs):
+        monkeypatch.setattr(state_log, "_client", lambda: logs)
+        monkeypatch.setattr(state_log, "_function", lambda execution, name: "sluice-dev-plan")
+        monkeypatch.setattr(state_log, "_handler", lambda function, execution: "plan")
+        configured = settings.load({}, bucket="lake", links_url="http://links")
+        monkeypatch.setattr(settings, "current", lambda: configured)
+        first = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
+        span = {"first": first, "last": first + dt.timedelta(hours=10)}
+        executed(dataclasses.replace(at(3, "SUCCEEDED", Plan={"status": "succeeded", **span}), name=RUN))
+        return json.loads(get("get_runs_run_id_states_state", run_id=RUN, state="Plan").content)
+
+    return told
+
+
+def every(milliseconds, count):
+    """So many lines, the last of them at the end of that state."""
+    end = int(dt.datetime(2026, 11, 21, 10, tzinfo=dt.UTC).timestamp() * 1000)
+    return [(end - milliseconds * (count - n), n) for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("step", "count", "told", "pages"),
+    [(1, 50_000, 200, 60), (1000, 36_000, 200, 5), (400_000, 80, 80, 8), (1, 0, 0, 8)],
+    ids=["all-at-the-end", "evenly", "few", "none"],
+)
+def test_the_newest_lines_are_read_from_the_end_and_the_others_not(logged, step, count, told, pages):
+    logs = Logs(every(step, count))
+    found = logged(logs)
+    assert [line["number"] for line in found["log"]] == list(range(count - told, count))
+    assert found["log_complete"] is (told == count)
+    assert logs.pages <= pages
+
+
+@pytest.mark.parametrize("fault", ["ThrottlingException", "AccessDeniedException"])
+def test_a_log_that_cannot_be_read_hides_nothing_else(logged, fault):
+    found = logged(Logs(every(1000, 10), fault))
+    assert (found["status"], found["log"], found["log_complete"]) == ("succeeded", [], False)
+
+
+def test_a_log_that_takes_too_long_is_told_in_part(logged, monkeypatch):
+    monkeypatch.setattr(state_log, "_SECONDS", -1)
+    found = logged(Logs(every(1000, 100)))
+    assert len(found["log"]) == 1 and found["log_complete"] is False
 
 
 def test_a_report_is_what_the_gate_wrote_and_a_missing_one_is_not_found(s3):

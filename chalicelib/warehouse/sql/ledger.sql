@@ -28,8 +28,10 @@ WHERE (%(source)s::text IS NULL OR source = %(source)s) AND (%(status)s::text IS
   AND (%(before)s::timestamptz IS NULL OR (started_at, run_id) < (%(before)s::timestamptz, %(before_run)s))
 ORDER BY started_at DESC, run_id DESC LIMIT %(limit)s;
 
--- name: last_runs -- of each source
-SELECT DISTINCT ON (source) * FROM pipeline.runs ORDER BY source, started_at DESC, run_id DESC;
+-- name: last_runs -- of each of the sources: one look into the index for each, however many runs there are
+SELECT r.* FROM unnest(%(sources)s::text[]) AS s (name) CROSS JOIN LATERAL (
+    SELECT * FROM pipeline.runs WHERE source = s.name ORDER BY started_at DESC, run_id DESC LIMIT 1
+) AS r;
 
 -- name: quality_results -- of a run
 SELECT expectation, type, title, severity, success, evaluated, unexpected, observed, examples FROM pipeline.quality_results
