@@ -22,11 +22,12 @@ fixed cost (the graph of metrics, built anew for each batch): chunks should be l
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,16 +88,22 @@ def evaluate(execution_engine, suite: Suite, items: Sequence[Item], result_forma
     from great_expectations.validator.validator import Validator
 
     validator = Validator(execution_engine=execution_engine, data_context=context())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         results = validator.graph_validate(
-            configurations=[_without_mostly(configuration(item, suite), item) for item in items],
+            configurations=[configuration_of_run(item, suite) for item in items],
             runtime_configuration={"result_format": dict(result_format)},
         )
     return {
         result.expectation_config.id: Outcome(bool(result.success), result.result or {}, _error(result.exception_info))
         for result in results
     }
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def configuration(item: Item, suite: Suite):
@@ -116,8 +123,9 @@ def configuration(item: Item, suite: Suite):
     return ExpectationConfiguration(type=item.type, kwargs=kwargs, severity=item.severity, id=item.id)
 
 
-def _without_mostly(made, item: Item):
+def configuration_of_run(item: Item, suite: Suite):
     """Row-wise items are judged over the whole run, not chunk by chunk, so `mostly` plays no part in a chunk."""
+    made = configuration(item, suite)
     if item.entry.scope == catalogue.ROW:
         made.kwargs.pop("mostly", None)
     return made

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from chalicelib.columns import Column
 from chalicelib.conversion import shorten
 from chalicelib.errors import GateError
-from chalicelib.quality import catalogue, engine
+from chalicelib.quality import catalogue, engine, prepared
 from chalicelib.quality.suite import CRITICAL, Item, Suite
 from chalicelib.redaction import MASK
 from chalicelib.rejection import EXPECTATION, Reason
@@ -128,7 +128,7 @@ def outcomes(frame: pd.DataFrame, suite: Suite, items: Sequence[Item]) -> Iterat
             except ValueError as error:
                 found |= {item.id: engine.Outcome(False, {}, str(error)) for item in members}
                 continue
-        found |= engine.evaluate(engine.on_frame(part), suite, members, _FORMAT)
+        found |= prepared.evaluate(part, suite, members, _FORMAT)
     for item in items:
         yield item, found[item.id]
 

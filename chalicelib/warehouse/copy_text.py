@@ -113,11 +113,12 @@ def read_frame(rows: bytes, columns: Sequence[Column], wanted: Collection[str]) 
         quoting=csv.QUOTE_NONE,
         engine="c",
     )
-    if rows.count(b"\\") > rows.count(b"\\N"):
+    holds_nulls = b"\\N" in rows
+    if rows.count(b"\\") > (rows.count(b"\\N") if holds_nulls else 0):
         for column in used:
             if column.base in ("text", "jsonb"):
                 frame[column.name] = frame[column.name].map(_unescape, na_action="ignore")
-    for column in used:
+    for column in used if holds_nulls else ():
         if frame[column.name].dtype == object:
             frame[column.name] = frame[column.name].where(frame[column.name].notna(), None)
     for column in used:
