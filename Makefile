@@ -4,15 +4,17 @@
 # make up       start the local stack and leave it running; make down stops it
 # make build    the zips that a stage deploys: make build STAGE=prod
 # make package  the same as one CloudFormation stack, in build/STAGE/stack
-# make bench    how large, how soon started, how fast, how fast to read, how many anomalies and neighbours found
+# make bench    the race against others; how large, how soon started, how fast to read, how many anomalies and neighbours found
 # make lint     style
-# Everything is installed into .venv and .venv-checkov, but for Debian's chromium, which make test installs where it may;
-# else nothing outside this folder is touched.
+# Everything is installed into .venv, .venv-checkov and .venv-bench, but for Debian's chromium, which make test installs
+# where it may; else nothing outside this folder is touched.
 
 VENV := .venv
 BIN := $(VENV)/bin
 # its pins contradict ours
 CHECKOV := .venv-checkov
+# so do those of what we are compared with
+BENCH := .venv-bench
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print("$(name)")' 2>/dev/null)))
 REQUIREMENTS := requirements.txt requirements-gate.txt requirements-api.txt requirements-dashboard.txt requirements-local.txt requirements-model.txt constraints.txt pyproject.toml
 # a file's tests share what its fixtures start; tests/conftest.py says which files come first
@@ -67,9 +69,9 @@ build: $(VENV)/installed
 package: $(VENV)/installed
 	@$(BIN)/sluice package --stage $(or $(STAGE),dev) build/$(or $(STAGE),dev)/stack
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed $(BENCH)/installed
+	@$(BIN)/python -m benchmarks.race
 	@$(BIN)/python -m benchmarks.package
-	@$(BIN)/python -m benchmarks.pipeline
 	@$(BIN)/python -m benchmarks.reading
 	@$(BIN)/python -m benchmarks.anomalies
 	@$(BIN)/python -m benchmarks.search
@@ -80,7 +82,7 @@ lint: $(VENV)/installed
 
 clean:
 	@test ! -e $(VENV)/installed || $(BIN)/sluice down
-	rm -rf .sluice $(VENV) $(CHECKOV) build sluice.egg-info
+	rm -rf .sluice $(VENV) $(CHECKOV) $(BENCH) build sluice.egg-info
 
 $(VENV)/installed: $(REQUIREMENTS)
 	@test -n "$(PYTHON)" || { echo "Sluice needs Python 3.11, 3.12 or 3.13; none was found. Set PYTHON=/path/to/python3."; exit 1; }
@@ -95,4 +97,10 @@ $(CHECKOV)/installed: requirements-checkov.txt $(VENV)/installed
 	@echo "Setting up $(CHECKOV), which checks the CloudFormation template …"
 	@$(BIN)/python -m venv $(CHECKOV)
 	@$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check -r requirements-checkov.txt
+	@touch $@
+
+$(BENCH)/installed: requirements-bench.txt $(VENV)/installed
+	@echo "Setting up $(BENCH), with what we are compared with …"
+	@$(BIN)/python -m venv $(BENCH)
+	@$(BENCH)/bin/pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@

@@ -14,7 +14,7 @@ FAILING = 0.005
 
 DECLARATION = """\
 location = "{pattern}"
-table = "orders"
+table = "{table}"
 key = ["id"]
 suite = "orders.suite.json"
 
@@ -69,8 +69,8 @@ SUITE = {
 }
 
 
-def write(folder: Path, rows: int, files: int, seed: int = 1) -> Path:
-    """Write the records and their declaration into `folder`; returns the declaration's path.
+def write(folder: Path, rows: int, files: int, seed: int = 1, table: str = "orders") -> Path:
+    """Write the records and their declaration, for `table`, into `folder`; returns the declaration's path.
 
     A share DUPLICATES of the records repeats an earlier key with other values; a share FAILING
     breaks one critical expectation (amount below zero, or an unknown city).
@@ -102,11 +102,11 @@ def write(folder: Path, rows: int, files: int, seed: int = 1) -> Path:
                     "amount": float(amounts[i]),
                     "quantity": int(quantities[i]),
                     "ordered_at": f"{moments[i]}Z",
-                    "note": f"order {i} of a seeded run",
+                    "note": f"seeded order {i}",
                 }
                 if i in failing:
                     record.update({"amount": -1.0} if i % 2 else {"city": "Atlantis"})
                 file.write(json.dumps(record, separators=(",", ":")) + "\n")
     (folder / "orders.suite.json").write_text(json.dumps(SUITE, indent=2))
-    declaration.write_text(DECLARATION.format(pattern="orders-*.ndjson"))
+    declaration.write_text(DECLARATION.format(pattern="orders-*.ndjson", table=table))
     return declaration

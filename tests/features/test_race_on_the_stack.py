@@ -1,0 +1,62 @@
+"""The race, run whole on a stack of its own with a few thousand records, by those who need nothing else installed."""
+
+import random
+
+import pytest
+
+from benchmarks.race import __main__ as race
+from benchmarks.race import report, wanted
+from benchmarks.race.contestants import BY_NAME
+from benchmarks.race.track import AGAIN, FIRST, Track
+
+ROWS = 4000
+NAMES = ("floor", "sluice", "sluice_stages")
+
+
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("race")
+    with pytest.MonkeyPatch.context() as patch, Track(folder) as track:
+        patch.setattr(race, "KEPT", folder / "figures.json")
+        contestants = [BY_NAME[name] for name in NAMES]
+        yield race.run(track, contestants, ROWS, files=2, larger=2 * ROWS, repeats=1, vectors=600, seed=1)
+
+
+def test_every_load_leaves_the_truth_and_a_balanced_account(taken):
+    assert [result.problem for result in taken.results if result.problem] == []
+    loads = {(result.contestant, result.rows, result.load) for result in taken.results}
+    both = (FIRST, AGAIN)
+    assert loads == {(name, ROWS, load) for name in NAMES for load in both} | {
+        ("sluice", 2 * ROWS, load) for load in both
+    }
+
+
+def test_the_order_follows_from_the_seed(taken):
+    contestants = [BY_NAME[name] for name in NAMES]
+    assert taken.order == [[one.name for one in random.Random(1).sample(contestants, len(contestants))]]
+
+
+def test_each_load_is_measured_by_clock_cpu_and_memory(taken):
+    for result in taken.results:
+        assert result.seconds > 0 and result.used.cpu > 0 and result.used.postgres_cpu > 0
+        assert 0 < result.used.largest_mb <= result.used.together_mb or result.used.largest_mb > 50
+
+
+def test_where_the_time_goes_is_known_by_stage(taken):
+    [alone] = taken.of("sluice_stages")
+    [machine] = taken.of("sluice")
+    assert set(alone.details["stages"]) == set(report.STAGES) == set(machine.details["functions"])
+    assert all(used["cpu"] > 0 for used in alone.details["stages"].values())
+    assert 0 < wanted.gate_share(taken) < 1
+
+
+def test_an_unchanged_run_embeds_nothing_again(taken):
+    first, again = taken.embeddings["embedded"]
+    assert first > 0 and again == 0
+    assert taken.embeddings["written_per_second"] > 0
+
+
+def test_the_report_says_of_everything_wanted_that_can_be_known_whether_it_is_met(taken):
+    unknown = [one.what for one in wanted.all_of(taken) if one.met is None]
+    assert unknown == ["first load, against dlt with Arrow tables", "dlt with Python records, against Sluice"]
+    assert "Every load of every contestant left what it had to." in list(report.lines(taken))
