@@ -21,7 +21,7 @@ from chalicelib.changes.record import DELETE, UPDATE, Data
 from chalicelib.changes.tenures import Aside, Departure, Key, State, Step, Tenure
 from chalicelib.changes.values import copy_texts, plain
 from chalicelib.columns import ANOMALIES, FINGERPRINT, SEQ, Column
-from chalicelib.conversion import NULL
+from chalicelib.conversion import NULL, indexed, quoted
 from chalicelib.conversion.values import ESCAPED
 from chalicelib.errors import AccountError
 from chalicelib.sources.base import Source
@@ -103,6 +103,11 @@ def _steps(source: Source, mapping: Changes, changes: Sequence[tuple[int, Data]]
             steps[place].values[column.name] = text
             if at in problems:
                 steps[place].problems.append((column.name, problems[at]))
+    texts = {name: [step.values.get(name, NULL) for step in steps] for name in source.column_names}
+    of_source = {column.name: column for column in source.columns}
+    for place, name in indexed.too_long(of_source, texts, source.sorted_by).items():
+        value = quoted(plain(texts[name][place]), of_source[name])
+        steps[place].problems.append((name, f"{name} is {value}, {indexed.UNFIT}"))
     for place, step in enumerate(steps):
         step.unknown = tuple(unknown.get(place, ()))
         _set_keys(step, source, befores[place])

@@ -152,8 +152,14 @@ def _no_date() -> str:
 
 
 def _moment(value, expected: str) -> dt.datetime:
+    """To the microsecond, as Postgres keeps it. Further digits, of a text or of pandas, are cut.
+
+    Not refused: clocks that give nanoseconds give them with each value. Not rounded, as Postgres would: the last
+    instant of a day stays in its day.
+    """
     if isinstance(value, dt.datetime):
-        return value
+        is_plain = type(value) is dt.datetime
+        return value if is_plain else dt.datetime.combine(value.date(), value.time(), value.tzinfo)
     if isinstance(value, dt.date):
         return dt.datetime(value.year, value.month, value.day)
     try:

@@ -9,7 +9,7 @@ from chalicelib import settings as settings_module
 from chalicelib import sources
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Chunk, TransformRequest, TransformResult
-from chalicelib.conversion import encode, quoted, shorten
+from chalicelib.conversion import encode, indexed, quoted, shorten
 from chalicelib.errors import TransformError
 from chalicelib.lake import Lake, formats, keys, records
 from chalicelib.lake.position import part_and_line
@@ -146,6 +146,11 @@ def _typed(
         for position, message in problems.items():
             reason = Reason(TYPE, message, column.name, quoted(values[position], column))
             reasons.setdefault(position, []).append(reason)
+    of_source, by_name = {c.name: c for c in source.columns}, dict(zip(source.column_names, columns, strict=True))
+    for position, name in indexed.too_long(of_source, by_name, source.sorted_by).items():
+        value = quoted(fields[source.late.get(name, name)][position], of_source[name])
+        reason = Reason(TYPE, f"{name} is {value}, {indexed.UNFIT}", name, value)
+        reasons.setdefault(position, []).append(reason)
     if reasons:
         fit = [position for position in range(len(seqs)) if position not in reasons]
         columns = [[texts[position] for position in fit] for texts in columns]

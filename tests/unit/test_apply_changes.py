@@ -758,3 +758,13 @@ def test_a_table_that_only_a_stream_writes_to_gets_the_day_and_the_indexes_that_
         "btree (city, id)",
         "btree (id)",
     ]
+
+
+def test_a_text_that_its_index_does_not_take_is_quarantined_and_the_shard_goes_on(consumer_of):
+    consumer = consumer_of(indexes=("note",))
+    long = "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(100))
+    changes = [consumer.change("insert", row(1, note=long)), consumer.change("insert", row(2))]
+    assert consumer(*changes, consumer.change("update", row(2, note=long))) == []
+    assert set(consumer.rows) == {2} and consumer.rows[2][5] == "a\tb\\c"
+    told = [message for _, messages in consumer.quarantine for message in messages]
+    assert len(told) == 2 and all(message.endswith("2,600 bytes of text together") for message in told)

@@ -1,4 +1,4 @@
-"""What the ledger tells of a run's quarantine: each reason once, how often, and the first record that had it."""
+"""What the ledger tells of runs: each reason of a quarantine once, with its first record; the last run of a source."""
 
 import json
 import uuid
@@ -6,7 +6,7 @@ import uuid
 import psycopg2
 import pytest
 
-from chalicelib.warehouse import ledger
+from chalicelib.warehouse import ledger, queries
 
 RULE = {"kind": "expectation", "column": "total", "message": "total is -1, expected at least 0", "expectation": "e1"}
 
@@ -127,3 +127,27 @@ def test_a_quarantine_of_more_than_a_gigabyte_has_reasons_too(cursor, run_id):
     )
     [row] = ledger.rows(cursor, "quarantine_reasons", run_id=run_id)
     assert (row["rows"], row["line"], len(row["record"])) == (55, 1, 20_000_000)
+
+
+def test_the_last_run_of_each_source_is_found_without_reading_the_others(cursor):
+    cursor.execute(
+        "INSERT INTO pipeline.runs (run_id, source, table_name, execution, input, status, started_at)"
+        " SELECT format('last-%s-%s', s, n), 'last_' || s, 't', 'arn', '{}', 'running', now() - n / 10 * interval '1 h'"
+        " FROM generate_series(1, 3) AS s, generate_series(1, 5000) AS n"
+    )
+    cursor.execute("ANALYZE pipeline.runs")
+    sources = ["last_1", "last_3", "last_none"]
+    found = ledger.rows(cursor, "last_runs", sources=sources)
+    # of those that began at once the last by name, as `GET /runs` has them
+    assert sorted(row["run_id"] for row in found) == ["last-1-9", "last-3-9"]
+    text = queries.statement("ledger", "last_runs").as_string(cursor)
+    cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + text, {"sources": sources})
+    [[explained]] = cursor.fetchone()
+    scans = [node for node in nodes(explained["Plan"]) if "Relation Name" in node]
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scans) <= 40, "of 15,000"
+
+
+def nodes(plan):
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)

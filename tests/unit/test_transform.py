@@ -93,6 +93,17 @@ def test_a_row_that_does_not_fit_is_set_aside_with_every_reason_and_its_raw_reco
     ]
 
 
+def test_a_text_that_its_index_does_not_take_is_set_aside_and_the_run_goes_on(transformed, monkeypatch):
+    monkeypatch.setattr(Orders, "indexes", ("note",))
+    result, rows, [rejected] = transformed([{"id": 1, "note": "x" * 2601}, {"id": 2, "note": "y" * 2600}])
+    assert [row[0] for row in rows] == ["2"] and (result.rows, result.rejected) == (1, 1)
+    [(kind, column, message)] = reasons(rejected)
+    assert (kind, column) == ("type", "note")
+    assert message.endswith("…, too long for an index: its columns take at most 2,600 bytes of text together")
+    monkeypatch.setattr(Orders, "indexes", ())
+    assert transformed([{"id": 1, "note": "x" * 2601}])[0].rejected == 0
+
+
 def test_a_source_may_change_its_rows(transformed):
     def change(frame):
         frame["note"] = frame["note"].str.upper()
