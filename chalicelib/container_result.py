@@ -67,8 +67,8 @@ def own_error(lake: Lake, run_id: str, error: dict, chunk: int | None = None) ->
 
 def _read(lake: Lake, key: str) -> ContainerResult | None:
     try:
-        return read_contract(ContainerResult, lake.get_json(key), key) if lake.keys(key) else None
-    except NotFound:  # deleted in between
+        return read_contract(ContainerResult, lake.get_json(key), key)
+    except NotFound:
         return None
 
 

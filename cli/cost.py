@@ -113,7 +113,7 @@ def _objects(session: Session, run_id: str, source: str | None, execution: Execu
     days = sorted({moment.date().isoformat() for moment in (execution.started, ended)})
     prefixes = [keys.raw(source, day, run_id, 0, 0, "").rpartition("/")[0] + "/" for day in days] if source else []
     client = session.client("s3")
-    for prefix in (*prefixes, keys.report(run_id, "").rpartition("/")[0] + "/"):
+    for prefix in (*prefixes, keys.report(run_id, "").rpartition("/")[0] + "/", keys.declaration(run_id)):
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=session.settings.bucket, Prefix=prefix)
         with named(session.settings.bucket, prefix):
             for page in pages:

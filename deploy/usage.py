@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from chalicelib import asl
 from chalicelib.errors import ConfigurationError
 from chalicelib.executions import Execution
+from chalicelib.lake import keys
 from chalicelib.lake.parts import PART_BYTES
 from deploy.cost import COUNTED, DERIVED, MEASURED, Quantity
 from deploy.log_usage import RunLog
@@ -149,13 +150,13 @@ def lake(execution: Execution, objects: Iterable[Stored], log: RunLog | None) ->
     chunks = tried.get("Transform", 0) + in_containers
     functions = sum(times for state, times in tried.items() if render.snake_case(state) in render.lambda_functions())
     functions += in_containers * _STAGES_PER_CHUNK + fetched
-    declared = any(stored.key.endswith("/declaration.json") for stored in objects)
+    declared = any(stored.key.startswith(keys.DECLARATIONS) for stored in objects)
     rejected = sum(stored.key.endswith(("/malformed.ndjson", "/failing.ndjson")) for stored in objects)
     gets = chunks * _GETS_PER_CHUNK + rejected + tried.get("FetchPartition", 0) + fetched + functions * declared
-    gets += containers  # each looks up what it is to do
+    gets += 2 * containers  # each looks up what it is to do, and what an earlier attempt left
     if chunks:
         gets += _GETS_OF_THE_MANIFEST
-    puts = sum(map(_puts, objects)) + containers  # each lists what an earlier attempt left
+    puts = sum(map(_puts, objects))
     return [
         Quantity("s3.put", puts, DERIVED, f"from {len(objects)} objects and their sizes"),
         Quantity("s3.get", gets, DERIVED, "from partitions, chunks and what each stage reads"),
@@ -184,7 +185,7 @@ def embeddings(characters: int) -> list[Quantity]:
 
 
 def storage(objects: Iterable[Stored]) -> dict[str, Quantity]:
-    """What is kept, by the first part of the key: `raw` and `runs`. Its price is one of every month."""
+    """What is kept, by the first part of the key, such as `raw` and `runs`. Its price is one of every month."""
     sizes: dict[str, int] = {}
     for stored in objects:
         first = stored.key.split("/", 1)[0]

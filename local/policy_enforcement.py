@@ -10,9 +10,15 @@ from __future__ import annotations
 _CODES = {"s3": ("AccessDenied", 403), "sns": ("AuthorizationError", 403), "sqs": ("AccessDenied", 403)}
 _OTHERS = ("AccessDeniedException", 400)
 
-# what S3 says of a missing object only to those who may list the bucket; to others it says AccessDenied:
-# https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+# Of a missing object S3 says so only to those who may list the bucket; to others it says AccessDenied:
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html. Such a request has no prefix, so who may list
+# some prefixes only may not.
 _ASKING = {"GetObject": "NoSuchKey", "HeadObject": "404"}
+
+
+def is_missing(service: str, operation: str, code: str) -> bool:
+    """Whether the error `code` says that an object is not there."""
+    return service == "s3" and code == _ASKING.get(operation)
 
 
 def enforce(iam, policies: list, place: dict) -> None:
@@ -33,7 +39,7 @@ def enforce(iam, policies: list, place: dict) -> None:
         try:
             return original(self, operation_name, api_params)
         except ClientError as error:
-            missing = service == "s3" and error.response["Error"]["Code"] == _ASKING.get(operation_name)
+            missing = is_missing(service, operation_name, error.response["Error"]["Code"])
             bucket = f"arn:{where.partition}:s3:::{api_params.get('Bucket')}"
             if missing and not iam.allows(policies, "s3:ListBucket", bucket):
                 raise refusal(service, operation_name, iam.Need("s3:ListBucket", bucket)) from None

@@ -153,8 +153,7 @@ def _delivery(lake: Lake, key: str) -> _Delivery | None:
     if not found:
         raise ContractError(f"{key} is no key of a webhook's delivery")
     source, delivery = found[1], found[2]
-    # listed, not asked for: S3 refuses what is not there to whoever may list a part of the bucket only
-    if lake.keys(keys.collection(source, delivery)):
+    if lake.has(keys.collection(source, delivery)):
         logger.info("the delivery was collected before", source=source, delivery=delivery)
         return None
     body, metadata = lake.get_with_metadata(key)

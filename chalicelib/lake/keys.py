@@ -7,6 +7,8 @@ import re
 # what is put below it is a run of the source whose folder it is in
 INBOX = "inbox/"
 WEBHOOKS = "webhooks/"
+# of runs; not below `runs/`, which expires: the table and the quarantined rows outlive that
+DECLARATIONS = "declarations/"
 
 
 def raw(source: str, day: str, run_id: str, partition: int, page: int, suffix: str) -> str:
@@ -24,7 +26,8 @@ def working_copy(run_id: str, partition: int, page: int, suffix: str) -> str:
 
 
 def declaration(run_id: str) -> str:
-    return f"runs/{run_id}/declaration.json"
+    """What the run's source is, where the run declares it."""
+    return f"{DECLARATIONS}{run_id}.json"
 
 
 def schema(run_id: str) -> str:

@@ -55,7 +55,12 @@ def named(bucket: str, key: str) -> Iterator[None]:
 
 
 class Lake:
-    """One bucket. All keys come from `lake.keys`."""
+    """One bucket. All keys come from `lake.keys`.
+
+    An object that is not there is NotFound, which S3 says only to those who may list the bucket, all of it: it answers
+    others AccessDenied (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html). So whoever may read
+    objects here may list them, too.
+    """
 
     def __init__(self, bucket: str, client=None):
         self.bucket = bucket
@@ -114,6 +119,13 @@ class Lake:
         bucket = bucket or self.bucket
         with named(bucket, key):
             return self.client.head_object(Bucket=bucket, Key=key)
+
+    def has(self, key: str) -> bool:
+        try:
+            self.about(key)
+        except NotFound:
+            return False
+        return True
 
     def delete(self, key: str) -> None:
         """Delete an object; no error where there is none."""

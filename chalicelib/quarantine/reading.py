@@ -6,7 +6,7 @@ import dataclasses
 
 from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import StoredObject
-from chalicelib.errors import NotFound, TerminalError
+from chalicelib.errors import NotFound
 from chalicelib.lake import Lake, cutting, formats, keys
 from chalicelib.lake.cutting import Listing, RawObject
 from chalicelib.settings import Settings
@@ -41,7 +41,7 @@ def _page(stored: StoredObject, lake: Lake) -> Page:
         )
     try:
         body = lake.open(stored.key)
-    except (NotFound, TerminalError) as error:  # S3 refuses what is not there to whoever may not list the bucket
+    except NotFound as error:
         raise NotFound(
             f"the raw object {stored.key} cannot be read any more: {error.message}",
             next_step="run the source again if it still has the rows, and discard these",

@@ -116,4 +116,10 @@ def declaration(cursor, source: str, table: str | None = None) -> Source:
     found = rows(cursor, "reading", "last_run_of_table", source=source, table=table)
     if not found:
         raise NotFound(f"{source} has published no table {table[:100]!r}")
-    return sources.as_declared(source, found[0]["run_id"], Lake(settings.current().bucket, impatient_client()))
+    run_id = found[0]["run_id"]
+    try:
+        return sources.as_declared(source, run_id, Lake(settings.current().bucket, impatient_client()))
+    except NotFound as error:
+        raise NotFound(
+            f"what run {run_id} declared {table} to be is gone", next_step=f"run {source} with that declaration again"
+        ) from error

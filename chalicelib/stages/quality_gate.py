@@ -13,7 +13,7 @@ from chalicelib import settings as settings_module
 from chalicelib.anomalies import drift, outliers, statistics
 from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import QualityGateRequest, QualityGateResult, Window
-from chalicelib.errors import AccountError, ChunksFailed
+from chalicelib.errors import AccountError, ChunksFailed, NotFound
 from chalicelib.failure import read_cause
 from chalicelib.lake import Lake, keys
 from chalicelib.links import Links
@@ -129,11 +129,11 @@ def _check_complete(request: QualityGateRequest, lake: Lake, chunks: list[ChunkC
 
 
 def _failure(lake: Lake, run_id: str, chunk: int) -> str:
-    key = keys.chunk(run_id, chunk, "failure.json")
-    # S3 answers 403, not 404, for what is not there to a role that may not list the whole bucket
-    if not lake.keys(key):
+    try:
+        cause = lake.get_json(keys.chunk(run_id, chunk, "failure.json"))
+    except NotFound:
         return "no outcome was recorded; its worker ended before it could be"
-    name, reason = read_cause(lake.get_json(key))
+    name, reason = read_cause(cause)
     return f"{name}: {reason}"
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-from botocore.exceptions import ClientError
-
-from chalicelib import boto_errors, sources
-from chalicelib.errors import NotFound, SourceError, TerminalError
+from chalicelib import sources
+from chalicelib.errors import NotFound, SourceError
 from chalicelib.lake import Lake, keys
 from chalicelib.lake.inbox_object import InboxObject
 from chalicelib.run_input import RunInput
@@ -95,11 +93,6 @@ def _present(where: str, lake: Lake) -> InboxObject | None:
         about = lake.about(key)
     except NotFound:
         return None
-    except TerminalError as refused:
-        cause = refused.__cause__  # what is not there is refused to whoever may not list the bucket
-        if isinstance(cause, ClientError) and boto_errors.code(cause) in ("403", "AccessDenied"):
-            return None
-        raise
     return InboxObject.described(lake.bucket, key, about)
 
 

@@ -19,9 +19,10 @@ from http_api import call, token
 
 from chalicelib import executions
 from chalicelib.api import tokens
+from chalicelib.lake import keys
 from chalicelib.warehouse import connection
 from local import calls, functions, iam
-from local.iam import Place
+from local.iam import Need, Place
 from local.provision import CHANGE_STREAM
 from statemachine import render
 from tests.features.test_webhooks_http import post, readings, signed
@@ -32,18 +33,14 @@ MEGABYTE = 2**20
 
 # what no run here is sure to use, and why it is granted all the same
 NOT_SEEN = {
-    "s3:GetObject on runs/*/declaration.json": "once a process, which on AWS has one function, here all",
+    "s3:GetObject on declarations/*.json": "once a process, which on AWS has one function, here all",
+    "s3:ListBucket on arn:aws:s3:::sluice-local": "where an object is missing, for S3 to say so",
     "s3:AbortMultipartUpload on runs/*/chunks/*/malformed.ndjson": "when S3 breaks off in 8 MB of rejected rows",
     "s3:AbortMultipartUpload on runs/*/chunks/*/failing.ndjson": "the same",
     "s3:DeleteObject on cdc/*": "what a batch of changes that was broken off has left",
     # what only runs in containers do: those are processes of the stack, whose calls are not written down
     "s3:PutObject on runs/*/partitions.json": "for partitions that containers fetch",
     "s3:GetObject on runs/*/containers/*": "what ended a container",
-}
-# the same, of these functions alone
-NOT_SEEN_OF = {
-    ("record_failure", "s3:ListBucket on arn:aws:s3:::sluice-local"): "looks for what ended a container",
-    ("record_chunk_failure", "s3:ListBucket on arn:aws:s3:::sluice-local"): "the same",
 }
 
 
@@ -132,6 +129,8 @@ def events(pipeline) -> None:
     reading = token(pipeline.env["DATABASE_URL"], "read")
     for path in ("", "/states/Plan", "/report", "/report?format=json"):
         assert call(pipeline.env["SLUICE_API_URL"], "GET", f"/runs/{run.run_id}{path}", reading).status == 200
+    s3.delete_object(Bucket=bucket, Key=keys.report(run.run_id, "html"))  # as it expires
+    assert call(pipeline.env["SLUICE_API_URL"], "GET", f"/runs/{run.run_id}/report", reading).status == 404
     end = time.monotonic() + 120
     for prefix in ("inbox/sensors/webhook-", "inbox/sensors/date=", "cdc/"):
         while not s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents"):
@@ -261,7 +260,10 @@ PLACE = Place(functions.REGION, functions.ACCOUNT, key=KEY)
 
 
 def refused(document: dict, made: list[dict]) -> list[str]:
-    found = (iam.refused(document, call["service"], call["operation"], call["parameters"], PLACE) for call in made)
+    found = [iam.refused(document, one["service"], one["operation"], one["parameters"], PLACE) for one in made]
+    for bucket in sorted({f"arn:aws:s3:::{one['parameters']['Bucket']}" for one in made if one.get("missing")}):
+        if not iam.allows(document, "s3:ListBucket", bucket):
+            found.append(Need("s3:ListBucket", bucket))
     return [str(need) for need in found if need]
 
 
@@ -298,9 +300,19 @@ def test_every_resource_that_is_taken_out_of_a_policy_is_missed(recorded, functi
                 ]
                 shown = resource.removeprefix(bucket + "/")
                 found = f"{action} on {shown}"
-                if found not in NOT_SEEN and (function, found) not in NOT_SEEN_OF and not refused(less, made):
+                if found not in NOT_SEEN and not refused(less, made):
                     idle.append(found)
     assert idle == []
+
+
+@pytest.mark.parametrize("function", ["api_handler", "collect_events"])
+def test_who_asks_for_what_is_not_there_is_told_so_and_would_else_be_refused(recorded, function):
+    """As S3 answers 403 for a missing object to whoever may not list the bucket, or only a part of it."""
+    document, made = policy(recorded[0], function), made_by(recorded, function)
+    assert [call for call in made if call.get("missing")]
+    listing = next(each for each in document["Statement"] if each["Action"] == ["s3:ListBucket"])
+    listing["Condition"] = {"StringLike": {"s3:prefix": ["*"]}}
+    assert f"s3:ListBucket on {listing['Resource'][0]}" in refused(document, made)
 
 
 def test_a_call_that_no_policy_foresees_is_refused(recorded):

@@ -89,3 +89,31 @@ def test_the_command_shows_the_same_as_a_table_csv_and_json(pipeline, published)
     assert "personal" in refused.stderr
     assert "No record is like that." in pipeline.sluice(*of_table[:4], "--where", "id:eq:99").stdout
     pipeline.sluice(*of_table, "--csv", "--json", status=2)
+
+
+def test_a_runs_working_objects_may_expire_before_its_rows_do(pipeline, declare, table):
+    lines = [{"id": 1, "name": "ada", "price": 1}, {"id": "x", "name": "grace", "price": 2}]
+    content = "".join(json.dumps(line) + "\n" for line in lines)
+    filled = {"column": "id"}
+    expectations = [{"type": "expect_column_values_to_not_be_null", "kwargs": filled, "severity": "warning"}]
+    suite = {"expectations": expectations, "meta": {"sluice": {"quarantine": {"fail": 0.9}}}}
+    run = pipeline.run("files", input=declare(table, content, COLUMNS, suite=suite, personal=["name"]))
+    assert run.row["verdict"] == "warn"
+    s3, bucket = pipeline.client("s3"), pipeline.env["SLUICE_BUCKET"]
+    kept = s3.list_objects_v2(Bucket=bucket, Prefix=f"runs/{run.run_id}/")["Contents"]
+    for each in kept:
+        s3.delete_object(Bucket=bucket, Key=each["Key"])
+    records = json.loads(pipeline.sluice("records", "files", "--table", table, "--json").stdout)
+    assert [record["values"] for record in records] == [{"id": 1, "name": "***", "price": "1.00", "sold": None}]
+    [row] = json.loads(pipeline.sluice("quarantine", "list", "--run", run.run_id, "--json").stdout)["rows"]
+    # without what the run declared, nothing of the record could be shown
+    assert json.loads(row["record"]) == {"id": "x", "name": "***", "price": 2}
+    assert "id is 'x', expected integer" in pipeline.sluice("runs", "show", run.run_id).stdout
+
+
+def test_a_table_whose_declaration_is_gone_says_what_to_do(pipeline, declare, table):
+    run = pipeline.run("files", input=declare(table, '{"id": 1}\n', COLUMNS))
+    s3, bucket = pipeline.client("s3"), pipeline.env["SLUICE_BUCKET"]
+    s3.delete_object(Bucket=bucket, Key=f"declarations/{run.run_id}.json")
+    refused = pipeline.sluice("records", "files", "--table", table, status=1).stderr
+    assert f"what run {run.run_id} declared {table} to be is gone" in refused

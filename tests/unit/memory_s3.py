@@ -29,6 +29,11 @@ class MemoryS3:
             body = body[int(start) : int(end) + 1 if end else None]
         return {"Body": io.BytesIO(body), "Metadata": self.metadata.get(Key, {})}
 
+    def head_object(self, Bucket, Key):
+        if Key not in self.objects:
+            raise ClientError({"Error": {"Code": "404", "Message": "Not Found"}}, "HeadObject")
+        return {"ContentLength": len(self.objects[Key])}
+
     def delete_object(self, Bucket, Key):
         self.objects.pop(Key, None)
 

@@ -13,6 +13,7 @@ import zoneinfo
 from collections.abc import Iterator
 
 from chalicelib import contracts, sources, telemetry
+from chalicelib.lake import keys
 from deploy import artefacts
 from deploy import roles as own_roles
 from statemachine import render
@@ -509,6 +510,9 @@ def bucket(template: dict) -> Iterator[str]:
     rest = rules.get("", {})
     if "ExpirationInDays" in rest or not {"NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"} <= set(rest):
         yield "old versions and broken uploads are kept, or everything expires"
+    expiring = [prefix for prefix, rule in rules.items() if prefix and prefix != "raw/" and "ExpirationInDays" in rule]
+    if keys.declaration("run").startswith(tuple(expiring)):
+        yield "what a run declared of its source expires, and the table needs it"
 
 
 def topic_and_queues(template: dict) -> Iterator[str]:

@@ -15,6 +15,7 @@ from benchmarks import cost_table
 from chalicelib import run_log
 from chalicelib.errors import ConfigurationError, TerminalError
 from chalicelib.executions import Children, Execution, State, with_failed_children
+from chalicelib.lake import keys
 from chalicelib.settings import Settings
 from cli import cost as cli_cost
 from deploy import cost, log_usage, prices, usage
@@ -323,7 +324,7 @@ def test_s3_requests_follow_from_the_objects_and_from_what_the_stages_read():
     assert put.amount == 5 + 1 + 1 + 1 + 1
     # 2 chunks of 4, 1 rejected, 3 listings, the manifest twice
     assert get.amount == 8 + 1 + 3 + 2
-    _, declared = usage.lake(execution(**PASSED), [*OBJECTS, Stored("runs/run/declaration.json", 1)], None)
+    _, declared = usage.lake(execution(**PASSED), [*OBJECTS, Stored(keys.declaration("run"), 1)], None)
     assert declared.amount == get.amount + 14  # each invocation reads the declaration
 
 

@@ -221,6 +221,8 @@ def needed(project, function):
                 found |= {f"{need.action} {secret}" for secret in secrets}
             else:
                 found.add(" ".join([need.action, *(need.context.values() if "kms" in need.action else ())]))
+    if "s3:GetObject" in found:  # else S3 does not say that an object is missing: chalicelib/lake/store.py
+        found.add("s3:ListBucket")
     # what Lambda receives in the function's name is encrypted
     return found | ({f"kms:Decrypt sqs.{NAMES['Region']}.amazonaws.com"} if reads_a_queue(function) else set())
 
@@ -583,4 +585,3 @@ def test_another_bucket_is_read_only_where_it_is_configured():
         assert iam.refused([plan, more], "s3", operation, theirs) is None
     assert iam.refused([plan, more], "s3", "PutObject", theirs)
     assert iam.refused(plan, "s3", "ListObjectsV2", {"Bucket": "lake", "Prefix": "inbox/a"}) is None
-    assert iam.refused(plan, "s3", "ListObjectsV2", {"Bucket": "lake", "Prefix": "raw/"})

@@ -241,11 +241,13 @@ def test_what_the_policy_does_not_allow_is_refused_with_the_services_error(sandb
 def test_that_an_object_is_missing_is_said_only_to_who_may_list_the_bucket(sandbox, aws):
     listing = {"Sid": "List", "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": ["arn:aws:s3:::lake"]}
     asked = {"service": "s3", "method": "get_object", "parameters": {"Bucket": "lake", "Key": "raw/absent"}}
+    partly = {**listing, "Condition": {"StringLike": {"s3:prefix": ["raw/*"]}}}  # a request for an object has no prefix
     codes = [
-        answer(sandbox(CALLS, environment=aws, policy=policy), asked)[1][0]
-        for policy in (POLICY, {**POLICY, "Statement": [*POLICY["Statement"], listing]})
+        [answer(made, {**asked, "method": method})[1][0] for method in ("get_object", "head_object")]
+        for more in ([], [partly], [listing])
+        for made in [sandbox(CALLS, environment=aws, policy={**POLICY, "Statement": [*POLICY["Statement"], *more]})]
     ]
-    assert codes == ["AccessDenied", "NoSuchKey"]
+    assert codes == [["AccessDenied", "403"], ["AccessDenied", "403"], ["NoSuchKey", "404"]]
 
 
 def test_it_runs_the_interpreter_of_the_tests():

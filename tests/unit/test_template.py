@@ -352,6 +352,7 @@ FAULTS = {
         put("Bucket", "OwnershipControls", None),
         put("Bucket", "LifecycleConfiguration.Rules.0.Status", "Disabled"),
         put("Bucket", "LifecycleConfiguration.Rules.0.ExpirationInDays", None),
+        put("Bucket", "LifecycleConfiguration.Rules.1.Prefix", "declarations/"),
         put("Bucket", "LifecycleConfiguration.Rules.2.ExpirationInDays", 90),
         put("Bucket", "LifecycleConfiguration.Rules.2.Transitions", None),
         put("Bucket", "LifecycleConfiguration.Rules.3.ExpirationInDays", 90),
