@@ -43,6 +43,7 @@ def connect(stage: Stage, made: dict | None = None) -> Aws:
         partition,
         stage.name,
         stage.prefix,
+        api_stage=stage.api_stage,
         caller=who["Arn"],
         variables=tuple(template.environment()),
         folder=stage.folder,

@@ -30,7 +30,6 @@ _OF_A_FUNCTION = {
     "tags",
 }
 _OF_A_STAGE = _OF_A_FUNCTION | {
-    "api_gateway_custom_domain",
     "api_gateway_endpoint_type",
     "api_gateway_endpoint_vpce",
     "api_gateway_policy_file",
@@ -39,13 +38,17 @@ _OF_A_STAGE = _OF_A_FUNCTION | {
     "lambda_architecture",
     "lambda_functions",
     "minimum_compression_size",
-    "websocket_api_custom_domain",
     "xray",
 }
 _OF_THE_FILE = _OF_A_STAGE | {"app_name", "profile", "stages", "version"}
 
 # it begins every name: with a stage of 16, an account and a region the bucket has at most 63 characters
 _APP = re.compile(r"[a-z][a-z0-9-]{0,17}")
+# what Chalice knows and one of ours does: by both, two would make the domain
+_OURS = {
+    "api_gateway_custom_domain": "deployment.api_domain and deployment.api_certificate_arn give the API its domain",
+    "websocket_api_custom_domain": "there is no websocket API",
+}
 _LIMITS = {"lambda_timeout": (1, 900, "seconds"), "lambda_memory_size": (128, 10240, "MB")}
 
 
@@ -74,7 +77,9 @@ def _problems(document: dict, stage: str, functions: Collection[str], ours: str)
 
 def _unknown(where: str, holder: dict, known: Collection[str], what: str) -> Iterator[str]:
     for name in holder:
-        if name not in known:
+        if name in _OURS:
+            yield f"{where}{name} is not taken: {_OURS[name]}"
+        elif name not in known:
             near = difflib.get_close_matches(name, sorted(known), 1)
             yield f"{where}{name} is no {what}" + (f", {near[0]} is" if near else "")
 

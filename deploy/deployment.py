@@ -110,13 +110,13 @@ def opened(
     if made is not None:
         preflight.parameters(stage, made, findings)
     aws = findings.note(lambda: account.connect(stage, made)) if made is not None else None
+    known = findings.note(lambda: record.load(aws)) if aws is not None else None
     if aws is not None:
-        preflight.online(stage, aws, findings)
+        preflight.online(stage, aws, findings, known or Record())
     with _workplace(folder, dry_run) as place:
         built = findings.note(lambda: artefacts.build(place, stage_name, progress=progress))
         if aws is None or built is None:
             findings.stop()
-        known = findings.note(lambda: record.load(aws))
         aws = dataclasses.replace(aws, files=functions.layer_files(stage, built))
         resources = Resources(aws, functions.add(made, stage, built))
         planned = findings.note(lambda: plan.make(resources, known)) if known is not None else None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from chalice.constants import DEFAULT_APIGATEWAY_STAGE_NAME, DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
+from chalice.constants import DEFAULT_LAMBDA_MEMORY_SIZE, DEFAULT_LAMBDA_TIMEOUT
 
 from deploy import chalice_command, project, roles, template
 from deploy.artefacts import ABOVE, Artefacts, above, layer_id
@@ -37,7 +37,7 @@ def add(made: dict, stage: Stage, built: Artefacts) -> dict:
         **{roles.logical_id(name): _function(stage, built, name) for name in functions},
         **api(stage),
     }
-    template.place_api(made, _api_stage(stage))
+    template.place_api(made, stage.api_stage)
     return {**made, "Resources": {**made["Resources"], **resources}}
 
 
@@ -61,7 +61,7 @@ def api(stage: Stage) -> dict:
             "DependsOn": [roles.logical_id(function) for function in render.API_FUNCTIONS],
             "Properties": {
                 "FunctionName": name,
-                "StageName": _api_stage(stage),
+                "StageName": stage.api_stage,
                 "Name": stage.prefix,
                 "RateLimit": {"Ref": "ApiRate"},
                 "BurstLimit": {"Ref": "ApiBurst"},
@@ -69,10 +69,6 @@ def api(stage: Stage) -> dict:
             },
         },
     }
-
-
-def _api_stage(stage: Stage) -> str:
-    return stage.config.api_gateway_stage or DEFAULT_APIGATEWAY_STAGE_NAME
 
 
 def layer_files(stage: Stage, built: Artefacts) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from urllib.parse import quote
 
 import boto3
@@ -13,6 +14,7 @@ from chalicelib import boto_errors
 from chalicelib.lake import keys
 from deploy.artefacts import ABOVE
 from deploy.kinds import Aws
+from deploy.record import Made
 from deploy.stage import Stage
 from statemachine import render
 
@@ -20,8 +22,11 @@ from statemachine import render
 _UNTOLD = (ClientError, BotoCoreError, ResponseParserError)
 
 
-def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
-    """Actions by the resource that they are done to."""
+def needed(aws: Aws, stage: Stage, made: Collection[Made] = ()) -> dict[str, list[str]]:
+    """Actions by the resource that they are done to; of what was `made` and is not wanted any more, too."""
+    wanted, has = stage.deployment, {each.type for each in made}
+    logs = any(each == Made("AWS::Logs::LogGroup", f"/aws/apigateway/{stage.prefix}") for each in made)
+    domains = {wanted.api_domain, *(each.id for each in made if each.type == "AWS::ApiGateway::DomainName")} - {""}
     prefix, arn = stage.prefix, aws.arn
     bucket = f"arn:{aws.partition}:s3:::{aws.bucket}"
     functions = [stage.function(name) for name in render.lambda_functions()]
@@ -116,10 +121,10 @@ def needed(aws: Aws, stage: Stage) -> dict[str, list[str]]:
             "GetKeyRotationStatus ListResourceTags PutKeyPolicy ScheduleKeyDeletion TagResource UntagResource "
             "UpdateAlias UpdateKeyDescription",
         ),
-        **(_streams(aws, prefix) if stage.deployment.changes else {}),
-        **(_access_log(aws, prefix) if stage.deployment.access_log else {}),
-        **(_domain(aws, stage.deployment.api_domain) if stage.deployment.api_domain else {}),
-        **(_usage_plan(aws) if stage.deployment.api_quota else {}),
+        **(_streams(aws, prefix) if wanted.changes or "AWS::Kinesis::Stream" in has else {}),
+        **(_access_log(aws, prefix) if wanted.access_log or logs else {}),
+        **{resource: actions for name in sorted(domains) for resource, actions in _domain(aws, name).items()},
+        **(_usage_plan(aws) if wanted.api_quota or "AWS::ApiGateway::UsagePlan" in has else {}),
         # no narrower resource: what is to be made has no name yet, or the service knows none
         "*": [
             "kms:CreateKey",
@@ -173,7 +178,7 @@ def _streams(aws: Aws, prefix: str) -> dict[str, list[str]]:
     return {aws.arn("kinesis", f"stream/{prefix}-changes"): _of("kinesis", actions)}
 
 
-def missing(aws: Aws, stage: Stage) -> tuple[dict[str, list[str]], str | None]:
+def missing(aws: Aws, stage: Stage, made: Collection[Made] = ()) -> tuple[dict[str, list[str]], str | None]:
     """What the caller may not do, by resource; and a notice where IAM does not tell."""
     client = boto3.client("iam", region_name=aws.region, config=Config(retries={"total_max_attempts": 1}))
     caller = _principal(aws, client)
@@ -181,7 +186,7 @@ def missing(aws: Aws, stage: Stage) -> tuple[dict[str, list[str]], str | None]:
         return {}, None  # root may do all of it
     denied: dict[str, list[str]] = {}
     try:
-        for resource, actions in needed(aws, stage).items():
+        for resource, actions in needed(aws, stage, made).items():
             pages = client.get_paginator("simulate_principal_policy").paginate(
                 PolicySourceArn=caller, ActionNames=actions, ResourceArns=[resource]
             )

@@ -18,6 +18,7 @@ from deploy import account, constraints, permissions
 from deploy.intrinsics import Evaluator
 from deploy.kinds import Aws, apis
 from deploy.kinds.messages import PENDING, Subscription
+from deploy.record import Record
 from deploy.stage import CONFIG, SECTION, Stage
 
 # Lambda's (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html) that our dependencies have wheels for
@@ -97,8 +98,8 @@ def inputs(findings: Findings) -> None:
             findings.notices.append(f"{told}{fix}, or run it with --input")
 
 
-def online(stage: Stage, aws: Aws, findings: Findings) -> None:
-    """What AWS and the database say."""
+def online(stage: Stage, aws: Aws, findings: Findings, known: Record) -> None:
+    """What AWS and the database say; `known` is what was made before."""
     if problems := findings.note(lambda: account.elsewhere(stage, aws)):
         findings.problems += problems
     elif stage.deployment.database_secret_arn.startswith("arn:"):
@@ -115,7 +116,7 @@ def online(stage: Stage, aws: Aws, findings: Findings) -> None:
             f"{_where(stage, 'access_log')} is set, and API Gateway has no role to write logs with in {aws.region}: "
             "set it once for the account, as docs/deploying.md says, or take the setting out"
         )
-    missing, notice = permissions.missing(aws, stage)
+    missing, notice = permissions.missing(aws, stage, [*known.resources.values(), *known.dropped])
     findings.notices += [notice] if notice else []
     findings.problems += [
         f"{aws.caller} may not {', '.join(actions)} on {resource}: let an administrator allow it"

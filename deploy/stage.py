@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chalice.config import Config
+from chalice.constants import DEFAULT_APIGATEWAY_STAGE_NAME
 
 from chalicelib.errors import ConfigurationError
 from chalicelib.settings import LOCAL, SECRET
@@ -87,6 +88,11 @@ class Stage:
     def path(self) -> Path:
         """The file that describes it."""
         return self.folder / CONFIG
+
+    @property
+    def api_stage(self) -> str:
+        """The name of the stage that Chalice gives the API."""
+        return self.config.api_gateway_stage or DEFAULT_APIGATEWAY_STAGE_NAME
 
     def function(self, name: str) -> Config:
         """The configuration of one function."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from chalicelib.api.answering import Request
 from chalicelib.api.models import Answer, Day, Parameters, SourceName
+from chalicelib.api.runs import Account
 from chalicelib.reading import analytics
 from chalicelib.warehouse import reader
 
@@ -36,19 +37,15 @@ class DayRows(Answer):
     rows: int
 
 
-class DayRuns(Answer):
+class DayRuns(Account):
+    """The runs of a day, and their accounts added up."""
+
     source: str
     day: Annotated[str, Field(description="Of the runs' starts, UTC.")]
     runs: int
     published: int
     rejected: int
     failed: int
-    fetched: int
-    inserted: int
-    updated: int
-    unchanged: int
-    duplicates: int
-    quarantined: int
 
 
 class DayQuality(Answer):

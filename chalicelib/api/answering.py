@@ -34,6 +34,7 @@ class Arrived:
     headers: Mapping[str, str]
     body: bytes
     caller: Caller
+    address: str = ""  # of the API, as the caller came to it; empty where the gateway does not say
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Request:
     headers: Any
     body: Any
     caller: Caller
+    address: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def answer(route: Route, arrived: Arrived) -> Response:
 
 
 def _raw(arrived: Arrived) -> Request:
-    return Request(dict(arrived.path), arrived.headers, arrived.body, arrived.caller)
+    return Request(dict(arrived.path), arrived.headers, arrived.body, arrived.caller, arrived.address)
 
 
 def _checked(route: Route, arrived: Arrived) -> Request:
@@ -86,6 +88,7 @@ def _checked(route: Route, arrived: Arrived) -> Request:
         _headers(route.headers, arrived.headers),
         _body(route.body, arrived.body),
         arrived.caller,
+        arrived.address,
     )
 
 

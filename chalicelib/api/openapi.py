@@ -65,10 +65,10 @@ class GatewayError(BaseModel):
 
 
 def describe(request: Request) -> dict[str, Any]:
-    return document(settings.current().api_url)
+    return document(settings.current().api_url or request.address)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)  # an API has few addresses
 def document(address: str = "") -> dict[str, Any]:
     """The document, with the API's address where that is known."""
     models = [(model, mode) for route in table.ROUTES for model, mode in _models(route)]

@@ -24,7 +24,7 @@ td, th { border: 1px solid #d0d7de; padding: .3rem .6rem; text-align: left; vert
 
 
 def show(request: Request) -> Text:
-    return Text(html(openapi.document(settings.current().api_url)), table.HTML)
+    return Text(html(openapi.document(settings.current().api_url or request.address)), table.HTML)
 
 
 def html(document: dict[str, Any]) -> str:

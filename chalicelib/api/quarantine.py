@@ -39,7 +39,7 @@ class RowsQuery(Parameters):
     page: Page | None = None
 
 
-class Reason(Answer):
+class RowReason(Answer):
     kind: Annotated[str, Field(description="record, type or expectation.")]
     message: str
     column: str | None = None
@@ -56,7 +56,7 @@ class Row(Answer):
     raw: Annotated[str | None, Field(description="The key of the raw object.")]
     line: Annotated[int, Field(description="The line, or the record, in it; the first is 1.")]
     state: Annotated[State, Field(description="duplicate: it passed, and newer data was there already.")]
-    reasons: list[Reason]
+    reasons: list[RowReason]
     record: str
     added_at: Moment
     replays: Annotated[int, Field(description="How often it was judged again.")]

@@ -76,6 +76,7 @@ def _answered(request, route: Route, parameters: dict[str, str]) -> Response:
             headers=request.headers,
             body=request.raw_body or b"",
             caller=callers.require(request.context, route.scope),
+            address=_address(request.context),
         )
         response = answering.answer(route, arrived)
     except Exception as error:  # of any kind: it is the caller who is to be told that it failed
@@ -101,5 +102,20 @@ def _told(error: Exception) -> str:
 
 def _path(request) -> str:
     """As the API declares it: API Gateway puts its stage before it, but on a domain of one's own."""
-    path, stage = request.context.get("path") or request.path, f"/{request.context.get('stage')}/"
-    return path.removeprefix(stage[:-1]) if path.startswith(stage) else path
+    path = request.context.get("path") or request.path
+    return path.removeprefix(_before(request.context))
+
+
+def _address(context: dict) -> str:
+    """Where requests to the API go, by what API Gateway says of this one: it sets the domain, no caller does.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
+    """
+    domain = context.get("domainName")
+    return f"https://{domain}{_before(context)}" if domain else ""
+
+
+def _before(context: dict) -> str:
+    """What API Gateway puts before the path of this request."""
+    stage = f"/{context.get('stage')}"
+    return stage if (context.get("path") or "").startswith(f"{stage}/") else ""

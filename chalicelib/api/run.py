@@ -85,7 +85,7 @@ class Expectation(Answer):
     observed: str | None
 
 
-class Reason(Answer):
+class ReasonExample(Answer):
     """Why rows were quarantined, with the first record of which that was so; personal values are masked."""
 
     kind: str | None
@@ -120,7 +120,7 @@ class RunDetails(Run):
     states: Annotated[list[StateSummary], Field(description="In the order in which they were entered.")]
     chunks: Chunks
     quality: list[Expectation]
-    quarantine: list[Reason]
+    quarantine: list[ReasonExample]
     quarantine_states: Annotated[
         dict[str, int],
         Field(description="Of the rows that it set aside, how many are in which state: GET /quarantine."),

@@ -20,6 +20,7 @@ class Alarm(Kind):
         "AlarmDescription": "",
         "DatapointsToAlarm": None,
         "Dimensions": [],
+        "EvaluateLowSampleCountPercentile": None,
         "ExtendedStatistic": None,
         "InsufficientDataActions": [],
         "MetricName": None,

@@ -57,15 +57,19 @@ class RestApi(Kind):
         api = _api(aws, physical_id)
         if api is None:
             return None
-        stages = aws.client("apigateway").get_stages(restApiId=physical_id)["item"]
+        stages = {
+            each["stageName"]: each for each in aws.client("apigateway").get_stages(restApiId=physical_id)["item"]
+        }
         if not stages:
             return None
-        settings = stages[0].get("methodSettings", {}).get(_ALL_METHODS, {})
-        logged = stages[0].get("accessLogSettings") or {}
+        # others may have been made by hand; where the one that is meant is gone, any of them tells that
+        stage = stages.get(aws.api_stage) or stages[min(stages)]
+        settings = stage.get("methodSettings", {}).get(_ALL_METHODS, {})
+        logged = stage.get("accessLogSettings") or {}
         found = {
             "FunctionName": aws.prefix,  # Chalice's name for the function behind all routes
             "Name": api["name"],
-            "StageName": stages[0]["stageName"],
+            "StageName": stage["stageName"],
             "RateLimit": settings.get("throttlingRateLimit"),
             "BurstLimit": settings.get("throttlingBurstLimit"),
         }

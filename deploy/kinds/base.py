@@ -39,6 +39,7 @@ class Aws:
     prefix: str = ""  # what the names of all that is the stage's begin with, and the value of their tag
     caller: str = ""  # the ARN of whoever deploys
     bucket: str = ""  # the stage's own
+    api_stage: str = ""  # the name of the API's stage
     files: Mapping[str, Path] = field(default_factory=dict)  # what is uploaded, by key in the bucket
     variables: tuple[str, ...] = ()  # the environment variables that deploying sets
     folder: Path = Path()  # the project's root

@@ -3,22 +3,23 @@
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = { for name, alarm in local.generated.alarms : name => alarm if try(local.conditions[alarm.Condition], true) }
 
-  alarm_name          = each.value.AlarmName
-  alarm_description   = try(each.value.AlarmDescription, null)
-  namespace           = try(each.value.Namespace, null)
-  metric_name         = try(each.value.MetricName, null)
-  dimensions          = { for dimension in try(each.value.Dimensions, []) : dimension.Name => dimension.Value }
-  statistic           = try(each.value.Statistic, null)
-  extended_statistic  = try(each.value.ExtendedStatistic, null)
-  period              = try(each.value.Period, null)
-  evaluation_periods  = each.value.EvaluationPeriods
-  datapoints_to_alarm = try(each.value.DatapointsToAlarm, null)
-  threshold           = each.value.Threshold
-  comparison_operator = each.value.ComparisonOperator
-  treat_missing_data  = try(each.value.TreatMissingData, null)
-  alarm_actions       = try(each.value.AlarmActions, [])
-  ok_actions          = try(each.value.OKActions, [])
-  tags                = local.tags
+  alarm_name                            = each.value.AlarmName
+  alarm_description                     = try(each.value.AlarmDescription, null)
+  namespace                             = try(each.value.Namespace, null)
+  metric_name                           = try(each.value.MetricName, null)
+  dimensions                            = { for dimension in try(each.value.Dimensions, []) : dimension.Name => dimension.Value }
+  statistic                             = try(each.value.Statistic, null)
+  extended_statistic                    = try(each.value.ExtendedStatistic, null)
+  evaluate_low_sample_count_percentiles = try(each.value.EvaluateLowSampleCountPercentile, null)
+  period                                = try(each.value.Period, null)
+  evaluation_periods                    = each.value.EvaluationPeriods
+  datapoints_to_alarm                   = try(each.value.DatapointsToAlarm, null)
+  threshold                             = each.value.Threshold
+  comparison_operator                   = each.value.ComparisonOperator
+  treat_missing_data                    = try(each.value.TreatMissingData, null)
+  alarm_actions                         = try(each.value.AlarmActions, [])
+  ok_actions                            = try(each.value.OKActions, [])
+  tags                                  = local.tags
 
   dynamic "metric_query" {
     for_each = try(each.value.Metrics, [])

@@ -207,6 +207,10 @@ def alarms(template: dict) -> Iterator[str]:
                 yield f"{name}: there is no {dimension} {value}"
         if ("Statistic" in own) == ("ExtendedStatistic" in own):
             yield f"{name}: one statistic is what it looks at"
+        # else CloudWatch judges a percentile by a handful of requests:
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/percentiles-with-low-samples.html
+        if ("ExtendedStatistic" in own) != (own.get("EvaluateLowSampleCountPercentile") == "ignore"):
+            yield f"{name}: a few slow answers at night are no percentile"
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
         window = own["Period"] * int(text(own["EvaluationPeriods"], template))
         if window > (604_800 if own["Period"] >= 3600 else 86_400):

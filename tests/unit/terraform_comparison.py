@@ -327,7 +327,11 @@ def _alarm(given: Properties) -> Found:
     )
 
 
-STATISTICS = {"Statistic": "statistic", "ExtendedStatistic": "extended_statistic"}
+STATISTICS = {
+    "Statistic": "statistic",
+    "ExtendedStatistic": "extended_statistic",
+    "EvaluateLowSampleCountPercentile": "evaluate_low_sample_count_percentiles",
+}
 
 
 def _domain_name(given: Properties) -> Found:

@@ -24,7 +24,7 @@ def aws(monkeypatch):
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     corrections_of_chalice.apply()
     with mock_aws():
-        yield Aws(ACCOUNT, REGION, "aws", "dev", "sluice-dev")
+        yield Aws(ACCOUNT, REGION, "aws", "dev", "sluice-dev", api_stage="api")
 
 
 def made(aws):
@@ -82,6 +82,17 @@ def test_limits_that_were_changed_by_hand_are_seen_and_set_back(aws):
     }
     KIND.update(aws, mine, KIND.read(aws, mine), WANTED)
     assert differences(KIND, KIND.read(aws, mine), WANTED) == []
+
+
+@pytest.mark.parametrize("other", ["aaa", "zzz"])
+def test_of_several_stages_the_one_that_is_meant_is_looked_at(aws, other):
+    mine = made(aws)
+    function(aws, mine)
+    KIND.create(aws, WANTED)
+    aws.client("apigateway").create_deployment(restApiId=mine, stageName=other)
+    assert differences(KIND, KIND.read(aws, mine), WANTED) == []
+    aws.client("apigateway").delete_stage(restApiId=mine, stageName="api")
+    assert "StageName" in {each.name for each in differences(KIND, KIND.read(aws, mine), WANTED)}
 
 
 LOG = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/apigateway/sluice-dev"

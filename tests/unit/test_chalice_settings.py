@@ -47,6 +47,15 @@ def test_the_configuration_that_comes_along_is_taken(read):
         ),
         (("stages", "dev", "enviroment_variables"), {}, "environment_variables is"),
         (("app_name",), "Data_Platform", "app_name is 'Data_Platform'"),
+        (
+            ("stages", "dev", "api_gateway_custom_domain"),
+            {
+                "domain_name": "sluice.example.org",
+                "certificate_arn": "arn:aws:acm:eu-west-1:1:certificate/1",
+            },
+            "stages.dev.api_gateway_custom_domain is not taken: deployment.api_domain and",
+        ),
+        (("websocket_api_custom_domain",), {}, "websocket_api_custom_domain is not taken"),
     ],
 )
 def test_a_typo_or_a_number_beyond_lambdas_limits_is_named_with_its_place(read, path, value, said):

@@ -12,6 +12,7 @@ from chalice.config import Config
 from deploy import permissions
 from deploy import stage as stages
 from deploy.kinds import Aws
+from deploy.record import Made
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT, REGION = "123456789012", "eu-west-1"
@@ -46,14 +47,17 @@ def allowed(action, resource):
     )
 
 
-def needed(deployment=(), **settings):
-    """For the stage with these settings beside its own; those of the section `deployment` apart."""
+def needed(deployment=(), made=(), **settings):
+    """For the stage with these settings beside its own; those of the section `deployment` apart.
+
+    `made` is what there is of the stage already.
+    """
     aws = Aws(ACCOUNT, REGION, "aws", "prod", bucket=f"sluice-prod-{ACCOUNT}-{REGION}")
     stage = stages.read(ROOT, "prod")
     stage = dataclasses.replace(stage, deployment=dataclasses.replace(stage.deployment, **dict(deployment)))
     document = json.loads((ROOT / stages.CONFIG).read_text())
     document["stages"]["prod"] |= settings
-    asked = permissions.needed(aws, dataclasses.replace(stage, config=Config("prod", config_from_disk=document)))
+    asked = permissions.needed(aws, dataclasses.replace(stage, config=Config("prod", config_from_disk=document)), made)
     return [(action, resource) for resource, actions in asked.items() for action in actions]
 
 
@@ -89,6 +93,18 @@ def test_a_domain_and_a_usage_plan_are_asked_about_where_they_are_wanted():
     asked = {resource.split("::")[-1] for _, resource in set(needed(deployment=wanted)) - set(needed())}
     assert {"/domainnames/sluice.example.org", "/domainnames/sluice.example.org/basepathmappings/(none)"} <= asked
     assert {"/usageplans", "/usageplans/0"} <= asked
+
+
+def test_what_is_to_be_taken_away_is_asked_about_as_what_is_wanted():
+    made = [
+        Made("AWS::ApiGateway::DomainName", "sluice.example.org"),
+        Made("AWS::ApiGateway::UsagePlan", "p1"),
+        Made("AWS::Kinesis::Stream", "sluice-prod-changes"),
+        Made("AWS::Logs::LogGroup", "/aws/apigateway/sluice-prod"),
+    ]
+    wanted = {"api_domain": "sluice.example.org", "api_quota": 100, "changes": True, "access_log": True}
+    assert needed(made=made) == needed(deployment=wanted)
+    assert set(needed(deployment={"api_domain": "other.example.org"}, made=made[:1])) > set(needed(made=made[:1]))
 
 
 @pytest.mark.parametrize("resource", ["*", "arn:aws:s3:::sluice-staging-1", f"arn:aws:iam::{ACCOUNT}:role/admin"])

@@ -381,6 +381,17 @@ def test_every_kind_is_tried_here():
     assert not set(CASES) & elsewhere
 
 
+def test_an_alarm_of_a_percentile_keeps_what_few_samples_mean(aws):
+    kind = KINDS["AWS::CloudWatch::Alarm"]
+    of_percentile = {**ALARM, "ExtendedStatistic": "p95", "EvaluateLowSampleCountPercentile": "ignore"}
+    del of_percentile["Statistic"]
+    made = kind.create(aws, of_percentile)
+    assert differences(kind, kind.read(aws, made), of_percentile) == []
+    without = {name: value for name, value in of_percentile.items() if name != "EvaluateLowSampleCountPercentile"}
+    found = [each.name for each in differences(kind, kind.read(aws, made), without)]
+    assert found == ["EvaluateLowSampleCountPercentile"]
+
+
 def test_an_alias_is_pointed_at_another_key(aws):
     keys, alias = KINDS["AWS::KMS::Key"], KINDS["AWS::KMS::Alias"]
     first, second = (keys.create(aws, {"KeyPolicy": policy("kms:*"), "Tags": TAGS}) for _ in range(2))

@@ -40,6 +40,11 @@ def test_it_tells_of_a_route_what_the_table_does(document, route):
     assert {name for name, place in places.items() if place == "path"} == set(route.path_parameters)
 
 
+def test_no_two_models_have_one_name(document):
+    # pydantic would put their modules before it
+    assert not [name for name in document["components"]["schemas"] if "__" in name]
+
+
 def test_no_route_is_told_of_that_there_is_not(document):
     told = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert told == {(route.method, route.path) for route in table.ROUTES}

@@ -14,6 +14,7 @@ from chalicelib.sources.files import FileSource
 from deploy import account, deployment, permissions, preflight, template
 from deploy import stage as stages
 from deploy.preflight import Findings
+from deploy.record import Record
 
 PLACE = deployed_project.REGION
 
@@ -42,7 +43,7 @@ def findings_of(project):
     made = template.template(stage, project.folder)
     aws = findings.note(lambda: account.connect(stage, made))
     if aws is not None:
-        preflight.online(stage, aws, findings)
+        preflight.online(stage, aws, findings, Record())
     return findings
 
 

@@ -11,6 +11,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
 import app
+from chalicelib import settings
 from chalicelib.api import access, answering, callers, problems, table
 from chalicelib.api.models import Answer, Body, Parameters, Text
 from chalicelib.errors import RequestRefused
@@ -168,3 +169,23 @@ def test_a_problem_names_the_path_without_the_stage_of_the_gateway(stage):
     for path in (event["requestContext"]["path"], "/records/7"):  # the latter on a domain of its own
         event["requestContext"]["path"] = path
         assert json.loads(app.app(event, None)["body"])["instance"] == "/records/7"
+
+
+@pytest.mark.parametrize(
+    ("domain", "path", "address"),
+    [
+        ("a1b2.execute-api.eu-west-1.amazonaws.com", "/api/openapi.json", "https://{}/api"),
+        ("sluice.example.org", "/openapi.json", "https://{}"),
+        (None, "/api/openapi.json", "/"),
+    ],
+    ids=["execute-api", "own-domain", "unknown"],
+)
+def test_the_document_names_the_address_at_which_it_was_asked_for(monkeypatch, domain, path, address):
+    monkeypatch.setattr(settings, "current", lambda: settings.load({}))
+    gateway = api_gateway.Api((), stage="api")
+    route = api_gateway.Route("/openapi.json", "GET", "api")
+    event = api_gateway._event(gateway, route, {}, Request(EnvironBuilder("/openapi.json").get_environ()), path, "r")
+    event["requestContext"] |= {"path": path, "authorizer": {"principalId": "ada", "scopes": "read"}}
+    event["requestContext"] |= {"domainName": domain} if domain else {}
+    document = json.loads(app.app(event, None)["body"])
+    assert document["servers"] == [{"url": address.format(domain)}]

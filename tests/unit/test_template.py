@@ -268,6 +268,7 @@ FAULTS = {
         put("ApiErrorsAlarm", "Dimensions.0.Value", {"Ref": "App"}),
         put("ApiLatencyAlarm", "Statistic", "Average"),
         put("ApiLatencyAlarm", "ExtendedStatistic", None),
+        put("ApiLatencyAlarm", "EvaluateLowSampleCountPercentile", None),
     ],
     checks.alarms_that_must_be: [
         drop("QualityFailuresAlarm"),
