@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from psycopg2.errors import UndefinedTable
+
 from chalicelib import settings
 from chalicelib.api import table, tokens
 from chalicelib.api.callers import Caller
@@ -44,8 +46,11 @@ def _caller(authorization: str) -> Caller | None:
         return None
     token, current = found[1], settings.current()
     if token.startswith(tokens.PREFIX):
-        with connection.transaction() as open_connection:
-            return tokens.caller(open_connection, token)
+        try:
+            with connection.transaction() as open_connection:
+                return tokens.caller(open_connection, token)
+        except UndefinedTable:  # before the first run of a stage: there is no token yet
+            return None
     if not current.oidc_issuer:
         return None
     from chalicelib.api import issuer

@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg2
 from pydantic import BaseModel, ValidationError
 
+from chalicelib import settings
 from chalicelib.api import table
 from chalicelib.api.callers import Caller
 from chalicelib.api.table import Route
 from chalicelib.errors import RequestRefused
+from chalicelib.warehouse import migrations
 
 _SHOWN = 8  # faults that a problem lists
 # pages show what sources said: nothing in them may be run, sent or loaded
@@ -68,14 +71,32 @@ class Response:
 
 
 def answer(route: Route, arrived: Arrived) -> Response:
-    """What the route answers; raises what `problems.of` makes a problem of, RequestRefused for what is malformed."""
+    """What the route answers; raises what `problems.of` makes a problem of, RequestRefused for what is malformed.
+
+    And RequestRefused, of which the API makes a 503, where it asked the database for what a pending migration brings.
+    """
     handler = table.load(route.handler)
-    given = handler(_raw(arrived) if route.raw else _checked(route, arrived))
+    try:
+        given = handler(_raw(arrived) if route.raw else _checked(route, arrived))
+    except psycopg2.ProgrammingError as error:  # such as a table, a column or a right that is not there
+        if missing := migrations.pending():
+            raise _older(missing) from error
+        raise
     if isinstance(given, Text):
         return Response(route.status, given.content, given.media, _PAGE if given.media == table.HTML else {})
     model = table.load(route.answer)
     content = model.model_validate(given).model_dump_json(by_alias=True)
     return Response(route.status, content, table.JSON)
+
+
+def _older(missing: list[str]) -> RequestRefused:
+    return RequestRefused(
+        f"this release is newer than the database's schema, which lacks {', '.join(missing)}",
+        status=503,
+        reason="schema",
+        next_step="start a run of any source: each begins with what is pending, as the smoke run of "
+        f"`sluice deploy --stage {settings.current().stage} --smoke` does",
+    )
 
 
 def _raw(arrived: Arrived) -> Request:

@@ -37,7 +37,8 @@ class Problem:
 def of(error: Exception, path: str) -> Problem:
     """What a request to `path` that raised is answered; an error of ours tells what it is about, others nothing."""
     if isinstance(error, RequestRefused):
-        problem = _problem(error.where["status"], error.message, error.where["reason"], path)
+        told = error.message + (f". Next: {error.next_step}" if error.next_step else "")
+        problem = _problem(error.where["status"], told, error.where["reason"], path)
         if faults := error.where.get("errors"):
             problem.document["errors"] = faults
         return problem

@@ -52,6 +52,12 @@ def apply(database_url: str | None = None) -> list[str]:
     return [path.stem for path in pending]
 
 
+def pending(database_url: str | None = None) -> list[str]:
+    """The names of those that `apply` would apply now."""
+    with connection.transaction(database_url) as open_connection, open_connection.cursor() as cursor:
+        return [path.stem for path in _pending(cursor)]
+
+
 @contextlib.contextmanager
 def _rights_explained(what: str) -> Iterator[None]:
     """Raise ConfigurationError where the login may not do it, or the server has no pgvector.
