@@ -18,6 +18,7 @@ from pathlib import Path
 import boto3
 import psycopg2
 import pytest
+from issuer_on_loopback import AUDIENCE, Issuer
 
 from chalicelib import executions
 from chalicelib.warehouse import migrations, tables
@@ -199,8 +200,23 @@ def running(home: Path, **settings: int | str) -> Iterator[Pipeline]:
 
 
 @pytest.fixture(scope="session")
-def shared_stack(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("stack"), tokens=json.dumps({"webhook:sensors": WEBHOOK_SECRET})) as pipeline:
+def issuer():
+    """Whose JWTs the API of the stack takes beside tokens of ours."""
+    made = Issuer()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def shared_stack(tmp_path_factory, issuer):
+    settings = {
+        "tokens": json.dumps({"webhook:sensors": WEBHOOK_SECRET}),
+        "oidc_issuer": issuer.url,
+        "oidc_audience": AUDIENCE,
+    }
+    with running(tmp_path_factory.mktemp("stack"), **settings) as pipeline:
         yield pipeline
 
 

@@ -11,22 +11,13 @@ from pathlib import Path
 
 import pytest
 from http_api import call, path_of, token
-from issuer_on_loopback import AUDIENCE, Issuer, claims, signed
+from issuer_on_loopback import AUDIENCE, claims, signed
 
 from chalicelib.api import table
 
 ROOT = Path(__file__).parents[2]
 CHALICE = (sys.executable, "-c", "import sys; from chalice.cli import main; sys.exit(main())")
 ORIGIN = "https://app.example.org"
-
-
-@pytest.fixture(scope="module")
-def issuer():
-    made = Issuer()
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")
