@@ -52,6 +52,8 @@ def deploy(stage, dry_run, prepare, smoke, unconfirmed_alerts, yes) -> None:
         is_other = any(step.type != Configuration.type for step in changes)
         if smoke or (smoke is None and (is_other or opened.record.smoke_is_due)):
             _tell(opened.smoke(_progress))
+        elif is_other:
+            click.echo("The next run brings the database's schema up to date; until then the API may answer 503.")
         if waiting := opened.unconfirmed():
             click.echo(
                 f"Alerts reach nobody at {', '.join(waiting)} yet: click the link in the email from AWS"
