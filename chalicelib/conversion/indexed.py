@@ -38,3 +38,14 @@ def too_long(columns: Mapping[str, Column], texts: Mapping[str, Sequence[str]], 
                 if sum(sizes) > LONGEST:
                     found.setdefault(position, names[sizes.index(max(sizes))])
     return found
+
+
+def shares(columns: Iterable[Column], indexes: Iterable[tuple[str, ...]]) -> dict[str, int]:
+    """Bytes of text that each column of `indexes` may have whatever the others have; the others are not in it."""
+    unbounded = {column.name for column in columns if column.base in _UNBOUNDED}
+    found: dict[str, int] = {}
+    for index in indexes:
+        names = [name for name in index if name in unbounded]
+        for name in names:
+            found[name] = min(found.get(name, LONGEST), LONGEST // len(names))
+    return found

@@ -12,14 +12,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
 
+from chalicelib.columns import Column
 from chalicelib.contracts import Chunk, Slice
+from chalicelib.conversion import indexed, uniform
 from chalicelib.conversion.values import BOUNDS
 from chalicelib.errors import ContractError, SluiceError, SourceError
 from chalicelib.lake import csv_rows, formats, ndjson, position
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 # what the quarantine keeps of a record
 TEXT_CHARACTERS = 10_000
+
+_NO_SEQS = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,27 @@ class ReadRecords:
     """The records of a chunk. Row i is `[values[i] for values in fields.values()]`.
 
     `fields` is the union of the fields seen, in order of appearance; a value is None where it is
-    null or absent. `seqs` (int64) says where each row came from, see `lake.position`.
+    null or absent. `seqs` (int64) says where each row came from, see `lake.position`. Rows that are COPY text
+    already are in `uniform`, with the `seqs` of theirs.
     """
 
     fields: dict[str, list]
     seqs: np.ndarray
     malformed: list[Malformed]
+    uniform: Sequence[bytes] = ()
+    uniform_seqs: np.ndarray = field(default_factory=lambda: _NO_SEQS)
 
     @property
     def records(self) -> int:
-        return len(self.seqs) + len(self.malformed)
+        return len(self.seqs) + len(self.malformed) + len(self.uniform)
 
 
-def read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> ReadRecords:
+def read(
+    chunk: Chunk, source: Source, lake: Lake, settings: Settings, *, columns: Sequence[Column] = ()
+) -> ReadRecords:
     """All records of `chunk`; what cannot be parsed is in `malformed`, and nothing is left out.
+
+    With `columns`, lines of NDJSON that are made alike come as COPY text of these, see `conversion.uniform`.
 
     Of a field that appears twice in one JSON object, the last one counts. An integer is exact
     whatever its size, and so is a number for a numeric or an integer column, a Decimal where no float is it
@@ -71,7 +82,7 @@ def read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> ReadRe
     make records of a response.
     """
     with _collector_paused():
-        return _read(chunk, source, lake, settings)
+        return _read(chunk, source, lake, settings, columns)
 
 
 @contextlib.contextmanager
@@ -86,13 +97,20 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> ReadRecords:
+def _read(chunk: Chunk, source: Source, lake: Lake, settings: Settings, columns: Sequence[Column] = ()) -> ReadRecords:
     records: list = []
-    seqs = [np.empty(0, dtype=np.int64)]
+    seqs = [_NO_SEQS]
+    alike: list[bytes] = []
+    alike_seqs = [_NO_SEQS]
     malformed: list[Malformed] = []
     only = lake.get_json(chunk.only) if chunk.only else None
     for piece in chunk.slices:
-        parsed = _parsed(piece, chunk, source, lake, settings)
+        if columns and only is None and chunk.format == formats.NDJSON and not too_long(piece, settings):
+            lines, rows, parsed = _uniform(lake.get(piece.key, piece.start, piece.end), source, columns)
+            alike += rows
+            alike_seqs.append(position.seq(piece.part, lines + piece.first_line))
+        else:
+            parsed = _parsed(piece, chunk, source, lake, settings)
         if only is not None:
             parsed = _those(parsed, piece, only.get(str(piece.part), ()))
         records += parsed.records
@@ -112,7 +130,21 @@ def _read(chunk: Chunk, source: Source, lake: Lake, settings: Settings) -> ReadR
         kept = [row for row in range(len(places)) if row not in torn]
         fields = {name: [values[row] for row in kept] for name, values in fields.items()}
         places = places[kept]
-    return ReadRecords(fields, places, malformed)
+    return ReadRecords(fields, places, malformed, alike, np.concatenate(alike_seqs))
+
+
+def _uniform(data: bytes, source: Source, columns: Sequence[Column]) -> tuple[np.ndarray, list[bytes], Parsed]:
+    """Lines that are made alike, from 0, their rows as COPY text, and the other lines parsed."""
+    lines, rows = uniform.convert(data, columns, source.rename, indexed.shares(columns, source.sorted_by))
+    if not rows:
+        return lines, rows, ndjson.parse(data, **_exact_fields(source))
+    others = data.split(b"\n")
+    if not others[-1]:
+        others.pop()
+    left = np.delete(np.arange(len(others)), lines)
+    parsed = ndjson.parse(b"\n".join([others[line] for line in left.tolist()]), **_exact_fields(source))
+    bad = [replace(each, line=int(left[each.line])) for each in parsed.bad]
+    return lines, rows, Parsed(parsed.records, left[parsed.lines], bad)
 
 
 def raw_texts(chunk: Chunk, source: Source, lake: Lake, settings: Settings, seqs: Iterable[int]) -> dict[int, str]:

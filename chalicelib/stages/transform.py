@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from chalicelib import settings as settings_module
 from chalicelib import sources
+from chalicelib.columns import Column
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Chunk, TransformRequest, TransformResult
 from chalicelib.conversion import encode, indexed, quoted, shorten
@@ -34,7 +37,7 @@ def transform(request: TransformRequest) -> TransformResult:
     settings.require("bucket")
     lake = Lake(settings.bucket)
     source = sources.for_run(request.source, request.run_id, lake)
-    batch = records.read(request.chunk, source, lake, settings)
+    batch = records.read(request.chunk, source, lake, settings, columns=_copied(source))
     fields = _transformed(batch, source, request.chunk)
     # a frozen schema is told of what a file lacks with all else that changed, once it has rows
     if request.chunk.format == formats.CSV and (source.schema_contract != FREEZE or not len(batch.seqs)):
@@ -128,6 +131,12 @@ def _within(values: list, limit: int) -> bool:
     return all(-limit < value < limit for value in values if type(value) is int)
 
 
+def _copied(source: Source) -> tuple[Column, ...]:
+    """The columns, where values may become rows without being looked at one by one."""
+    looked_at = type(source).transform is not Source.transform or source.late or source.schema_contract == FREEZE
+    return () if looked_at else tuple(source.columns)
+
+
 def _typed(
     fields: dict[str, list], batch: ReadRecords, source: Source, observer: Observer
 ) -> tuple[bytes, dict[int, list[Reason]], int]:
@@ -151,9 +160,20 @@ def _typed(
         value = quoted(fields[source.late.get(name, name)][position], of_source[name])
         reason = Reason(TYPE, f"{name} is {value}, {indexed.UNFIT}", name, value)
         reasons.setdefault(position, []).append(reason)
+    by_seq = {seqs[position]: why for position, why in sorted(reasons.items())}
     if reasons:
         fit = [position for position in range(len(seqs)) if position not in reasons]
         columns = [[texts[position] for position in fit] for texts in columns]
-        by_seq = {seqs[position]: why for position, why in sorted(reasons.items())}
-        return copy_text.write(columns, [seqs[position] for position in fit], late), by_seq, len(fit)
-    return copy_text.write(columns, seqs, late), {}, len(seqs)
+        seqs = [seqs[position] for position in fit]
+    if batch.uniform:
+        return _with_uniform(batch, copy_text.encoded(columns), seqs), by_seq, len(seqs) + len(batch.uniform)
+    return copy_text.write(columns, seqs, late), by_seq, len(seqs)
+
+
+def _with_uniform(batch: ReadRecords, rows: list[bytes], seqs: list[int]) -> bytes:
+    """Rows that were COPY text already and `rows` that have become it, in raw order."""
+    all_rows, all_seqs = [*batch.uniform, *rows], np.concatenate([batch.uniform_seqs, np.array(seqs, dtype=np.int64)])
+    if rows:
+        order = np.argsort(all_seqs)
+        all_rows, all_seqs = [all_rows[place] for place in order.tolist()], all_seqs[order]
+    return copy_text.with_seqs(all_rows, all_seqs.tolist())

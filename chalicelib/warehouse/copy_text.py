@@ -39,12 +39,21 @@ def write(columns: Sequence[Sequence[str]], seqs: Sequence[int], late: Mapping[i
     `late` are the positions and names of columns that the table got after it was made. They count
     by name, and only where they are not null: a row without them keeps the fingerprint that it had.
     """
-    if not seqs:
+    rows = encoded(columns)
+    return with_seqs(rows, seqs, _without_late(columns, late) if late and rows else rows)
+
+
+def encoded(columns: Sequence[Sequence[str]]) -> list[bytes]:
+    """Encoded columns as rows."""
+    return [line.encode() for line in map("\t".join, zip(*columns, strict=True))]
+
+
+def with_seqs(rows: Sequence[bytes], seqs: Sequence[int], known_by: Sequence[bytes] | None = None) -> bytes:
+    """Encoded rows as `write` has them. `known_by`: what fingerprints are taken of, where not of the rows."""
+    if not rows:
         return b""
-    rows = [line.encode() for line in map("\t".join, zip(*columns, strict=True))]
     blake2b = hashlib.blake2b
-    hashed = _without_late(columns, late) if late else rows
-    digests = b"".join([blake2b(row, digest_size=8).digest() for row in hashed])
+    digests = b"".join([blake2b(row, digest_size=8).digest() for row in (rows if known_by is None else known_by)])
     fingerprints = _numbers(np.frombuffer(digests, "<i8").tolist())
     lines = map(b"\t".join, zip(rows, fingerprints, _numbers(list(seqs)), strict=True))
     return b"\n".join(lines) + b"\n"

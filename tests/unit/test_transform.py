@@ -164,3 +164,38 @@ def test_of_many_undeclared_fields_some_are_named(transformed):
     seen = transformed.observed(result)
     assert [field["name"] for field in seen["unknown"]] == [f"field{i:03d}" for i in range(100)]
     assert seen["more"] == 50
+
+
+class Visits(Source):
+    name = "visits"
+    key = ("id",)
+    columns = (
+        Column("id", "bigint", nullable=False),
+        Column("price", "double precision"),
+        Column("day", "date"),
+        Column("note", "text"),
+    )
+
+
+def test_rows_are_the_same_whether_their_bytes_are_copied_or_their_values_looked_at(transformed, monkeypatch):
+    records = [{"id": number, "price": number / 4, "day": "2024-02-29", "note": f"n{number}"} for number in range(60)]
+    records[7]["note"] = 'a "quoted" word'
+    records[20]["id"] = None
+    records[21]["day"] = "2024-02-30"
+    records[33]["price"] = "twelve"
+    records[40]["colour"] = "red"
+    records[41] = "{not json"
+    records[42] = {"id": 42}
+    monkeypatch.setattr(sources, "for_run", lambda *_: Visits())
+    lines = "".join((r if isinstance(r, str) else json.dumps(r)) + "\n\n" for r in records).encode()
+    seen = []
+    for copied in (stage._copied, lambda source: ()):
+        monkeypatch.setattr(stage, "_copied", copied)
+        lake = stage.Lake("bucket")
+        page = Page(body=BytesOnce(lines), format="ndjson")
+        listing = cutting.store("visits", "run", "2026-01-01", Partition(0, {}), iter([page]), lake, Settings())
+        result = stage.transform(TransformRequest(run_id="run", source="visits", chunk=listing.chunks[0]))
+        observed = lake.get_json(result.observed_key)
+        seen.append((result, lake.get(result.rows_key), _rejected(lake, result), observed))
+    assert seen[0] == seen[1]
+    assert (seen[0][0].records, seen[0][0].rows, seen[0][0].rejected) == (60, 56, 4)
