@@ -75,10 +75,10 @@ RunId = Annotated[
     ),
 ]
 Limit = Annotated[Whole, Field(ge=1, le=1000, description="How many, at most.")]
-# of long texts that are sorted by; API Gateway takes 10,240 bytes of request line and headers
+# of long keys, the longest thing in it; API Gateway takes 10,240 bytes of request line and headers
 Page = Annotated[
     str,
-    Field(description="Where to go on: from `next` of the page before.", max_length=4000, examples=["eyJ…"]),
+    Field(description="Where to go on: from `next` of the page before.", max_length=6000, examples=["eyJ…"]),
     AfterValidator(_plain),
 ]
 Next = Annotated[

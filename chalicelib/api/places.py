@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +22,9 @@ from chalicelib.warehouse.texts import is_storable
 
 # the parameters that may change from page to page
 _FREE = frozenset({"page", "limit"})
+# from which length on it is compressed: only keys are so long, and an index takes none that cannot be made shorter
+_LONG = 1000
+_MOST = 1_000_000  # bytes that a page may be of: somebody may make one up that never ends
 
 
 def following(path: str, query: Mapping[str, Any], position: list) -> str:
@@ -42,12 +46,12 @@ def position(query: Mapping[str, Any], size: int) -> list | None:
         return None
     try:
         padded = token + "=" * (-len(token) % 4)
-        digest, found = json.loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True))
+        digest, found = json.loads(_plain(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True)))
         if not isinstance(found, list) or len(found) != size:
             raise ValueError
         if not all(is_storable(value) for value in found if isinstance(value, str)):
             raise ValueError
-    except (ValueError, TypeError, binascii.Error, RecursionError):
+    except (ValueError, TypeError, binascii.Error, zlib.error, RecursionError):
         raise refused("is none that this API made") from None
     if digest != _digest(query, found):
         raise refused("is that of another query")
@@ -61,7 +65,13 @@ def refused(told: str) -> RequestRefused:
 
 def _token(query: Mapping[str, Any], values: list) -> str:
     text = json.dumps([_digest(query, values), values], ensure_ascii=False, separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    data = text.encode() if len(text) < _LONG else zlib.compress(text.encode())
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _plain(data: bytes) -> bytes:
+    """JSON begins with a bracket, what is compressed with 0x78 (RFC 1950)."""
+    return data if data[:1] == b"[" else zlib.decompressobj().decompress(data, _MOST)
 
 
 def _digest(query: Mapping[str, Any], values: list) -> str:

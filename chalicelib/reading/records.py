@@ -8,6 +8,7 @@ values is the key, so that no row comes twice or is left out while others come a
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,9 @@ from chalicelib.warehouse.queries import statement
 
 LIMIT, MOST = 100, 1000
 _AND = sql.SQL(" AND ")
+# a longer value of the column that is sorted by is told in a position by its hash: a link has 10,240 bytes at most
+_LONGEST = 500  # characters
+_SHA256 = "sha256"
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class Listing:
         Raises ContractError where it is none of this listing.
         """
         found: list[tuple] = []
+        if after and isinstance(after[0], dict):
+            after = [self._spelled_out(connection, after), *after[1:]]
         for part in self._parts(after):
             if len(found) <= self.limit:
                 found += _fetch(
@@ -80,7 +86,34 @@ class Listing:
         records = [_document(self.table, row) for row in rows]
         if len(found) <= self.limit:
             return Page(records, None)
-        return Page(records, [rows[-1][column.name] for column in self.order])
+        return Page(records, self._position(rows[-1]))
+
+    def _position(self, row: dict[str, Any]) -> list:
+        first, *others = [row[column.name] for column in self.order]
+        # a key is no longer than its index takes, 2,704 bytes: the others tell which row it is
+        if isinstance(first, str) and len(first) > _LONGEST and self.order[0].name not in self.table.key:
+            first = {_SHA256: _hash(first)}
+        return [first, *others]
+
+    def _spelled_out(self, connection, after: list) -> str:
+        """The value that a position has the hash of, from its row; raises ContractError where that is not there."""
+        first, *key = self.order
+        if len(after) == self.width and all(isinstance(value, str | int | float) for value in after[1:]):
+            same_key, given = _same_key(key, after[1:])
+            text = statement(
+                "reading",
+                "page",
+                columns=values.selected((first,)),
+                curated=sql.Identifier("curated", self.table.name),
+                wanted=same_key,
+                order=sql.SQL("1"),
+            )
+            for (found,) in _fetch(connection, text, given, 1, ()):
+                if isinstance(found, str) and after[0] == {_SHA256: _hash(values.shown(first, found))}:
+                    return values.shown(first, found)
+        raise ContractError(
+            "the record that the page begins behind has changed, or is gone", next_step="begin with the first page"
+        )
 
     def _statement(self, part: Condition) -> sql.Composable:
         direction = sql.SQL(" DESC" if self.down else "")
@@ -152,27 +185,37 @@ def record(connection, id: str, unmasked: bool = False) -> dict:
     table = tables.find(connection, source, name, unmasked)
     if len(key) != len(table.key):
         raise identity.missing()
-    pairs = [
-        sql.SQL("{} = {}::{}").format(
-            sql.Identifier("t", column), sql.Placeholder(f"k{place}"), sql.SQL(table.column(column).base)
-        )
-        for place, column in enumerate(table.key)
-    ]
+    same_key, given = _same_key([table.column(name) for name in table.key], key)
     text = statement(
         "reading",
         "record",
         columns=values.selected(_selected(table)),
         curated=sql.Identifier("curated", table.name),
-        same_key=_AND.join(pairs),
+        same_key=same_key,
     )
     try:
-        found = _fetch(connection, text, {f"k{place}": _parameter(value) for place, value in enumerate(key)}, 1, ())
+        found = _fetch(connection, text, given, 1, ())
     except ContractError:
         raise identity.missing() from None
     if not found:
         raise identity.missing()
     *row, raw, line = found[0]
     return {**_document(table, _values(table, row)), "raw": raw and {"object": raw, "line": line}}
+
+
+def _same_key(columns: Sequence[Field], key: Sequence) -> tuple[sql.Composable, dict[str, str | None]]:
+    """That the row `t` has this key, and the values of its placeholders."""
+    pairs = [
+        sql.SQL("{} = {}::{}").format(
+            sql.Identifier("t", column.name), sql.Placeholder(f"k{place}"), sql.SQL(column.base)
+        )
+        for place, column in enumerate(columns)
+    ]
+    return _AND.join(pairs), {f"k{place}": _parameter(value) for place, value in enumerate(key)}
+
+
+def _hash(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()[:32]
 
 
 def _days(day: Field, first: dt.date | None, last: dt.date | None) -> list[Condition]:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import zlib
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -89,12 +90,56 @@ def test_the_links_lead_through_all_records(ask, query, ids):
         assert {**record, "raw": None} == alone
 
 
-@pytest.mark.parametrize("letter", ["x", "ä"], ids=["ascii", "beyond"])
-def test_the_links_lead_on_where_what_it_is_sorted_by_is_long(ask, database_url, letter):
-    with connection.transaction(database_url) as conn, conn.cursor() as cursor:
-        cursor.execute("UPDATE curated.guests SET room = repeat(%s, 1200) || id", (letter,))
-    found, _ = follow(ask, {"source": "guests", "limit": "2", "sort": "room"})
-    assert [record["values"]["id"] for record in found] == [1, 2, 3, 4, 5, 6, 7]
+@pytest.fixture
+def longest(monkeypatch, ask, database_url):
+    """longest(room) gives every guest such a room, and takes the key's place for a text too where `key` is given."""
+
+    def made(room=None, key=None):
+        with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+            if key:
+                monkeypatch.setattr(Guests, "columns", (Column("id", "text"), *Guests.columns[1:]))
+                cursor.execute("ALTER TABLE curated.guests ALTER id TYPE text USING repeat(%s, 8000) || id", (key,))
+            else:
+                cursor.execute(f"UPDATE curated.guests SET room = {room} || id")
+
+    return made
+
+
+# 40,000 hexadecimal digits that no compression makes fewer than 20,000 bytes
+HASHES = "(SELECT string_agg(md5(id::text || n), '') FROM generate_series(1, 1250) AS n)"
+
+
+@pytest.mark.parametrize(
+    "room", ["repeat('x', 600)", "repeat('x', 40000)", "repeat('ä', 40000)", HASHES], ids=["short", "ascii", "ä", "any"]
+)
+@pytest.mark.parametrize("direction", ["", "-"], ids=["up", "down"])
+def test_the_links_lead_on_where_what_it_is_sorted_by_is_long(ask, longest, room, direction):
+    longest(room=room)
+    found, _ = follow(ask, {"source": "guests", "limit": "2", "sort": f"{direction}room"})
+    rooms = [record["values"]["room"] for record in found]
+    assert sorted(record["values"]["id"] for record in found) == [1, 2, 3, 4, 5, 6, 7]
+    assert rooms == sorted(rooms, reverse=bool(direction))
+
+
+@pytest.mark.parametrize("query", [{}, {"sort": "-room"}], ids=["by-key", "by-another"])
+def test_the_links_lead_on_where_keys_are_as_long_as_an_index_takes(ask, longest, query):
+    longest(key="x")
+    found, pages = follow(ask, {"source": "guests", "limit": "2", **query})
+    assert (sorted(record["values"]["id"][-1] for record in found), pages) == (list("1234567"), 4)
+
+
+def test_a_page_behind_a_record_that_has_changed_is_refused_and_says_what_to_do(ask, longest):
+    longest(room="repeat('x', 40000)")
+    _, document = ask("get_records", {"source": "guests", "limit": "2", "sort": "room"})
+    longest(room="repeat('y', 40000)")
+    status, problem = ask("get_records", parse_qs(urlsplit(document["next"]).query))
+    assert status == 422 and "changed, or is gone" in problem["detail"] and "first page" in problem["detail"]
+
+
+def test_a_page_that_would_unpack_to_more_than_any_is_refused(ask):
+    bomb = base64.urlsafe_b64encode(zlib.compress(b"[" + b" " * 4_000_000 + b"]")).decode()
+    status, document = ask("get_records", {"source": "guests", "page": bomb[:6000]})
+    assert (status, [fault["name"] for fault in document["errors"]]) == (422, ["page"])
 
 
 def token(document):
@@ -185,7 +230,7 @@ def test_whatever_is_sent_is_answered_or_refused_and_nothing_fails(ask, query, o
     assert len(ask("get_records", {"source": "guests"})[1]["records"]) == 7
 
 
-PARTS = VALUES | st.none() | st.integers() | st.floats() | st.lists(VALUES, max_size=2)
+PARTS = VALUES | st.none() | st.integers() | st.floats() | st.lists(VALUES, max_size=2) | st.just({"sha256": "x"})
 
 
 @hypothesis_settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
