@@ -183,7 +183,9 @@ def _vector(model: Provider, words: str, mode: str, notes: list[str]):
 def _without_model(error: Exception, mode: str, notes: list[str]) -> None:
     if mode == SEMANTIC:
         raise error
-    logger.warning("searched by words alone", error=type(error).__name__, message_of_error=str(error))
+    # what Bedrock or its client said may quote the query, which is somebody's own words
+    told = {"error": personal.told(error), "next_step": getattr(error, "next_step", None)}
+    logger.warning("searched by words alone", **told)
     notes.append(f"searched by words alone: the embedding model does not answer ({type(error).__name__})")
 
 

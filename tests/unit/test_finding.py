@@ -18,6 +18,7 @@ from chalicelib.errors import (
     ConfigurationError,
     ContractError,
     DeclarationError,
+    EmbeddingsError,
     EmbeddingsUnavailable,
     RequestRefused,
     UnknownSource,
@@ -423,6 +424,22 @@ def test_without_the_model_it_goes_on_by_words_and_says_so(connection, declared)
     assert answer.notes == ("searched by words alone: the embedding model does not answer (EmbeddingsUnavailable)",)
     with pytest.raises(EmbeddingsUnavailable):
         find(connection, "tap", SEMANTIC, "notes", provider=Silent())
+
+
+def test_what_the_model_says_of_a_query_is_not_logged(connection, declared, monkeypatch):
+    put(connection, (1, "tap", None))
+    embed(connection, declared["notes"])
+    lines = []
+    monkeypatch.setattr(finding.logger, "warning", lambda message, **more: lines.append((message, more)))
+
+    class Quoting(Silent):
+        def embed(self, texts):
+            raise EmbeddingsError(f"Bedrock refused the call: {texts[0]}", quote=texts[0], next_step="raise the quota")
+
+    find(connection, "Marker-4711", HYBRID, "notes", provider=Quoting())
+    [(message, more)] = lines
+    assert message == "searched by words alone" and "Marker-4711" not in str(more)
+    assert more["error"].startswith("EmbeddingsError at ") and more["next_step"] == "raise the quota"
 
 
 def test_a_model_that_is_not_set_up_leaves_the_words(connection):
