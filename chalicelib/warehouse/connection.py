@@ -26,11 +26,17 @@ SET client_connection_check_interval = '5s';
 # (57014) would take them again
 _TRANSIENT = ("08", "40", "53", "57P", "58", "55P03", "25006")
 
+# where the address comes from, which an error names
+OWN_LOGIN = "SLUICE_DATABASE_URL, or the secret SLUICE_DATABASE_SECRET_ARN"
+
 _warm: dict[str, psycopg2.extensions.connection] = {}
 
 
-def connect(database_url: str):
-    """A new connection with the pipeline's timeouts; raises WarehouseUnavailable."""
+def connect(database_url: str, login: str = OWN_LOGIN):
+    """A new connection with the pipeline's timeouts; raises WarehouseUnavailable.
+
+    ConfigurationError for an address that is none or a login that is refused: it names `login`, where it was set.
+    """
     try:
         connection = psycopg2.connect(database_url, application_name="sluice", connect_timeout=10, keepalives_idle=30)
         with connection, connection.cursor() as cursor:
@@ -39,14 +45,14 @@ def connect(database_url: str):
     except psycopg2.ProgrammingError:  # it quotes the address, with its password
         raise ConfigurationError(
             "the database's address is none that Postgres' clients read",
-            next_step="check SLUICE_DATABASE_URL: postgresql://user:password@host:5432/database",
+            next_step=f"check {login}: postgresql://user:password@host:5432/database",
         ) from None
     except psycopg2.OperationalError as error:
         text = str(error).strip()
         if "password authentication failed" in text or "does not exist" in text:
             raise ConfigurationError(
                 f"Postgres refused the connection: {text}",
-                next_step="check SLUICE_DATABASE_URL, or the secret SLUICE_DATABASE_SECRET_ARN",
+                next_step=f"check {login}",
             ) from error
         raise WarehouseUnavailable(f"Postgres is out of reach: {text}") from error
 
@@ -54,14 +60,15 @@ def connect(database_url: str):
 @contextlib.contextmanager
 def transaction(
     database_url: str | Callable[[], str] | None = None,
+    login: str = OWN_LOGIN,
 ) -> Iterator[psycopg2.extensions.connection]:
     """A transaction on the process's warm connection: committed at the end, rolled back on any error.
 
     psycopg2's errors come out as WarehouseUnavailable where trying again may help. A function that looks
     up the `database_url` is asked again where its password is refused. Without one it is the pipeline's
-    own, from the settings or the secret that they name.
+    own, from the settings or the secret that they name. `login` says where it was set, see `connect`.
     """
-    database_url, connection = _open(secrets.database_url if database_url is None else database_url)
+    database_url, connection = _open(secrets.database_url if database_url is None else database_url, login)
     try:
         yield connection
         connection.commit()
@@ -89,22 +96,22 @@ def is_transient(error: psycopg2.Error) -> bool:
     return (error.pgcode or "").startswith(_TRANSIENT)
 
 
-def _open(database_url: str | Callable[[], str]) -> tuple[str, psycopg2.extensions.connection]:
+def _open(database_url: str | Callable[[], str], login: str) -> tuple[str, psycopg2.extensions.connection]:
     """A refused password is looked up anew, since it may have been rotated."""
     if isinstance(database_url, str):
-        return database_url, _usable(database_url)
+        return database_url, _usable(database_url, login)
     known = database_url()
     try:
-        return known, _usable(known)
+        return known, _usable(known, login)
     except ConfigurationError:
         secrets.forget()
         renewed = database_url()
         if renewed == known:
             raise
-        return renewed, _usable(renewed)
+        return renewed, _usable(renewed, login)
 
 
-def _usable(database_url: str):
+def _usable(database_url: str, login: str):
     connection = _warm.get(database_url)
     if connection is not None and not connection.closed:
         try:
@@ -113,7 +120,7 @@ def _usable(database_url: str):
             return connection
         except psycopg2.Error:
             _discard(database_url, connection)
-    connection = _warm[database_url] = connect(database_url)
+    connection = _warm[database_url] = connect(database_url, login)
     return connection
 
 

@@ -22,6 +22,8 @@ from chalicelib.warehouse import connection
 from chalicelib.warehouse.queries import statement
 
 ROLE = "sluice_reader"
+# where the address of a login of its own comes from, which an error names
+OWN_LOGIN = f"SLUICE_READER_DATABASE_URL, or the token {secrets.READER}, the login as which the API reads"
 SECONDS = 5  # of one statement; API Gateway waits 29 for the whole request
 
 
@@ -32,7 +34,8 @@ def transaction(database_url: str | None = None) -> Iterator[psycopg2.extensions
     Raises RequestRefused, of which the API makes a 503, where a statement takes longer than SECONDS.
     """
     try:
-        with connection.transaction(database_url or _login) as opened:
+        login = connection.OWN_LOGIN if database_url or not secrets.reader_database_url() else OWN_LOGIN
+        with connection.transaction(database_url or _login, login) as opened:
             with opened.cursor() as cursor:
                 cursor.execute(statement("reader", "restrict"), {"role": ROLE, "timeout": f"{int(SECONDS * 1000)}ms"})
                 if cursor.fetchone()[2] is None:

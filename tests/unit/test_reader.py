@@ -4,7 +4,7 @@ import psycopg2
 import pytest
 from psycopg2 import errors
 
-from chalicelib.errors import RequestRefused
+from chalicelib.errors import ConfigurationError, RequestRefused
 from chalicelib.warehouse import connection, migrations, reader
 
 
@@ -107,6 +107,39 @@ def test_a_login_that_made_the_role_takes_it_on(maker):
         assert cursor.fetchone() == ("maker_of_roles", reader.ROLE, 0)
         cursor.execute("SELECT pg_has_role('maker_of_roles', %s, 'USAGE')", (reader.ROLE,))
         assert cursor.fetchone() == (False,)
+
+
+def test_a_role_that_is_made_later_is_taken_on_once_it_is_granted_what_it_may(maker, published):
+    with connection.transaction(published) as opened, opened.cursor() as cursor:
+        cursor.execute("REVOKE sluice_reader FROM maker_of_roles")
+    migrations.apply(maker)
+    with reader.transaction(maker) as opened, opened.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        assert cursor.fetchone() == ("maker_of_roles",)
+    # as CREATE ROLE by that login leaves it
+    with connection.transaction(published) as opened, opened.cursor() as cursor:
+        cursor.execute("GRANT sluice_reader TO maker_of_roles WITH ADMIN TRUE, SET FALSE, INHERIT FALSE")
+    with connection.transaction(maker) as opened, opened.cursor() as cursor:
+        cursor.execute("SELECT pipeline.grant_reader()")
+        assert cursor.fetchone() == (True,)
+    with reader.transaction(maker) as opened, opened.cursor() as cursor:
+        cursor.execute("SELECT current_user, count(*) FROM pipeline.runs")
+        assert cursor.fetchone() == (reader.ROLE, 0)
+
+
+def test_a_refused_login_of_the_reader_is_named_by_its_own_setting(published, monkeypatch):
+    from chalicelib import secrets, settings
+
+    parameters = psycopg2.extensions.parse_dsn(published)
+    address = f"postgresql://nobody_like_that@/{parameters['dbname']}?host={parameters['host']}"
+    for given, named in (
+        ({"reader_database_url": address, "database_url": published}, "SLUICE_READER_DATABASE_URL"),
+        ({"database_url": address}, "SLUICE_DATABASE_URL"),
+    ):
+        configured = settings.load({}, **given)
+        monkeypatch.setattr(secrets.settings_module, "current", lambda configured=configured: configured)
+        with pytest.raises(ConfigurationError, match=f"check {named},"), reader.transaction():
+            pass
 
 
 def test_a_login_without_the_role_reads_read_only_and_that_is_told_once(published, monkeypatch):
