@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import json
 import sys
+from collections.abc import Iterator
 
 import click
 from rich.console import Console
 
-from chalicelib.errors import ConfigurationError
+from chalicelib.errors import ConfigurationError, NotFound
 from chalicelib.lake import Lake
 from chalicelib.quarantine import rows, starting
 from chalicelib.quarantine.rows import Filter
-from chalicelib.warehouse import connection, quarantined_objects
+from chalicelib.warehouse import connection, quarantined_objects, reader
 from cli import operator
+from cli.main import FAILED
 from cli.run import tell, watched
 from cli.session import Session, connect
 
@@ -28,7 +30,8 @@ def quarantine() -> None:
 
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_NUMBERS = click.argument("numbers", nargs=-1, type=click.IntRange(1, 2**63 - 1))
+_NUMBER = click.IntRange(1, 2**63 - 1)
+_NUMBERS = click.argument("numbers", nargs=-1, type=_NUMBER)
 
 
 def _filtered(reason_option: str):
@@ -54,17 +57,16 @@ def _wanted(numbers, run_id, source, reason, since, state=None) -> Filter:
 @_filtered("--reason")
 @click.option("--state", type=click.Choice(rows.STATES), help="Only rows in this state.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, _MOST))
-@click.option("--before", type=int, metavar="NUMBER", help="Go on behind the row of this number.")
+@click.option("--before", type=_NUMBER, metavar="NUMBER", help="Go on behind the row of this number.")
 @_JSON
 def list_(run_id, source, reason, since, state, limit, before, as_json) -> None:
     """List rows that were set aside, newest first; personal values are masked."""
     session = connect()
     wanted = _wanted((), run_id, source, reason, since, state)
-    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
-        found = rows.page(cursor, wanted, limit + 1, before)
-        counted = rows.reasons(cursor, wanted)
-    following = found[limit - 1]["id"] if len(found) > limit else None
-    found = rows.masked(found[:limit], Lake(session.settings.bucket))
+    with reader.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
+        found, following = rows.page(cursor, wanted, limit, before)
+        counted = rows.reasons(cursor, wanted, found if following is None else None) if before is None else None
+    found = rows.masked(found, Lake(session.settings.bucket))
     if as_json:
         _print({"rows": found, "reasons": counted, "next": following})
         return
@@ -75,20 +77,21 @@ def list_(run_id, source, reason, since, state, limit, before, as_json) -> None:
         messages = "; ".join(reason["message"] for reason in row["reasons"])
         click.echo(f"{row['id']:>7}  {row['state']:9}  {row['run_id']} line {row['line']}  {messages}")
         click.echo(f"                    {row['record'][:_RECORD]}")
-    click.echo("\nreasons")
-    for each in counted:
-        click.echo(f"  {each['rows']:>9,}  e.g. {each['example']}")
+    if counted:
+        click.echo("\nreasons" + (f", of the newest {rows.NEWEST:,} rows at most" if following is not None else ""))
+        for each in counted:
+            click.echo(f"  {each['rows']:>9,}  e.g. {each['example']}")
     if following is not None:
         click.echo(f"\nThe first {limit} of more. Next: --before {following}")
 
 
 @quarantine.command("show")
-@click.argument("number", type=click.IntRange(1, 2**63 - 1))
+@click.argument("number", type=_NUMBER)
 @_JSON
 def show(number, as_json) -> None:
     """Show one row: where it came from, every reason, what became of it."""
     session = connect()
-    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
+    with reader.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
         row = rows.one(cursor, number)
     [row] = rows.masked([row], Lake(session.settings.bucket))
     if as_json:
@@ -99,17 +102,17 @@ def show(number, as_json) -> None:
     click.echo(f"run      {row['run_id']}, {row['run_status']}")
     click.echo(f"from     {row['raw']} line {row['line']}")
     click.echo(f"added    {row['added_at']:%Y-%m-%d %H:%M}")
+    if row["replayed_by"]:
+        click.echo(f"replay   {row['replayed_by']} judges it at the moment")
     if row["settled_by"]:
         click.echo(f"settled  {row['settled_at']:%Y-%m-%d %H:%M} by {row['settled_by']}")
     if row["why"]:
         click.echo(f"why      {row['why']}")
     click.echo("reasons")
-    for reason in row["reasons"]:
-        click.echo(f"  {reason['kind']}: {reason['message']}")
+    _tell_reasons(row["reasons"])
     for attempt in row["attempts"]:
         click.echo(f"replayed by {attempt['run_id']}, {attempt['added_at']:%Y-%m-%d %H:%M}; it failed again")
-        for reason in attempt["reasons"]:
-            click.echo(f"  {reason['kind']}: {reason['message']}")
+        _tell_reasons(attempt["reasons"])
     click.echo(f"record\n  {row['record']}")
     if row["state"] == "open" and not row["replayable"]:
         click.echo("\nIts run published nothing, so it is not replayed by itself: run the source again, or discard it.")
@@ -118,28 +121,50 @@ def show(number, as_json) -> None:
 @quarantine.command("replay")
 @_NUMBERS
 @_filtered("--reason")
+@click.option("--after", type=_NUMBER, metavar="NUMBER", help="Only rows behind this one: go on where a replay failed.")
 @_JSON
 @click.pass_context
-def replay(context, numbers, run_id, source, reason, since, as_json) -> None:
+def replay(context, numbers, run_id, source, reason, since, after, as_json) -> None:
     """Judge open rows again, by today's source and suite, and publish those that pass."""
     wanted = _meant(_wanted(numbers, run_id, source, reason, since))
     session = connect()
-    started = starting.start(wanted)
     console = Console(stderr=True, quiet=as_json)
-    results = []
-    for each in started.replays:
-        console.print(f"run {each.run_id} replays {each.rows:,} rows of {each.replay_of}")
-        results.append(watched(context, session, each.run_id, each.execution, console))
-        if not as_json:
-            tell(results[-1])
-            _tell_states(session, each.replay_of)
+    results, refused, unpublished = [], 0, 0
+    for started in _portions(wanted, after):
+        unpublished = started.unpublished
+        refused += len(started.refused)
+        for each in started.refused:
+            click.echo(f"refused  {each.rows:,} rows of {each.replay_of}: {each.error}", err=True)
+        ended = []
+        for each in started.replays:
+            console.print(f"run {each.run_id} replays {each.rows:,} rows of {each.replay_of}")
+            ended.append(watched(context, session, each.run_id, each.execution, console))
+            if not as_json:
+                tell(ended[-1])
+                _tell_states(session, each.replay_of)
+        results += ended
+        if started.left and any(each.exit_status for each in ended):
+            click.echo(f"left     {started.left:,} rows. Next: the same with --after {started.after}", err=True)
+            break
+        if started.left:
+            console.print(f"left     {started.left:,} rows, which are replayed now")
     if as_json:
         _print([result.to_json() for result in results])
-    elif started.unpublished:
-        click.echo(
-            f"left     {started.unpublished:,} rows of runs that published nothing: run these again, or discard them"
-        )
-    context.exit(max(result.exit_status for result in results))
+    elif unpublished:
+        click.echo(f"left     {unpublished:,} rows of runs that published nothing: run these again, or discard them")
+    context.exit(max([FAILED if refused else 0, *(result.exit_status for result in results)]))
+
+
+def _portions(wanted: Filter, after: int | None) -> Iterator[starting.Replays]:
+    """One after the other, each begun when the one before is over; raises as `starting.start` for the first one."""
+    portion = starting.start(wanted, after)
+    yield portion
+    while portion.left:
+        try:
+            portion = starting.start(wanted, portion.after)
+        except NotFound:  # somebody else was faster
+            return
+        yield portion
 
 
 @quarantine.command("discard")
@@ -150,13 +175,19 @@ def replay(context, numbers, run_id, source, reason, since, as_json) -> None:
 def discard(numbers, run_id, source, reason, since, why, as_json) -> None:
     """Mark open rows as not wanted; nothing is deleted."""
     wanted = _meant(_wanted(numbers, run_id, source, reason, since))
-    session = connect()
-    with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
-        number = rows.discard(cursor, wanted, operator.name(), why)
+    connect()
+    number, left = 0, True
+    while left:
+        done = starting.discard(wanted, operator.name(), why)
+        number, left = number + done.discarded, done.left
+        if left and not as_json:
+            click.echo(f"discarded {number:,}, {left:,} to go", err=True)
     if as_json:
-        _print({"discarded": number})
-    else:
-        click.echo(f"discarded {number:,}")
+        _print({"discarded": number, "replaying": done.replaying})
+        return
+    click.echo(f"discarded {number:,}")
+    if done.replaying:
+        click.echo(f"left     {done.replaying:,} rows that are being replayed")
 
 
 @quarantine.command("objects")
@@ -189,6 +220,12 @@ def _meant(wanted: Filter) -> Filter:
             "it is not said which rows are meant", next_step="give their numbers, or --run, --source, a reason, --since"
         )
     return wanted
+
+
+def _tell_reasons(reasons: list[dict]) -> None:
+    for reason in reasons:
+        about = f"  ({reason['expectation']})" if reason.get("expectation") else ""
+        click.echo(f"  {reason['kind']}: {reason['message']}{about}")
 
 
 def _tell_states(session: Session, run_id: str) -> None:

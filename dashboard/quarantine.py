@@ -145,6 +145,7 @@ def _replay(wanted: dict) -> None:
     if yes.button("Replay", type="primary", width="stretch"):
         with session.told():
             st.session_state["replays"] = session.client().replay(**meant)
+            st.session_state["replayed"] = meant
             st.rerun()
     if no.button("Cancel", width="stretch"):
         st.rerun()
@@ -160,8 +161,18 @@ def _started() -> None:
         name = wording.escaped(replay["run_id"])
         st.success(f"{replay['rows']:,} rows of {wording.escaped(replay['replay_of'])}: the replay {name} {began}.")
         st.page_link(navigation.page("runs"), label=f"See {name}", query_params={"run": replay["run_id"]})
+    for refusal in answer["refused"]:
+        rows, reason = wording.several(refusal["rows"], "row"), wording.escaped(refusal["reason"])
+        st.error(f"{rows} of {wording.escaped(refusal['replay_of'])} cannot be replayed, and stay open: {reason}")
+    if answer["left"]:
+        st.info(f"{wording.several(answer['left'], 'row')} more can be replayed: a request takes a part of them.")
+        if st.button("Replay the next ones", type="primary"):
+            with session.told():
+                meant = st.session_state["replayed"]
+                st.session_state["replays"] = session.client().replay(**meant, after=answer["after"])
+                st.rerun()
     if answer["unpublished"]:
         st.info(f"{answer['unpublished']:,} rows are left: their runs published nothing, and are run again whole.")
     if st.button("Done", key="replays_seen"):
-        del st.session_state["replays"]
+        del st.session_state["replays"], st.session_state["replayed"]
         st.rerun()

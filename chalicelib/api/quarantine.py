@@ -7,16 +7,20 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from chalicelib import settings
-from chalicelib.api import places
+from chalicelib.api import places, problems
 from chalicelib.api.answering import Request
 from chalicelib.api.models import Answer, Body, Day, Limit, Moment, Next, Page, Parameters, RunId, SourceName, Text
 from chalicelib.lake.store import Lake, impatient_client
-from chalicelib.quarantine import rows, starting
+from chalicelib.quarantine import claims, rows, starting
 from chalicelib.quarantine.rows import Filter
-from chalicelib.warehouse import connection, reader
+from chalicelib.quarantine.starting import Bounds
+from chalicelib.warehouse import reader, writer
 
 PATH = "/quarantine"
 _LARGEST = 2**63 - 1
+# API Gateway waits 29 s: of 1,000,000 rows, 25,000 were claimed and the others counted in 5 to 10 s by two cores that
+# had the work of twelve, and a run is started in 0.2
+_BOUNDS = Bounds(rows=25_000, runs=20, seconds=22, transaction=lambda: writer.transaction())
 
 State = Literal["open", "replaying", "published", "duplicate", "discarded"]
 ReasonText = Annotated[
@@ -61,6 +65,7 @@ class Row(Answer):
     added_at: Moment
     replays: Annotated[int, Field(description="How often it was judged again.")]
     replayable: Annotated[bool, Field(description="False where its run published nothing: that is run again whole.")]
+    replayed_by: Annotated[str | None, Field(description="The run that judges it at the moment.")]
     settled_by: Annotated[str | None, Field(description="The run that published it, or who discarded it.")]
     settled_at: Moment | None
     why: Annotated[str | None, Field(description="It was discarded.")]
@@ -77,7 +82,11 @@ class ReasonCount(Answer):
 class Rows(Answer):
     rows: list[Row]
     reasons: Annotated[
-        list[ReasonCount], Field(description="Of all rows that are meant, not of this page; 50 at most.")
+        list[ReasonCount] | None,
+        Field(
+            description=f"Of the newest {rows.NEWEST:,} rows that are meant, not of this page alone; 50 at most. "
+            "On the first page; null on those behind it."
+        ),
     ]
     next: Next
 
@@ -102,7 +111,9 @@ class _Meant(Body):
 
 
 class ReplayBody(_Meant):
-    pass
+    after: Annotated[
+        Number | None, Field(description="Those behind this row: `after` of the answer before, while rows are left.")
+    ] = None
 
 
 class DiscardBody(_Meant):
@@ -118,13 +129,35 @@ class Replay(Answer):
     rows: int
 
 
+class Refusal(Answer):
+    """Rows that no run could be started for; they are open again."""
+
+    source: str
+    replay_of: str
+    rows: int
+    reason: Annotated[str, Field(description="What happened, and what to do next.")]
+
+
 class Replays(Answer):
     replays: Annotated[list[Replay], Field(description="One for each run that set some of the rows aside.")]
-    unpublished: Annotated[int, Field(description="Open rows that are left: their runs published nothing.")]
+    refused: list[Refusal]
+    left: Annotated[
+        int,
+        Field(
+            description="Rows that are meant too: a request takes the first "
+            f"{_BOUNDS.rows:,}, of {_BOUNDS.runs} runs at most."
+        ),
+    ]
+    after: Annotated[int | None, Field(description="What the next request says for those that are left.")]
+    unpublished: Annotated[int, Field(description="Open rows whose runs published nothing; they are not replayed.")]
 
 
 class Discarded(Answer):
     discarded: int
+    left: Annotated[
+        int, Field(description=f"Open rows that are meant too: a request takes {_BOUNDS.rows:,}. Send it again.")
+    ]
+    replaying: Annotated[int, Field(description="Rows that are meant, are being replayed, and stay as they are.")]
 
 
 def listed(request: Request) -> dict:
@@ -133,25 +166,34 @@ def listed(request: Request) -> dict:
     given = query.model_dump(mode="json", by_alias=True, exclude_none=True)
     wanted = Filter(None, query.run, query.source, query.reason, query.since, query.state)
     lake = Lake(settings.current().bucket, impatient_client())
+    before = _before(given)
     with reader.transaction() as opened, opened.cursor() as cursor:
-        # one more than asked for tells whether there is a next page
-        found = rows.page(cursor, wanted, query.limit + 1, _before(given))
-        counted = rows.reasons(cursor, wanted)
-    following = None
-    if len(found) > query.limit:
-        found.pop()
-        following = places.following(PATH, given, [found[-1]["id"]])
-    return {"rows": rows.masked(found, lake), "reasons": counted, "next": following}
+        found, following = rows.page(cursor, wanted, query.limit, before)
+        counted = rows.reasons(cursor, wanted, found if following is None else None) if before is None else None
+    place = following and places.following(PATH, given, [following])
+    return {"rows": rows.masked(found, lake), "reasons": counted, "next": place}
 
 
-def replay(request: Request) -> starting.Replays:
-    """Raises NotFound where no open row is meant, ContractError where none of them may be replayed."""
-    return starting.start(request.body.filter())
+def replay(request: Request) -> dict:
+    """Raises NotFound where no open row is meant, ContractError where none of them may be replayed.
+
+    Where each run was refused and no row is left, it raises what the first one was refused for.
+    """
+    body = request.body
+    started = starting.start(body.filter(), body.after, _BOUNDS)
+    if not started.replays and not started.left:
+        raise started.refused[0].error
+    refused = [{**vars(each), "reason": _told(each.error)} for each in started.refused]
+    return {**vars(started), "refused": refused}
 
 
-def discard(request: Request) -> dict:
-    with connection.transaction() as opened, opened.cursor() as cursor:
-        return {"discarded": rows.discard(cursor, request.body.filter(), request.caller.name, request.body.why)}
+def discard(request: Request) -> claims.Discarded:
+    return starting.discard(request.body.filter(), request.caller.name, request.body.why, _BOUNDS)
+
+
+def _told(error: Exception) -> str:
+    """As it would be told were it alone."""
+    return problems.of(error, PATH).document["detail"]
 
 
 def _before(query: dict) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from psycopg2 import sql
 
@@ -17,53 +17,131 @@ from chalicelib.lake.position import LINE_BITS
 from chalicelib.quarantine.rows import FILE, Filter, matching
 from chalicelib.warehouse.queries import statement
 
-MOST_ROWS = 100_000  # that a request may mean: they are locked while it is answered
+ROWS, RUNS = 100_000, 50  # of one portion
+# a claim is given up no earlier: it is taken, and then its run is started by whoever took it
+BEGUN_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Rows of one run. `given` is the `input` of that run as the ledger has it; `rows` were asked for now."""
+    """Rows of one run. `given` is the `input` of that run as the ledger has it; `rows` were asked for now.
+
+    `new`: nobody else had it.
+    """
 
     name: str
     run_id: str
     source: str
     given: str | None
     rows: int
+    new: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True)
-class Claims:
-    """What a request came to: `unpublished` rows are of runs that published nothing, and are not claimed."""
+class Portion:
+    """What a request came to: the claims on the first rows that are meant, up to the row `last`; None: on none.
+
+    `left` more could be claimed behind it. `unpublished` open rows are of runs that published nothing: these are not
+    claimed, and in no portion.
+    """
 
     claims: tuple[Claim, ...]
+    last: int | None
+    left: int
     unpublished: int
 
 
-def take(cursor, wanted: Filter, limit: int = MOST_ROWS) -> Claims:
-    """Claim the open rows, by run, the oldest first; rows that are claimed already keep their claim, which is told too.
+def lock(cursor) -> None:
+    """Wait for whoever claims or discards, and keep others waiting until the transaction ends.
 
-    Whoever asks for the same rows at the same time waits for the end of the transaction.
+    Rows that are free are then nobody else's to change: without it, a portion and the end of a replay could wait for
+    each other's rows in a circle.
     """
-    cursor.execute(statement(FILE, "claimable", matching=matching()), {**wanted.values(), "limit": limit})
-    found, unpublished = cursor.fetchall(), 0
+    cursor.execute(statement(FILE, "lock"))
+
+
+def take(cursor, wanted: Filter, after: int | None = None, most: int = ROWS, runs: int = RUNS) -> Portion:
+    """Claim the first open rows, `most` of so many `runs`, behind the row `after`; the oldest come first.
+
+    Rows that are claimed already keep their claim, which is told too, so that the same request has the same portion
+    while its rows are replayed.
+    """
+    lock(cursor)
+    values = {**wanted.values(), "after": after}
+    cursor.execute(statement(FILE, "claimable", matching=matching()), {**values, "limit": most})
+    found = cursor.fetchall()
+    portion = _of_first_runs(found, runs)
     free: dict[str, list[tuple[int, int]]] = {}
     about: dict[str, tuple[str, str | None]] = {}
     held: dict[tuple[str, str], int] = {}
-    for number, run_id, source, replays, claimed_by, published, given in found:
-        if not published:
-            unpublished += 1
-            continue
+    for number, run_id, source, replays, claimed_by, given in portion:
         about[run_id] = (source, given)
         if claimed_by is None:
             free.setdefault(run_id, []).append((number, replays))
         else:
             held[claimed_by, run_id] = held.get((claimed_by, run_id), 0) + 1
-    claims = [Claim(name, run_id, *about[run_id], rows) for (name, run_id), rows in held.items()]
-    for run_id, rows in free.items():
-        name = hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()[:16]
-        cursor.execute(statement(FILE, "claim"), {"claim": name, "ids": [number for number, _ in rows]})
-        claims.append(Claim(name, run_id, *about[run_id], len(rows)))
-    return Claims(tuple(claims), unpublished)
+    claims = [Claim(name, run_id, *about[run_id], rows, new=False) for (name, run_id), rows in held.items()]
+    names = {run_id: _name(rows) for run_id, rows in free.items()}
+    claims += [Claim(names[run_id], run_id, *about[run_id], len(rows)) for run_id, rows in free.items()]
+    if free:
+        taken = [(number, names[run_id]) for run_id, rows in free.items() for number, _ in rows]
+        numbers, claimed = zip(*taken, strict=True)
+        cursor.execute(statement(FILE, "claim"), {"ids": list(numbers), "claims": list(claimed)})
+    last = portion[-1][0] if portion else None
+    left = 0
+    if len(portion) < len(found) or len(found) == most:
+        left = _count(cursor, "count_claimable", wanted, after=last)
+    return Portion(tuple(claims), last, left, _count(cursor, "count_unpublished", wanted))
+
+
+def _of_first_runs(found: list[tuple], most: int) -> list[tuple]:
+    """The rows before the first one of a run too many."""
+    runs = set()
+    for place, (_, run_id, *_) in enumerate(found):
+        runs.add(run_id)
+        if len(runs) > most:
+            return found[:place]
+    return found
+
+
+def _name(rows: list[tuple[int, int]]) -> str:
+    return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()[:16]
+
+
+def _count(cursor, name: str, wanted: Filter, **values) -> int:
+    cursor.execute(statement(FILE, name, matching=matching()), {**wanted.values(), **values})
+    return cursor.fetchone()[0]
+
+
+def held(cursor, wanted: Filter) -> list[Claim]:
+    """The claims on rows that are meant, RUNS at most, but those that may be about to begin."""
+    values = {**wanted.values(), "seconds": BEGUN_SECONDS, "limit": RUNS}
+    cursor.execute(statement(FILE, "held", matching=matching()), values)
+    return [Claim(*row, new=False) for row in cursor.fetchall()]
+
+
+def release_lost(cursor, claim: str) -> None:
+    """Free the rows of a claim whose replay is over, unless somebody has claimed them anew meanwhile."""
+    cursor.execute(statement(FILE, "release_lost"), {"claim": claim, "seconds": BEGUN_SECONDS})
+
+
+@dataclass(frozen=True)
+class Discarded:
+    """So many rows were `discarded`; `left` open ones are meant too, and `replaying` ones, which stay as they are."""
+
+    discarded: int
+    left: int
+    replaying: int
+
+
+def discard(cursor, wanted: Filter, who: str, why: str, most: int = ROWS) -> Discarded:
+    """Mark the first open rows that are meant as discarded, `most` of them."""
+    lock(cursor)
+    values = {**wanted.values(), "who": who, "why": why, "limit": most}
+    cursor.execute(statement(FILE, "discard", matching=matching()), values)
+    discarded = cursor.rowcount
+    left = _count(cursor, "count_in_state", wanted, counted="open") if discarded == most else 0
+    return Discarded(discarded, left, _count(cursor, "count_in_state", wanted, counted="replaying"))
 
 
 def rows(cursor, claim: str) -> dict[str, dict[int, list[int]]]:

@@ -1,20 +1,41 @@
-"""Starting replays: the open rows that are meant are claimed, and replayed by a run for each run that had them."""
+"""Starting replays: the open rows that are meant are claimed, and replayed by a run for each run that had them.
+
+A claim's rows are open again where its run is refused, and where it was lost: never begun, aborted, timed out. Nothing
+of the pipeline runs any more then that could release them, so whoever comes next does.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from chalicelib import sources, triggers
-from chalicelib.errors import ContractError, NotFound
+from chalicelib.errors import ContractError, NotFound, TerminalError, TransientError
 from chalicelib.quarantine import claims
-from chalicelib.quarantine.claims import Claim
+from chalicelib.quarantine.claims import Claim, Discarded, Portion
 from chalicelib.quarantine.rows import Filter
 from chalicelib.redaction import MASK
+from chalicelib.telemetry import logger
 from chalicelib.triggers import Trigger
 from chalicelib.triggers.trigger import REPLAY
 from chalicelib.warehouse import connection
 
-RUNS = 50  # that one request starts
+Transaction = Callable[[], AbstractContextManager]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much is done at once: rows, the runs that had them, and until when (seconds) replays of these are begun."""
+
+    rows: int = claims.ROWS
+    runs: int = claims.RUNS
+    seconds: float | None = None
+    transaction: Transaction = lambda: connection.transaction()
+
+
+PATIENT = Bounds()
 
 
 @dataclass(frozen=True)
@@ -30,32 +51,58 @@ class Replay:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """No run could be started for `rows` rows that `replay_of` set aside, and none will be by asking again."""
+
+    source: str
+    replay_of: str
+    rows: int
+    error: TerminalError
+
+
+@dataclass(frozen=True)
 class Replays:
-    """`unpublished`: rows that were meant too, of runs that published nothing; those runs are run again whole."""
+    """What was started for the first rows that are meant.
+
+    `left` more may be replayed, by asking for those behind the row `after`, which is None where none is left.
+    `unpublished` were meant too, of runs that published nothing; those runs are run again whole.
+    """
 
     replays: tuple[Replay, ...]
+    refused: tuple[Refusal, ...]
+    left: int
+    after: int | None
     unpublished: int
 
 
-def start(wanted: Filter) -> Replays:
-    """Replay the open rows that are meant, a run for each of the runs that set them aside.
+def start(wanted: Filter, after: int | None = None, bounds: Bounds = PATIENT) -> Replays:
+    """Replay the first open rows that are meant, behind the row `after`: a run for each run that set some aside.
 
-    Asked for once more while they are replayed, it answers with the same runs and starts nothing. Raises NotFound
-    where no row is meant, ContractError where no row may be replayed or the rows are of more than RUNS runs, and
-    what `triggers.start` raises; what was claimed then is begun by asking again.
+    Asked for once more while they are replayed, it answers with the same runs and starts nothing. Rows of a run that is
+    refused are open again. Raises NotFound where no row is meant, ContractError where no row may be replayed, and what
+    `triggers.start` raises that may pass, also after the seconds of `bounds`: what was not begun then is open, and
+    begun by asking again.
     """
-    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
-        taken = claims.take(cursor, wanted)
-        if not taken.claims:
-            raise _nothing(wanted, taken.unpublished)
-        if len({claim.run_id for claim in taken.claims}) > RUNS:
-            raise ContractError(
-                f"the rows are of more than {RUNS} runs",
-                next_step="replay fewer at a time: one run's, a source's, those of a reason, or since a day",
-            )
-        # before anything is claimed: a source that is gone, or an input that is not known any more
-        pending = [(claim, _trigger(claim)) for claim in taken.claims]
-    return Replays(tuple(_started(claim, trigger) for claim, trigger in pending), taken.unpublished)
+    begun = time.monotonic()
+    _release_lost(wanted, bounds.transaction)
+    with bounds.transaction() as open_connection, open_connection.cursor() as cursor:
+        portion = claims.take(cursor, wanted, after, bounds.rows, bounds.runs)
+        if not portion.claims:
+            raise _nothing(wanted, portion.unpublished if after is None else 0)
+    until = None if bounds.seconds is None else begun + bounds.seconds
+    started, refused = _start_all(portion.claims, bounds.transaction, until)
+    return Replays(tuple(started), tuple(refused), portion.left, _after(portion), portion.unpublished)
+
+
+def discard(wanted: Filter, who: str, why: str, bounds: Bounds = PATIENT) -> Discarded:
+    """Discard the first open rows that are meant."""
+    _release_lost(wanted, bounds.transaction)
+    with bounds.transaction() as open_connection, open_connection.cursor() as cursor:
+        return claims.discard(cursor, wanted, who, why, bounds.rows)
+
+
+def _after(portion: Portion) -> int | None:
+    return portion.last if portion.left else None
 
 
 def _nothing(wanted: Filter, unpublished: int) -> Exception:
@@ -70,6 +117,60 @@ def _nothing(wanted: Filter, unpublished: int) -> Exception:
     )
 
 
+def _start_all(
+    taken: tuple[Claim, ...], transaction: Transaction, until: float | None
+) -> tuple[list[Replay], list[Refusal]]:
+    """Claims for which no run was begun are released; one of which that is not known stays, until it counts as lost."""
+    started: list[Replay] = []
+    refused: list[Refusal] = []
+    waiting = list(taken)
+    try:
+        while waiting:
+            claim = waiting[0]
+            if until is not None and time.monotonic() > until:
+                raise TransientError("Step Functions took too long to start the replays", source=claim.source)
+            try:
+                run = triggers.start(_trigger(claim))
+            except TransientError:
+                waiting.pop(0)
+                raise
+            except TerminalError as error:
+                refused.append(_refused(claim, error))
+                if claim.new:  # others began theirs, or will
+                    _release([claim], transaction)
+            else:
+                started.append(Replay(run.run_id, run.execution, run.new, claim.source, claim.run_id, claim.rows))
+            waiting.pop(0)
+    finally:
+        _release([claim for claim in waiting if claim.new], transaction)
+    return started, refused
+
+
+def _refused(claim: Claim, error: TerminalError) -> Refusal:
+    told = {"error": type(error).__name__, "message_of_error": str(error.without_quote())}
+    logger.error("a replay was refused", source=claim.source, replay_of=claim.run_id, **told)
+    return Refusal(claim.source, claim.run_id, claim.rows, error)
+
+
+def _release(unbegun: list[Claim], transaction: Transaction) -> None:
+    if unbegun:
+        with transaction() as open_connection, open_connection.cursor() as cursor:
+            for claim in unbegun:
+                claims.release(cursor, claim.name, judged=False)
+
+
+def _release_lost(wanted: Filter, transaction: Transaction) -> None:
+    """Free the rows that are meant of replays that ended without doing so."""
+    with transaction() as open_connection, open_connection.cursor() as cursor:
+        held = claims.held(cursor, wanted)
+    # Step Functions is asked between two transactions: neither waits for it
+    lost = [claim for claim in held if not triggers.stands(Trigger(REPLAY, claim.source, claim.name))]
+    if lost:
+        with transaction() as open_connection, open_connection.cursor() as cursor:
+            for claim in lost:
+                claims.release_lost(cursor, claim.name)
+
+
 def _trigger(claim: Claim) -> Trigger:
     """The same for the same claim, so that its run is one. Raises ContractError where the input holds a secret."""
     given = claim.given if _declares(claim.source) else None
@@ -81,11 +182,6 @@ def _trigger(claim: Claim) -> Trigger:
             next_step="put the declaration where it needs none, and run it again",
         )
     return Trigger(REPLAY, claim.source, claim.name, input=given, replay=claim.name, about=f"of {claim.run_id}")
-
-
-def _started(claim: Claim, trigger: Trigger) -> Replay:
-    started = triggers.start(trigger)
-    return Replay(started.run_id, started.execution, started.new, claim.source, claim.run_id, claim.rows)
 
 
 def _declares(name: str) -> bool:

@@ -122,10 +122,13 @@ def as_declared(name: str, run_id: str, lake: Lake) -> Source:
     source = get(name)
     if not source.is_declared_by_run:
         return source
-    if run_id not in _declared:
-        _declared.clear()  # a warm Lambda serves many runs, one at a time
-        _declared[run_id] = from_values(name, lake.get_json(keys.declaration(run_id)))
-    return _declared[run_id]
+    declared = _declared.get(run_id)
+    if declared is None:
+        declared = from_values(name, lake.get_json(keys.declaration(run_id)))
+        # a warm Lambda serves many runs, one at a time; only lists of rows read several at once, in threads
+        _declared.clear()
+        _declared[run_id] = declared
+    return declared
 
 
 def shown(name: str, run_id: str, lake: Lake) -> Source | None:

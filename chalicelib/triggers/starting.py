@@ -84,6 +84,19 @@ def expected(trigger: Trigger, since: dt.datetime | None = None) -> Started:
     raise _exhausted(trigger)
 
 
+def stands(trigger: Trigger) -> bool:
+    """Whether a run of `trigger` is under way, succeeded or was rejected; False where each one failed, or none began.
+
+    What it asked for is not looked at, nor whether its source is still there. Raises as `start` does for what may pass.
+    """
+    settings_module.current().require("state_machine_arn", "database_url")
+    for number in range(1, ATTEMPTS + 1):
+        found, _ = _standing(trigger.attempt(number), None)
+        if found != _FAILED:
+            return found == _TAKEN
+    return False
+
+
 def check(wanted: dict) -> None:
     """Raise UnknownSource or ContractError for the input of a run that could only fail, whatever its data are."""
     given = RunInput.from_json(wanted)
@@ -111,9 +124,12 @@ def begin(run_id: str, wanted: dict) -> bool:
 
 
 def _standing(
-    run_id: str, wanted: dict, counted: bool = False, since: dt.datetime | None = None
+    run_id: str, wanted: dict | None, counted: bool = False, since: dt.datetime | None = None
 ) -> tuple[str, Started]:
-    """Whether a name is free, taken by a run that stands, or by one that failed; and the run that has it, or would."""
+    """Whether a name is free, taken by a run that stands, or by one that failed; and the run that has it, or would.
+
+    Raises TriggerConflict where that is a run of another input than `wanted`, if that is given.
+    """
     arn = executions.arn(settings_module.current().state_machine_arn, run_id)
     free, taken = Started(run_id, arn, new=True), Started(run_id, arn, new=False)
     try:
@@ -132,14 +148,14 @@ def _standing(
     return _FAILED if failed else _TAKEN, taken
 
 
-def _remembered(run_id: str, wanted: dict, counted: bool) -> str:
+def _remembered(run_id: str, wanted: dict | None, counted: bool) -> str:
     """The same by the ledger: Step Functions forgets 90 days after an end, the local one when the stack goes down."""
     try:
         with connection.transaction() as open_connection:
             run = ledger.get_run(open_connection, run_id)
     except (NotFound, UndefinedTable):  # the latter before the first run of a stage: Plan makes the tables
         return _FREE
-    _expect_same(run_id, run["input"], redaction.strings(wanted))  # as the ledger has it
+    _expect_same(run_id, run["input"], wanted and redaction.strings(wanted))  # as the ledger has it
     # lost in the middle: it is begun again under its name, by who waits for its end also after its rows were published
     if run["status"] == "running" or (counted and run["finished_at"] is None):
         return _FREE
@@ -155,8 +171,8 @@ def _exhausted(trigger: Trigger) -> TriggerConflict:
     )
 
 
-def _expect_same(run_id: str, found: dict, wanted: dict) -> None:
-    if found != wanted:
+def _expect_same(run_id: str, found: dict, wanted: dict | None) -> None:
+    if wanted is not None and found != wanted:
         raise TriggerConflict(
             f"{run_id} is a run of {json.dumps(redaction.strings(found))}, not of "
             f"{json.dumps(redaction.strings(wanted))}",

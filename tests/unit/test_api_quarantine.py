@@ -1,16 +1,25 @@
 """`/quarantine` of the API: pages, filters and counts; what is replayed and discarded is said, by whom too."""
 
+import dataclasses
 import json
 
 import pytest
 
-from chalicelib.api import answering, callers, table
+from chalicelib.api import answering, callers, problems, table
 from chalicelib.api import quarantine as resource
-from chalicelib.errors import ContractError, NotFound, RequestRefused
-from chalicelib.quarantine import claims, starting
-from chalicelib.quarantine.rows import STATES, Filter
+from chalicelib.errors import (
+    ConfigurationError,
+    ContractError,
+    NotFound,
+    RequestRefused,
+    TransientError,
+    TriggerConflict,
+    UnknownSource,
+)
+from chalicelib.quarantine import claims, rows, starting
+from chalicelib.quarantine.rows import STATES
 from chalicelib.triggers import Started
-from chalicelib.warehouse import connection, reader
+from chalicelib.warehouse import connection, reader, writer
 
 ROUTES = {route.name: route for route in table.ROUTES}
 SOURCE, RUN = "people", "people-set-aside"
@@ -54,8 +63,7 @@ def ledger(database_url, monkeypatch):
         )
     own, own_reader = connection.transaction, reader.transaction
     monkeypatch.setattr(reader, "transaction", lambda: own_reader(database_url))
-    for module in (resource.connection, starting.connection):
-        monkeypatch.setattr(module, "transaction", lambda url=None: own(url or database_url))
+    monkeypatch.setattr(connection, "transaction", lambda *given, **more: own(*(given or (database_url,)), **more))
     yield query
     monkeypatch.undo()
     query("DELETE FROM pipeline.runs WHERE source = %s", SOURCE)
@@ -63,15 +71,67 @@ def ledger(database_url, monkeypatch):
 
 @pytest.fixture
 def started(monkeypatch):
-    """The triggers that were started."""
-    found = []
+    """The triggers that were started; `refuses` maps a run to what its replay raises."""
+    found = Triggers()
 
     def start(trigger):
+        if trigger.about.removeprefix("of ") in found.refuses:
+            raise found.refuses[trigger.about.removeprefix("of ")]
+        new = trigger.name not in {each.name for each in found}
         found.append(trigger)
-        return Started(trigger.name, "arn", new=len({each.name for each in found}) == len(found))
+        return Started(trigger.name, "arn", new)
 
     monkeypatch.setattr(starting.triggers, "start", start)
+    monkeypatch.setattr(starting.triggers, "stands", lambda trigger: trigger.name in {each.name for each in found})
     return found
+
+
+class Triggers(list):
+    def __init__(self):
+        super().__init__()
+        self.refuses = {}
+
+
+@pytest.fixture
+def bound(monkeypatch):
+    """bound(rows=…, runs=…, seconds=…) lets a request do no more than that."""
+
+    def bounded(**given):
+        monkeypatch.setattr(resource, "_BOUNDS", dataclasses.replace(resource._BOUNDS, **given))
+
+    return bounded
+
+
+@pytest.fixture
+def states(ledger):
+    """states(): the lines of the source's rows by state."""
+
+    def found():
+        text = "SELECT state, array_agg(line ORDER BY line) FROM pipeline.quarantine WHERE source = %s GROUP BY 1"
+        return dict(ledger(text, SOURCE))
+
+    return found
+
+
+def set_aside(query, run, lines):
+    """A published run more, with such rows."""
+    query(
+        "INSERT INTO pipeline.runs (run_id, source, table_name, execution, input, status, started_at, published_at,"
+        " fetched, inserted, updated, unchanged, duplicates, quarantined)"
+        " VALUES (%s, %s, 'people', 'arn', '{}', 'succeeded', now(), now(), 7, 0, 0, 0, 0, 7)",
+        run,
+        SOURCE,
+    )
+    reasons = json.dumps([{"kind": "type", "column": "age", "message": "age is 'x', expected integer"}])
+    for line in lines:
+        query(
+            "INSERT INTO pipeline.quarantine (run_id, source, chunk, part, line, reasons, record)"
+            " VALUES (%s, %s, 0, 0, %s, %s, '{}')",
+            run,
+            SOURCE,
+            line,
+            reasons,
+        )
 
 
 def ask(name, body=None, **query):
@@ -96,10 +156,13 @@ def test_pages_hold_every_row_once_newest_first_with_counts_of_all_and_no_person
     found, path = [], {"limit": limit}
     while True:
         answer = ask("get_quarantine", source=SOURCE, **path)
-        assert [(each["kind"], each["column"], each["rows"]) for each in answer["reasons"]] == [
-            ("type", "age", 7),
-            ("record", None, 1),
-        ]
+        if "page" in path:
+            assert answer["reasons"] is None
+        else:
+            assert [(each["kind"], each["column"], each["rows"]) for each in answer["reasons"]] == [
+                ("type", "age", 7),
+                ("record", None, 1),
+            ]
         assert SECRET not in json.dumps(answer)
         found += [row["line"] for row in answer["rows"]]
         if answer["next"] is None:
@@ -159,20 +222,171 @@ def test_what_cannot_be_replayed_says_why_and_claims_nothing(started, ledger):
     ]
 
 
-def test_more_runs_than_one_request_starts_are_refused_and_nothing_is_claimed(started, ledger, monkeypatch):
-    monkeypatch.setattr(starting, "RUNS", 0)
-    with pytest.raises(ContractError, match="more than 0 runs"):
+@pytest.mark.parametrize(("most_rows", "most_runs"), [(3, 20), (100, 1), (4, 1), (1, 1)], ids=str)
+def test_a_request_takes_a_portion_and_says_how_the_rest_is_asked_for(started, ledger, bound, most_rows, most_runs):
+    """The rejected run's row is no part of any: neither taken nor counted as left."""
+    bound(rows=most_rows, runs=most_runs)
+    set_aside(ledger, f"{RUN}-2", range(11, 16))
+    taken, rest, after = 0, 12, {}
+    while True:
+        answer = ask("post_quarantine_replay", {"source": SOURCE, **after})
+        again = ask("post_quarantine_replay", {"source": SOURCE, **after})
+        assert [{**each, "new": False} for each in answer["replays"]] == again["replays"]
+        rows_of_portion = sum(each["rows"] for each in answer["replays"])
+        assert 0 < rows_of_portion <= most_rows and len(answer["replays"]) <= most_runs
+        taken += rows_of_portion
+        assert (answer["left"], answer["unpublished"], answer["refused"]) == (rest - taken, 1, [])
+        if answer["after"] is None:
+            break
+        after = {"after": answer["after"]}
+    assert (taken, answer["left"]) == (12, 0)
+    with pytest.raises(NotFound):
+        ask("post_quarantine_replay", {"source": SOURCE, "after": 2**62})
+
+
+def test_a_claim_of_a_portion_has_its_rows_and_no_other(started, bound, states):
+    bound(rows=3)
+    ask("post_quarantine_replay", {"run": RUN})
+    assert states() == {"replaying": [1, 2, 3], "open": [4, 5, 6, 7, 8]}
+
+
+def test_discarding_a_portion_says_how_many_are_left_and_goes_on_when_it_is_asked_again(bound, states):
+    bound(rows=3)
+    body = {"run": RUN, "why": "a test"}
+    answers = [ask("post_quarantine_discard", body) for _ in range(3)]
+    assert [(each["discarded"], each["left"]) for each in answers] == [(3, 4), (3, 1), (1, 0)]
+    assert states() == {"discarded": [1, 2, 3, 4, 5, 6, 7], "open": [8]}
+
+
+# --- refused, lost -------------------------------------------------------------------------------
+
+
+def test_rows_whose_replay_is_refused_for_good_are_open_again_and_told_and_the_others_begin(started, ledger, states):
+    set_aside(ledger, f"{RUN}-2", [11, 12])
+    started.refuses = {RUN: ContractError("the window is none", next_step="mend it")}
+    answer = ask("post_quarantine_replay", {"source": SOURCE})
+    assert [(each["replay_of"], each["rows"]) for each in answer["replays"]] == [(f"{RUN}-2", 2)]
+    [refused] = answer["refused"]
+    assert refused == {
+        "source": SOURCE,
+        "replay_of": RUN,
+        "rows": 7,
+        "reason": "the window is none Next: mend it",
+    }
+    assert states() == {"open": [1, 2, 3, 4, 5, 6, 7, 8], "replaying": [11, 12]}
+
+
+@pytest.mark.parametrize(
+    "error", [TriggerConflict("it failed 99 times"), ConfigurationError("no machine"), UnknownSource("gone")], ids=repr
+)
+def test_where_every_replay_is_refused_the_request_is(started, error, states):
+    started.refuses = {RUN: error}
+    with pytest.raises(type(error)):
+        ask("post_quarantine_replay", {"run": RUN})
+    assert states() == {"open": [1, 2, 3, 4, 5, 6, 7, 8]}
+
+
+def test_what_a_refusal_of_ours_to_configure_says_is_in_the_log_alone(started, ledger):
+    set_aside(ledger, f"{RUN}-2", [11])
+    started.refuses = {RUN: ConfigurationError("the machine arn:aws:secret")}
+    [refused] = ask("post_quarantine_replay", {"source": SOURCE})["refused"]
+    assert "arn:aws" not in refused["reason"] and "log" in refused["reason"]
+
+
+def test_where_step_functions_does_not_answer_what_was_not_begun_is_open_and_what_may_have_is_not(
+    started, ledger, states
+):
+    set_aside(ledger, f"{RUN}-2", [11])
+    set_aside(ledger, f"{RUN}-3", [12])
+    started.refuses = {f"{RUN}-2": TransientError()}
+    with pytest.raises(TransientError):
         ask("post_quarantine_replay", {"source": SOURCE})
-    assert ledger("SELECT count(*) FROM pipeline.quarantine WHERE claimed_by IS NOT NULL AND source = %s", SOURCE) == [
-        (0,)
-    ]
+    assert states() == {"replaying": [1, 2, 3, 4, 5, 6, 7, 11], "open": [8, 12]}
+    started.refuses = {}
+    answer = ask("post_quarantine_replay", {"source": SOURCE})
+    assert sorted((each["rows"], each["new"]) for each in answer["replays"]) == [(1, True), (1, True), (7, False)]
+
+
+def test_no_replay_is_begun_when_the_request_has_taken_too_long(started, bound, states):
+    bound(seconds=-1)
+    with pytest.raises(TransientError, match="took too long"):
+        ask("post_quarantine_replay", {"run": RUN})
+    assert (started, states()) == ([], {"open": [1, 2, 3, 4, 5, 6, 7, 8]})
+
+
+def age_claims(ledger, seconds=claims.BEGUN_SECONDS + 1):
+    ledger(
+        "UPDATE pipeline.quarantine SET claimed_at = claimed_at - %s * interval '1 second' WHERE source = %s",
+        seconds,
+        SOURCE,
+    )
+
+
+def test_rows_of_a_replay_that_died_are_discarded_or_replayed_like_open_ones(started, ledger, states):
+    body = {"run": RUN, "why": "a test"}
+    [first] = ask("post_quarantine_replay", {"run": RUN})["replays"]
+    age_claims(ledger)
+    # while it is under way
+    assert ask("post_quarantine_discard", body) == {"discarded": 0, "left": 0, "replaying": 7}
+    started.clear()  # every execution of the claim has failed, was aborted or timed out
+    some = [row["id"] for row in ask("get_quarantine", run=RUN, limit=2)["rows"]]
+    [second] = ask("post_quarantine_replay", {"ids": some})["replays"]
+    assert (second["rows"], second["run_id"] == first["run_id"]) == (2, False)
+    assert states() == {"replaying": [6, 7], "open": [1, 2, 3, 4, 5, 8]}
+    assert ask("post_quarantine_discard", body) == {"discarded": 5, "left": 0, "replaying": 2}
+
+
+def test_a_claim_whose_run_is_about_to_begin_is_left_alone(started, ledger, states):
+    ask("post_quarantine_replay", {"run": RUN})
+    started.clear()
+    age_claims(ledger, claims.BEGUN_SECONDS // 2)
+    assert ask("post_quarantine_discard", {"run": RUN, "why": "a test"})["replaying"] == 7
+    assert states() == {"replaying": [1, 2, 3, 4, 5, 6, 7], "open": [8]}
+
+
+# --- in time -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [("post_quarantine_replay", {"run": RUN}), ("post_quarantine_discard", {"run": RUN, "why": "a test"})],
+)
+def test_a_change_that_would_take_too_long_is_broken_off_says_so_and_leaves_everything_as_it_was(
+    started, database_url, monkeypatch, states, name, body
+):
+    monkeypatch.setattr(writer, "SECONDS", 0.3)
+    blocking = connection.connect(database_url)
+    try:
+        with blocking.cursor() as cursor:
+            claims.lock(cursor)
+        with pytest.raises(RequestRefused, match="nothing was changed") as raised:
+            ask(name, body)
+    finally:
+        blocking.close()
+    problem = problems.of(raised.value, "/quarantine")
+    assert (problem.status, problem.reason) == (503, "too slow")
+    assert (started, states()) == ([], {"open": [1, 2, 3, 4, 5, 6, 7, 8]})
+    monkeypatch.undo()
+
+
+def test_statements_that_are_short_one_by_one_end_in_time_together(ledger, monkeypatch):
+    monkeypatch.setattr(writer, "SECONDS", 0.5)
+    with pytest.raises((RequestRefused, TransientError)), writer.transaction() as opened, opened.cursor() as cursor:
+        cursor.execute("DELETE FROM pipeline.quarantine WHERE source = %s", (SOURCE,))
+        for _ in range(20):
+            cursor.execute("SELECT pg_sleep(0.1)")
+    assert ledger("SELECT count(*) FROM pipeline.quarantine WHERE source = %s", SOURCE) == [(8,)]
 
 
 def test_discarding_keeps_who_and_why(ledger):
-    assert ask("post_quarantine_discard", {"run": RUN, "reason": "record", "why": "a test"}) == {"discarded": 1}
+    assert ask("post_quarantine_discard", {"run": RUN, "reason": "record", "why": "a test"}) == {
+        "discarded": 1,
+        "left": 0,
+        "replaying": 0,
+    }
     [row] = ask("get_quarantine", run=RUN, state="discarded")["rows"]
     assert (row["line"], row["settled_by"], row["why"]) == (7, "ada", "a test")
-    assert ask("post_quarantine_discard", {"run": RUN, "reason": "record", "why": "a test"}) == {"discarded": 0}
+    assert ask("post_quarantine_discard", {"run": RUN, "reason": "record", "why": "a test"})["discarded"] == 0
 
 
 @pytest.mark.parametrize(
@@ -194,7 +408,8 @@ def test_a_body_that_does_not_say_which_rows_is_refused_by_name(started, name, b
     assert not started
 
 
-def test_a_claim_is_taken_with_no_more_rows_than_may_be_locked(database_url):
-    with connection.transaction(database_url) as opened, opened.cursor() as cursor:
-        [claim] = claims.take(cursor, Filter(run_id=RUN), limit=3).claims
-    assert claim.rows == 3
+@pytest.mark.parametrize(("newest", "counted"), [(3, 2), (8, 7)], ids=str)
+def test_reasons_are_those_of_the_newest_rows_where_there_are_many(monkeypatch, newest, counted):
+    monkeypatch.setattr(rows, "NEWEST", newest)
+    reasons = ask("get_quarantine", source=SOURCE, limit=1)["reasons"]
+    assert {each["kind"]: each["rows"] for each in reasons} == {"type": counted, "record": 1}

@@ -4,8 +4,10 @@ import concurrent.futures
 import datetime as dt
 import io
 import json
+import threading
 import uuid
 
+import psycopg2
 import pytest
 from psycopg2 import sql
 
@@ -16,7 +18,7 @@ from chalicelib.errors import AccountError, ContractError, NotFound
 from chalicelib.quarantine import claims, planning, rows
 from chalicelib.quarantine.rows import Filter
 from chalicelib.sources.base import Source
-from chalicelib.warehouse import connection, copy_text, ledger, publishing, tables
+from chalicelib.warehouse import connection, copy_text, ledger, publishing, queries, tables
 
 
 class Kiosk(Source):
@@ -157,8 +159,8 @@ def test_what_passes_is_settled_and_what_fails_again_stays_once_with_todays_reas
     assert numbers(store.replay(claim.name, ids[1], {2: (2, "b")}, failed=(3,))) == (2, 1, 0, 0, 0, 1)
     assert store.states(ids[0]) == {"published": 1, "open": 1}
     with connection.transaction(store.url) as conn, conn.cursor() as cursor:
-        [again, passed] = rows.page(cursor, Filter(run_id=ids[0]), 10)
-        assert rows.page(cursor, Filter(run_id=ids[1]), 10) == [again, passed]  # a replay means its original's
+        [again, passed], _ = rows.page(cursor, Filter(run_id=ids[0]), 10)
+        assert rows.page(cursor, Filter(run_id=ids[1]), 10) == ([again, passed], None)  # a replay means its original's
         [reason] = rows.reasons(cursor, Filter(run_id=ids[0], state="open"))
         attempts = rows.one(cursor, again["id"])["attempts"]
     assert (again["line"], again["replays"], again["settled_by"]) == (3, 1, None)
@@ -240,20 +242,37 @@ def test_a_value_that_a_later_run_finds_unchanged_while_a_replay_is_open_is_not_
     assert store.names() == {1: "as it is"}
 
 
+def test_a_value_of_a_file_that_a_later_run_found_as_it_is_is_replaced_until_the_file_is_loaded_again(store, ids):
+    """Nothing says that the later run had the row at all: 0031, Consequences."""
+    first, original, later, replay, once_more = ids[:5]
+    store.run(first, {1: (1, "as it is")})
+    store.run(original, {}, bad=(2,))
+    assert numbers(store.run(later, {1: (1, "as it is")})) == (1, 0, 0, 1, 0, 0)
+    [claim] = store.take().claims
+    assert numbers(store.replay(claim.name, replay, {2: (1, "in between")})) == (1, 0, 1, 0, 0, 0)
+    assert store.names() == {1: "in between"}
+    assert numbers(store.run(once_more, {1: (1, "as it is")})) == (1, 0, 1, 0, 0, 0)
+    assert store.names() == {1: "as it is"}
+
+
 @pytest.mark.parametrize(
-    ("window", "given", "kept"),
+    ("window", "first_given", "given", "kept"),
     [
-        (Window("2024-01-01", "2024-01-31"), {}, True),
-        (Window("2024-01-01", "2024-01-31"), {"input": "a part"}, False),
-        (Window("2024-02-01", "2024-02-29"), {}, False),
+        (Window("2024-01-01", "2024-01-31"), {}, {}, True),
+        (Window("2024-01-01", "2024-01-31"), {}, {"input": "a part"}, False),
+        (Window("2024-01-01", "2024-01-31"), {"input": "a part"}, {"input": "a part"}, True),
+        (Window("2024-01-01", "2024-01-31"), {"input": "a part"}, {"input": "another"}, False),
+        (Window("2024-02-01", "2024-02-29"), {}, {}, False),
     ],
-    ids=["all of the day", "a part of the source", "other days"],
+    ids=["all of the day", "a part of the source", "the same part", "another part", "other days"],
 )
-def test_a_value_that_a_later_run_of_that_day_has_found_as_it_is_is_not_replaced(diary, ids, window, given, kept):
+def test_a_value_that_a_later_run_of_that_day_has_found_as_it_is_is_not_replaced(
+    diary, ids, window, first_given, given, kept
+):
     first, original, later, replay = ids[:4]
     day = "2024-01-07"
     diary.run(first, {1: (1, "as it is", day), 2: (2, "of another day", "2023-12-31")})
-    diary.run(original, {}, bad=(5, 6))
+    diary.run(original, {}, bad=(5, 6), **first_given)
     diary.run(later, {1: (1, "as it is", day)}, window=window, **given)
     [claim] = diary.take().claims
     account = diary.replay(claim.name, replay, {5: (1, "in between", day), 6: (2, "changed", "2023-12-31")})
@@ -328,7 +347,7 @@ def test_a_filter_means_the_rows_that_it_names(store, ids, wanted, lines):
         ids[0],
     )
     with connection.transaction(store.url) as conn, conn.cursor() as cursor:
-        found = rows.page(cursor, Filter(**{"source": "kiosk", **wanted}), 10)
+        found, _ = rows.page(cursor, Filter(**{"source": "kiosk", **wanted}), 10)
     assert {row["line"] for row in found} == lines
 
 
@@ -336,22 +355,88 @@ def test_pages_hold_every_row_once_newest_first(store, ids):
     store.run(ids[0], {1: (1, "a")}, bad=range(2, 9))
     found, before = [], None
     with connection.transaction(store.url) as conn, conn.cursor() as cursor:
-        while page := rows.page(cursor, Filter(source="kiosk"), 3, before):
+        while True:
+            page, before = rows.page(cursor, Filter(source="kiosk"), 3, before)
             found += [row["line"] for row in page]
-            before = page[-1]["id"]
+            if before is None:
+                break
     assert found == list(range(8, 1, -1))
 
 
 def test_discarding_says_who_and_why_deletes_nothing_and_leaves_what_is_being_replayed(store, ids):
     store.run(ids[0], {1: (1, "a")}, bad=(2, 3))
     with connection.transaction(store.url) as conn, conn.cursor() as cursor:
-        [second, first] = rows.page(cursor, Filter(run_id=ids[0]), 10)
+        [second, first], _ = rows.page(cursor, Filter(run_id=ids[0]), 10)
         claims.take(cursor, Filter(ids=(first["id"],)))
-        assert rows.discard(cursor, Filter(run_id=ids[0]), "ada", "test data") == 1
+        done = claims.discard(cursor, Filter(run_id=ids[0]), "ada", "test data")
+        assert (done.discarded, done.left, done.replaying) == (1, 0, 1)
         found = rows.one(cursor, second["id"])
     assert (found["state"], found["settled_by"], found["why"]) == ("discarded", "ada", "test data")
     assert store.states(ids[0]) == {"replaying": 1, "discarded": 1}
     assert {claim.rows for claim in store.take().claims} == {1}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        ({"run_id": "kiosk-7"}, "quarantine_by_run"),
+        ({"state": "discarded"}, "quarantine_by_state"),
+        ({"since": dt.date(2999, 1, 1)}, "quarantine_by_time"),
+    ],
+    ids=["run", "state", "since"],
+)
+def test_a_page_is_found_by_an_index_whatever_is_asked_for(store, ids, wanted, index):
+    store.query(
+        "INSERT INTO pipeline.runs (run_id, source, table_name, execution, input, status, started_at)"
+        " SELECT 'kiosk-' || n, 'kiosk', 'kiosk', 'arn', '{}', 'succeeded', now() FROM generate_series(0, 199) AS n"
+    )
+    store.query(
+        "INSERT INTO pipeline.quarantine (run_id, source, chunk, part, line, reasons, record)"
+        " SELECT 'kiosk-' || n / 101, 'kiosk', 0, 0, n, '[]', repeat('x', 100) FROM generate_series(1, 20000) AS n"
+    )
+    store.query(
+        "UPDATE pipeline.quarantine SET outcome = 'discarded', settled_by = 'ada', settled_at = now()"
+        " WHERE run_id = 'kiosk-3' AND mod(line, 50) = 0"
+    )
+    with psycopg2.connect(store.url) as conn, conn.cursor() as cursor:
+        cursor.execute("ANALYZE pipeline.quarantine")
+        page = queries.statement("quarantine", "list_rows", matching=rows.matching())
+        values = {**Filter(**wanted).values(), "limit": 50, "before": None}
+        cursor.execute(sql.SQL("EXPLAIN ") + page, values)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert index in plan, plan
+
+
+class Shelves:
+    """A lake whose objects are read by several at once, or not at all."""
+
+    def __init__(self, together):
+        self.read, self.meeting = [], threading.Barrier(together, timeout=20)
+
+    def get_json(self, key):
+        self.read.append(key)
+        self.meeting.wait()
+        run = key.split("/")[1]
+        if run == "gone":
+            raise NotFound("no such object")
+        return {**DECLARED, "personal": ["name"] if run == "masked" else []}
+
+
+DECLARED = {
+    "location": "x.csv",
+    "table": "kiosk",
+    "key": ["id"],
+    "columns": {"id": "bigint", "name": "text"},
+}
+
+
+def test_the_declaration_of_each_run_is_read_once_and_several_at_the_same_time():
+    runs = ["masked", "whole", "gone", "masked", "whole", "masked"]
+    lake, record = Shelves(together=3), '{"id":1,"name":"Ada"}'
+    found = rows.masked([{"source": "files", "run_id": run, "record": record} for run in runs], lake)
+    assert len(lake.read) == 3
+    shown = {"masked": '{"id":1,"name":"***"}', "whole": record, "gone": "***"}
+    assert [row["record"] for row in found] == [shown[run] for run in runs]
 
 
 def test_a_row_that_is_not_there_is_told(store):

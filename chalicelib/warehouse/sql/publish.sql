@@ -23,7 +23,7 @@ DELETE FROM {staging} AS s
 USING {curated} AS t
 WHERE {same_key_curated} AND t._fingerprint <> s._fingerprint AND t._run_id = ANY(%(later)s::text[]);
 
--- name: drop_older -- rows of a replay of which the table has another version that stays: the original run's own from a later line; what something other than a run has written since; and what a later run that asked for all of that day has found as it is
+-- name: drop_older -- rows of a replay of which the table has another version that stays: the original run's own from a later line; what something other than a run has written since; and what a later run has found as it is that asked for all of that day, or for the same part of it
 DELETE FROM {staging} AS s
 USING {curated} AS t, pipeline.runs AS original
 WHERE original.run_id = %(replay_of)s AND {same_key_curated} AND t._fingerprint <> s._fingerprint AND (
@@ -33,7 +33,8 @@ WHERE original.run_id = %(replay_of)s AND {same_key_curated} AND t._fingerprint 
     OR EXISTS (
         SELECT FROM pipeline.runs AS later
         WHERE later.table_name = original.table_name AND later.published_at IS NOT NULL
-          AND later.entered_at > original.entered_at AND later.input ->> 'input' IS NULL
+          AND later.entered_at > original.entered_at
+          AND coalesce(later.input ->> 'input' = original.input ->> 'input', later.input ->> 'input' IS NULL)
           AND {day} BETWEEN later.window_start AND later.window_end
     )
 );

@@ -18,7 +18,9 @@ AND (%(reason)s::text IS NULL OR EXISTS (
 
 -- name: list_rows -- newest first
 SELECT q.id, q.run_id, q.source, o.key AS raw, q.line, q.state, q.reasons, q.record, q.added_at, q.replays,
-       q.settled_by, q.settled_at, q.why, r.status AS run_status, r.published_at IS NOT NULL AS replayable
+       q.settled_by, q.settled_at, q.why, r.status AS run_status, r.published_at IS NOT NULL AS replayable,
+       (SELECT a.run_id FROM pipeline.runs AS a WHERE a.replay_of = q.run_id AND a.input ->> 'replay' = q.claimed_by
+        ORDER BY a.started_at DESC LIMIT 1) AS replayed_by
 FROM pipeline.quarantine AS q
 JOIN pipeline.runs AS r ON r.run_id = q.run_id
 LEFT JOIN pipeline.raw_objects AS o ON o.run_id = q.run_id AND o.part = q.part
@@ -28,29 +30,59 @@ ORDER BY q.id DESC LIMIT %(limit)s;
 -- name: attempts -- of one row: what it failed for each time it was replayed, oldest first
 SELECT a.run_id, a.added_at, a.reasons FROM pipeline.quarantine AS a WHERE a.replay_of = %(id)s ORDER BY a.id;
 
--- name: count_reasons -- why the rows were set aside, most frequent first, with one message of each reason
+-- name: count_reasons -- why the newest rows that are meant were set aside, most frequent first, with one message of each reason
 SELECT reason ->> 'kind' AS kind, reason ->> 'column' AS column, min(reason ->> 'expectation') AS expectation,
        min(reason ->> 'message') AS example, count(*) AS rows
-FROM pipeline.quarantine AS q CROSS JOIN jsonb_array_elements(q.reasons) AS reason
-WHERE {matching}
+FROM (SELECT q.reasons FROM pipeline.quarantine AS q WHERE {matching} ORDER BY q.id DESC LIMIT %(newest)s) AS q
+CROSS JOIN jsonb_array_elements(q.reasons) AS reason
 GROUP BY 1, 2, pipeline.why(reason) ORDER BY rows DESC, kind, example LIMIT %(limit)s;
 
 -- name: count_states -- how many rows of a run are in which state
 SELECT state, count(*) FROM pipeline.quarantine WHERE run_id = %(run_id)s AND replay_of IS NULL GROUP BY state;
 
--- name: discard
+-- name: lock -- whoever claims or discards waits for the others who do
+SELECT pg_advisory_xact_lock(hashtextextended('pipeline.quarantine', 0));
+
+-- name: discard -- the first open rows
 UPDATE pipeline.quarantine AS q
 SET outcome = 'discarded', settled_by = %(who)s, settled_at = now(), why = %(why)s
-WHERE {matching} AND q.outcome IS NULL AND q.claimed_by IS NULL;
+WHERE q.id IN (SELECT q.id FROM pipeline.quarantine AS q WHERE {matching} AND q.state = 'open' ORDER BY q.id LIMIT %(limit)s)
+  AND q.state = 'open';
 
--- name: claimable -- rows without an outcome, locked until the end of the transaction; of runs that published nothing too
-SELECT q.id, q.run_id, q.source, q.replays, q.claimed_by, r.published_at IS NOT NULL, r.input ->> 'input'
+-- name: claimable -- the first rows without an outcome of runs that published
+SELECT q.id, q.run_id, q.source, q.replays, q.claimed_by, r.input ->> 'input'
 FROM pipeline.quarantine AS q JOIN pipeline.runs AS r ON r.run_id = q.run_id
-WHERE {matching} AND q.outcome IS NULL
-ORDER BY q.id LIMIT %(limit)s FOR UPDATE OF q;
+WHERE {matching} AND q.state IN ('open', 'replaying') AND r.published_at IS NOT NULL
+  AND (%(after)s::bigint IS NULL OR q.id > %(after)s)
+ORDER BY q.id LIMIT %(limit)s;
 
--- name: claim
-UPDATE pipeline.quarantine SET claimed_by = %(claim)s WHERE id = ANY(%(ids)s);
+-- name: count_claimable -- those behind a row
+SELECT count(*) FROM pipeline.quarantine AS q JOIN pipeline.runs AS r ON r.run_id = q.run_id
+WHERE {matching} AND q.state IN ('open', 'replaying') AND r.published_at IS NOT NULL AND q.id > %(after)s;
+
+-- name: count_unpublished -- open rows of runs that published nothing
+SELECT count(*) FROM pipeline.quarantine AS q
+WHERE {matching} AND q.state = 'open' AND q.run_id IN (SELECT run_id FROM pipeline.runs WHERE published_at IS NULL);
+
+-- name: count_in_state
+SELECT count(*) FROM pipeline.quarantine AS q WHERE {matching} AND q.state = %(counted)s;
+
+-- name: claim -- each row under the name beside it
+UPDATE pipeline.quarantine AS q SET claimed_by = c.claim, claimed_at = now()
+FROM unnest(%(ids)s::bigint[], %(claims)s::text[]) AS c (id, claim)
+WHERE q.id = c.id AND q.state = 'open';
+
+-- name: held -- claims on rows that are meant, of which none is younger than so many seconds
+SELECT q.claimed_by, q.run_id, q.source, r.input ->> 'input', count(*)
+FROM pipeline.quarantine AS q JOIN pipeline.runs AS r ON r.run_id = q.run_id
+WHERE q.claimed_by IN (SELECT q.claimed_by FROM pipeline.quarantine AS q WHERE {matching} AND q.claimed_by IS NOT NULL)
+GROUP BY 1, 2, 3, 4
+HAVING coalesce(max(q.claimed_at), '-infinity') < now() - %(seconds)s * interval '1 second'
+ORDER BY min(q.id) LIMIT %(limit)s;
+
+-- name: release_lost -- unless somebody has taken it meanwhile
+UPDATE pipeline.quarantine SET claimed_by = NULL
+WHERE claimed_by = %(claim)s AND coalesce(claimed_at, '-infinity') < now() - %(seconds)s * interval '1 second';
 
 -- name: claimed -- the rows of a claim, in raw order
 SELECT run_id, part, line FROM pipeline.quarantine WHERE claimed_by = %(claim)s ORDER BY run_id, part, line;
