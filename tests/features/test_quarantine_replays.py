@@ -7,6 +7,8 @@ import json
 import pytest
 from http_api import call, token
 
+from chalicelib.warehouse import connection, tables
+
 COLUMNS = {"id": "bigint not null", "total": "double precision", "status": "text"}
 
 
@@ -247,8 +249,86 @@ def test_the_api_lists_replays_and_discards_with_the_rights_of_its_functions(pip
     assert (asked.status, started["rows"], started["replay_of"], started["new"]) == (202, 2, run.run_id, True)
     assert pipeline.wait(started["execution"]).account == (2, 1, 0, 0, 0, 1)
     body = {"run": run.run_id, "why": "a test"}
-    assert call(address, "POST", "/quarantine/discard", runs, body).json == {"discarded": 2}
+    assert call(address, "POST", "/quarantine/discard", runs, body).json["discarded"] == 2
     assert states(run.run_id) == {"published": 1, "discarded": 2}
     told = [call(address, "GET", f"/runs/{name}", reads).json for name in (run.run_id, started["run_id"])]
     assert [each["replay_of"] for each in told] == [None, run.run_id]
     assert told[0]["quarantine_states"]["discarded"] == 2
+
+
+@pytest.fixture
+def aborted(pipeline):
+    """aborted(table, run): the execution that replays the run's rows, stopped while its Plan waits for the table."""
+
+    def abort(table, run):
+        holding = connection.connect(pipeline.env["DATABASE_URL"])
+        try:
+            with holding.cursor() as cursor:
+                # as `tables.ensure_curated` does
+                cursor.execute(
+                    "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"create {tables.CURATED}.{table}",)
+                )
+            runs = token(pipeline.env["DATABASE_URL"], "run")
+            asked = call(pipeline.env["SLUICE_API_URL"], "POST", "/quarantine/replay", runs, {"run": run.run_id})
+            [started] = asked.json["replays"]
+            pipeline.client("stepfunctions").stop_execution(executionArn=started["execution"])
+        finally:
+            holding.close()
+        # a claim that is younger may belong to a run that is about to begin
+        pipeline.query(
+            "UPDATE pipeline.quarantine SET claimed_at = claimed_at - interval '2 minutes' WHERE run_id = %s",
+            run.run_id,
+        )
+        return started
+
+    return abort
+
+
+@pytest.mark.parametrize("then", ["replayed", "discarded"])
+def test_rows_of_a_replay_that_was_aborted_can_be_replayed_and_discarded(
+    pipeline, declare, table, mend, replay, states, aborted, then
+):
+    run = pipeline.run("files", input=declare(table, ndjson(RECORDS), COLUMNS, suite=suite(100)))
+    started = aborted(table, run)
+    assert states(run.run_id) == {"replaying": 3}
+    mend(table, 1000)
+    if then == "replayed":
+        [outcome] = replay("--run", run.run_id)
+        assert outcome["run_id"] == f"{started['run_id']}-2" and account(outcome) == (3, 2, 0, 0, 0, 1)
+        assert states(run.run_id) == {"open": 1, "published": 2}
+    else:
+        ran = pipeline.sluice("quarantine", "discard", "--run", run.run_id, "--reason", "a test")
+        assert "discarded 3" in ran.stdout
+        assert states(run.run_id) == {"discarded": 3}
+        assert totals(pipeline, table) == {1: 10, 3: 30, 6: 60}
+
+
+def test_every_command_and_route_takes_the_same_filters(pipeline, declare, table, mend, replay, states):
+    run = pipeline.run("files", input=declare(table, ndjson(RECORDS), COLUMNS, suite=suite(100)))
+    other = pipeline.run("files", input=declare(table, ndjson(RECORDS), COLUMNS, suite=suite(100)))
+    address, scopes = (
+        pipeline.env["SLUICE_API_URL"],
+        [token(pipeline.env["DATABASE_URL"], scope) for scope in ("read", "run")],
+    )
+    options = ("--run", run.run_id, "--source", "files", "--since", "2020-01-01")
+    fields = {"run": run.run_id, "source": "files", "since": "2020-01-01"}
+    listed = json.loads(pipeline.sluice("quarantine", "list", *options, "--reason", "total-range", "--json").stdout)
+    assert sorted(row["line"] for row in listed["rows"]) == [2, 5]
+    query = "&".join(f"{name}={value}" for name, value in {**fields, "reason": "total-range"}.items())
+    by_api = call(address, "GET", f"/quarantine?{query}", scopes[0]).json
+    assert [row["id"] for row in by_api["rows"]] == [row["id"] for row in listed["rows"]]
+    mend(table, 600)
+    [outcome] = replay(*options, "--reason", "total-range")
+    assert account(outcome) == (2, 1, 0, 0, 0, 1)
+    ran = pipeline.sluice("quarantine", "discard", *options, "--because", "total-range", "--reason", "a test")
+    assert "discarded 1" in ran.stdout
+    body = {**fields, "reason": "number", "why": "a test"}
+    assert call(address, "POST", "/quarantine/discard", scopes[1], body).json == {
+        "discarded": 1,
+        "left": 0,
+        "replaying": 0,
+    }
+    assert states(run.run_id) == {"published": 1, "discarded": 2}
+    assert states(other.run_id) == {"open": 3}
+    none = call(address, "POST", "/quarantine/replay", scopes[1], {**fields, "reason": "total-range"})
+    assert none.status == 404

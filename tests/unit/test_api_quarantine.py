@@ -62,7 +62,7 @@ def ledger(database_url, monkeypatch):
             json.dumps({"id": line, "name": SECRET}),
         )
     own, own_reader = connection.transaction, reader.transaction
-    monkeypatch.setattr(reader, "transaction", lambda: own_reader(database_url))
+    monkeypatch.setattr(reader, "transaction", lambda *_: own_reader(database_url))
     monkeypatch.setattr(connection, "transaction", lambda *given, **more: own(*(given or (database_url,)), **more))
     yield query
     monkeypatch.undo()

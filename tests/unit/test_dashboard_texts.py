@@ -147,6 +147,15 @@ def test_the_run_and_the_filters_of_the_page_data_are_texts(shown):
     assert f"Rows that the run {CODE} wrote" in found
 
 
+def test_what_a_replay_left_and_what_was_refused_is_told_and_the_next_rows_are_offered(shown):
+    refused = {"source": "orders", "replay_of": "orders-1", "rows": 2, "reason": HOSTILE}
+    answer = {"replays": [], "refused": [refused], "left": 1500, "after": 7, "unpublished": 0}
+    script, _ = shown("quality", kept={"replays": answer, "replayed": {"source": "orders"}}, state="discarded")
+    found = said(script)
+    assert f"2 rows of {'orders-1'} cannot be replayed, and stay open: {SHOWN}" in found.replace("\\-", "-")
+    assert "1,500 rows more can be replayed" in found and "Replay the next ones" in found
+
+
 def test_a_row_that_is_gone_from_quarantine_is_told(shown, clicked):
     clicked("quarantined", "8")
     assert "The row 8 is not here any more" in said(shown("quality")[0])
