@@ -106,10 +106,10 @@ def refusing(refused: str):
     """`connection.connect`, to whom one address has another password by now."""
     original = connection.connect
 
-    def connect(url):
+    def connect(url, login):
         if url == refused:
             raise ConfigurationError("password authentication failed")
-        return original(url)
+        return original(url, login)
 
     return connect
 
