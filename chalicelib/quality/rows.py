@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from chalicelib.columns import Column
 from chalicelib.conversion import shorten
 from chalicelib.errors import GateError
-from chalicelib.quality import catalogue, engine, prepared
+from chalicelib.quality import catalogue, distinct, engine, prepared
 from chalicelib.quality.suite import CRITICAL, Item, Suite
 from chalicelib.redaction import MASK
 from chalicelib.rejection import EXPECTATION, Reason
@@ -115,20 +115,28 @@ def located(
 
 
 def outcomes(frame: pd.DataFrame, suite: Suite, items: Sequence[Item]) -> Iterator[tuple[Item, engine.Outcome]]:
-    """Evaluate `items`, those that read the same columns together (see `engine` for why), in the suite's order."""
+    """Evaluate `items`, those that read the same columns together (see `engine` for why), in the suite's order.
+
+    Of results that is kept by which rows are counted and named.
+    """
     groups: dict[tuple, list[Item]] = {}
     for item in items:
         groups.setdefault((item.read_columns, _as_moments(item, suite)), []).append(item)
     found: dict[str, engine.Outcome] = {}
     for (columns, moments), members in groups.items():
         part = frame[list(columns)]
+        if repeated := distinct.of(part, members):
+            part = repeated.values.to_frame()
         if moments:
             try:
                 part = part.assign(**{columns[0]: _moments(part[columns[0]], moments)})
             except ValueError as error:
                 found |= {item.id: engine.Outcome(False, {}, str(error)) for item in members}
                 continue
-        found |= prepared.evaluate(part, suite, members, _FORMAT)
+        judged = prepared.evaluate(part, suite, members, _FORMAT)
+        if repeated:
+            judged = {id: repeated.outcome_of_rows(outcome) for id, outcome in judged.items()}
+        found |= judged
     for item in items:
         yield item, found[item.id]
 
