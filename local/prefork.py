@@ -89,7 +89,12 @@ class Prefork:
             pid = self._ask({"do": "fork"}, theirs.fileno())["pid"]
         with self._lock:
             self._living += 1
-        return Worker(self, pid, ours, complete=complete, ahead=max(0, resident(pid) - self._app_resident))
+        return Worker(self, pid, ours, complete=complete)
+
+    @property
+    def app_resident(self) -> int:
+        """Bytes of memory with nothing but the application imported."""
+        return self._app_resident
 
     def ended(self, pid: int) -> int:
         """Wait for the end of a worker that is known to be ending; its wait status."""
@@ -157,12 +162,27 @@ class Prefork:
 class Worker:
     """A worker process, for one invocation at a time."""
 
-    def __init__(self, prefork: Prefork, pid: int, connection: Connection, complete: bool, ahead: int):
+    def __init__(self, prefork: Prefork, pid: int, connection: Connection, complete: bool):
         self.prefork = prefork
         self.pid = pid
         self.complete = complete  # forked after all modules were imported
-        self.ahead = ahead  # bytes that modules imported ahead of need take
         self._connection = connection
+        self._function = ""
+        self._foreign = 0
+
+    def begin(self, function: str) -> None:
+        """Whose memory is counted from now on."""
+        if function != self._function:
+            self._function = function
+            self._foreign = max(0, self.resident() - self.prefork.app_resident)
+
+    def used(self) -> int:
+        """Bytes that the function's own process would have.
+
+        On AWS each function has environments of its own: neither modules that were imported ahead of need nor what
+        another function left in this process are there.
+        """
+        return max(0, self.resident() - self._foreign)
 
     def call(self, invocation: Invocation) -> tuple[str, int, bytes]:
         """(outcome, peak resident bytes, body); outcome as `local.worker` says.

@@ -136,6 +136,7 @@ class Runtime:
         started = time.monotonic()
         try:
             worker = worker or self._fork()
+            worker.begin(function.name)
             with self._lock:
                 self._busy[worker] = watched
             self._work.set()
@@ -244,10 +245,8 @@ class Runtime:
                 self._work.wait()
                 continue
             for worker, watched in busy:
-                used = worker.resident()
-                watched.peak = max(watched.peak, used)
-                # modules loaded ahead of need do not count: on AWS, the function may never import them
-                own = used - worker.ahead
+                watched.peak = max(watched.peak, worker.resident())
+                own = worker.used()
                 if own > watched.limit and not watched.verdict:
                     with self._lock:
                         if self._busy.get(worker) is watched:

@@ -63,6 +63,11 @@ def hoard(event, context):
     time.sleep(event["seconds"])
     return len(kept)
 
+@app.lambda_function(name="keep")
+def keep(event, context):
+    app.kept = bytearray(os.urandom(1024)) * (event["mb"] * 1024)
+    return os.getpid()
+
 @app.lambda_function(name="unspeakable")
 def unspeakable(event, context):
     return {1, 2}
@@ -80,7 +85,7 @@ CONFIG = {
         "local": {
             "lambda_memory_size": 256,
             "environment_variables": {"OWN": "configured", "FROM_THE_STACK": "hidden"},
-            "lambda_functions": {"nap": {"lambda_timeout": 1}},
+            "lambda_functions": {"nap": {"lambda_timeout": 1}, "keep": {"lambda_memory_size": 1024}},
         }
     },
 }
@@ -223,6 +228,17 @@ def test_as_many_run_at_once_as_there_are_workers_and_the_rest_queue(runtime):
         thread.join()
     assert len(pids) == 6
     assert 1 <= len(set(pids)) <= 2
+
+
+def test_memory_that_another_function_left_in_the_process_is_not_counted(tmp_path):
+    write_app(tmp_path)
+    runtime = Runtime(tmp_path, {"PATH": os.environ["PATH"], "FROM_THE_STACK": "given"}, tmp_path / "log", 1, preload=())
+    try:
+        pid = invoke(runtime, "keep", mb=400)[1]
+        assert invoke(runtime, "nap", seconds=0.5) == (None, pid)
+        assert "Runtime.ExitError" in str(invoke(runtime, "hoard", mb=300, seconds=5))
+    finally:
+        runtime.close()
 
 
 def test_usage_counts_invocations_errors_and_the_peak_of_memory(runtime):
