@@ -100,7 +100,7 @@ def show(number, as_json) -> None:
     click.echo(f"row      {row['id']}, {row['state']}")
     click.echo(f"source   {row['source']}")
     click.echo(f"run      {row['run_id']}, {row['run_status']}")
-    click.echo(f"from     {row['raw']} line {row['line']}")
+    click.echo(f"from     {row['raw'] or 'a raw object that the ledger does not have,'} line {row['line']}")
     click.echo(f"added    {row['added_at']:%Y-%m-%d %H:%M}")
     if row["replayed_by"]:
         click.echo(f"replay   {row['replayed_by']} judges it at the moment")

@@ -104,6 +104,31 @@ def test_an_aborted_run_is_tried_again(machine):
     assert start(wanted).run_id == f"{wanted.name}-2"
 
 
+@pytest.mark.parametrize(
+    ("definition", "aborted", "expected"),
+    [
+        (WAIT, False, True),
+        (WAIT, True, False),
+        (PASS, False, True),
+        (failing(starting.REJECTED), False, True),
+        (failing("WarehouseUnavailable"), False, False),
+        ({**WAIT, "TimeoutSeconds": 1}, False, False),
+    ],
+    ids=["under way", "aborted", "succeeded", "rejected", "failed", "timed out"],
+)
+def test_a_trigger_stands_unless_every_run_of_it_failed_or_none_began(machine, definition, aborted, expected):
+    client = machine(definition)
+    wanted = trigger(input="post")
+    assert not starting.stands(wanted)
+    started = start(wanted)
+    if aborted:
+        client.stop_execution(executionArn=started.execution)
+    elif definition is not WAIT:
+        finished(client, started)
+    # what it asked for, and whether its source is still there, is not looked at
+    assert starting.stands(Trigger(wanted.kind, wanted.source, wanted.identity)) is expected
+
+
 @pytest.mark.parametrize("error", [starting.REJECTED, "WarehouseUnavailable"])
 def test_an_attempt_that_is_named_is_started_once_whatever_became_of_it_and_of_the_one_before(machine, error):
     client = machine(failing(error))

@@ -1,4 +1,4 @@
--- The quarantine's lists by what they are asked for: with 1,000,000 rows a page of a run took 1.2 s without, 2 ms with it.
+-- The quarantine's lists by what they are asked for: with 1,000,000 rows a page of a run took 1.2 s without, 10 ms with it.
 CREATE INDEX quarantine_by_run ON pipeline.quarantine (run_id, id) WHERE replay_of IS NULL;
 CREATE INDEX quarantine_by_state ON pipeline.quarantine (state, id) WHERE replay_of IS NULL;
 CREATE INDEX quarantine_by_time ON pipeline.quarantine USING brin (added_at);
