@@ -151,3 +151,30 @@ def test_what_keys_remembered_before_is_known_after_and_ages_from_then_on(empty_
     assert past[0].pop("kept_at") == departed[0].pop("kept_at") and not aging
     assert past == [{"since": "1", "order": "2", "values": {"id": "1"}, "stale": {}}]
     assert departed == [{"order": "5", "to": ["2"]}] and (none, nowhere, still) == ([], [], True)
+
+
+def test_runs_of_before_keep_the_order_of_their_entry_and_replays_the_place_of_their_run(
+    empty_database, monkeypatch, tmp_path
+):
+    for path in migrations.FOLDER.glob("*.sql"):
+        if path.stem < "0021":
+            (tmp_path / path.name).write_text(path.read_text())
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "FOLDER", tmp_path)
+        migrations.apply(empty_database)
+    database = psycopg2.connect(empty_database)
+    insert = (
+        "INSERT INTO pipeline.runs (run_id, source, execution, input, status, started_at, entered_at, replay_of)"
+        " VALUES (%s, 's', 'arn', '{}', 'failed', now(), %s, %s)"
+    )
+    with database, database.cursor() as cursor:
+        for run in (("b", "2026-01-02", None), ("a", "2026-01-03", None), ("again", "2026-01-02", "b")):
+            cursor.execute(insert, run)
+    migrations.apply(empty_database)
+    with database, database.cursor() as cursor:
+        cursor.execute(insert, ("next", "2026-01-01", None))
+        cursor.execute("SELECT run_id FROM pipeline.runs ORDER BY entry, run_id")
+        assert [run_id for (run_id,) in cursor.fetchall()] == ["again", "b", "a", "next"]
+        cursor.execute("SELECT count(DISTINCT entry) FROM pipeline.runs")
+        assert cursor.fetchone() == (3,)
+    database.close()

@@ -160,6 +160,17 @@ def test_runs_that_publish_at_once_neither_lose_a_row_nor_wait_for_each_other_fo
     assert store.position() == f"2024-01-{10 + runs - 1}"
 
 
+@pytest.mark.parametrize("off", ["1 second", "2 days"])
+def test_a_clock_of_postgres_that_goes_back_makes_no_newer_row_an_older_one(store, names, off):
+    """It may, where a standby takes over whose clock is behind."""
+    for number, name in enumerate(names[:2]):
+        store.open(name)
+        store.publish(name, [(1, f"version {number}"), (10 + number, "mine alone")])
+        moved = "UPDATE pipeline.runs SET entered_at = entered_at + %s::interval WHERE run_id = %s"
+        store.query(moved, off, name)
+    assert store.rows() == [(1, "version 1", names[1]), (10, "mine alone", names[0]), (11, "mine alone", names[1])]
+
+
 # --- the cursor ------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ VALUES (%(run_id)s, %(source)s, %(table)s, %(execution)s, %(input)s, 'running', 
 ON CONFLICT (run_id) DO UPDATE
 SET table_name = excluded.table_name, execution = excluded.execution, window_start = excluded.window_start,
     window_end = excluded.window_end, by_cursor = excluded.by_cursor, started_at = excluded.started_at,
-    entered_at = clock_timestamp(),
+    entered_at = clock_timestamp(), entry = excluded.entry,
     status = 'running', verdict = NULL, fetched = NULL, quarantined = NULL, report_key = NULL, error = NULL, finished_at = NULL
 WHERE runs.published_at IS NULL AND runs.source = excluded.source AND runs.input = excluded.input;
 

@@ -16,7 +16,7 @@ WHERE t._fingerprint = s._fingerprint;
 -- name: later -- the runs that were entered after this one and are published already
 SELECT run_id FROM pipeline.runs
 WHERE table_name = %(table)s AND published_at IS NOT NULL
-AND entered_at > (SELECT entered_at FROM pipeline.runs WHERE run_id = %(run_id)s);
+AND entry > (SELECT entry FROM pipeline.runs WHERE run_id = %(run_id)s);
 
 -- name: drop_overtaken -- rows of which such a run has published another version: that one stays, ours are duplicates
 DELETE FROM {staging} AS s
@@ -33,7 +33,7 @@ WHERE original.run_id = %(replay_of)s AND {same_key_curated} AND t._fingerprint 
     OR EXISTS (
         SELECT FROM pipeline.runs AS later
         WHERE later.table_name = original.table_name AND later.published_at IS NOT NULL
-          AND later.entered_at > original.entered_at
+          AND later.entry > original.entry
           AND coalesce(later.input ->> 'input' = original.input ->> 'input', later.input ->> 'input' IS NULL)
           AND {day} BETWEEN later.window_start AND later.window_end
     )
@@ -43,7 +43,7 @@ WHERE original.run_id = %(replay_of)s AND {same_key_curated} AND t._fingerprint 
 SELECT EXISTS (
     SELECT FROM pipeline.runs
     WHERE table_name = %(table)s AND status = 'running' AND greatest(entered_at, started_at) > now() - interval '25 hours'
-    AND entered_at < (SELECT entered_at FROM pipeline.runs WHERE run_id = %(run_id)s)
+    AND entry < (SELECT entry FROM pipeline.runs WHERE run_id = %(run_id)s)
 );
 
 -- name: confirm_unchanged -- rows that this run found as they were are its own from now on: an earlier run finds them taken
