@@ -24,7 +24,8 @@ from moto.awslambda.exceptions import UnknownFunctionException
 from moto.awslambda.models import LambdaFunction, lambda_backends
 
 from local import roles
-from local.functions import ACCOUNT, REGION
+from local.faults import Faults, Unheard, with_clock
+from local.functions import ACCOUNT, REGION, name_of
 from local.invocation import REQUEST_BYTES, failure
 from local.runtime import RequestTooLarge, Result, Runtime, Usages
 from local.sandbox import PYTHON, Described, Sandbox, merged
@@ -209,14 +210,24 @@ class Deployed:
 class Lambdas:
     """All functions of the stack: those that were deployed to it, and the working tree's own (`sluice-local-…`)."""
 
-    def __init__(self, runtime: Runtime, deployed: Deployed):
-        self._runtime, self._deployed = runtime, deployed
+    def __init__(self, runtime: Runtime, deployed: Deployed, faults: Faults | None = None):
+        self._runtime, self._deployed, self._faults = runtime, deployed, faults or Faults()
 
     def invoke(self, reference: str, payload: bytes = b"{}") -> Result:
-        """Run a function by name or ARN. Raises UnknownFunction, RequestTooLarge or Throttled."""
+        """Run a function by name or ARN. Raises UnknownFunction, RequestTooLarge, Throttled or Unheard."""
         if function := self._deployed.find(reference):
             return self._deployed.invoke(function, payload)
-        return self._runtime.invoke(reference, payload)
+        fault = self._faults.met("lambda", payload.decode(errors="replace"), name_of(reference))
+        if fault and fault.action == "throttle":
+            raise Throttled(f"Rate exceeded: {reference}")
+        if fault and fault.action == "unheard":
+            zombie = threading.Timer(fault.seconds, self._runtime.invoke, (reference, payload))
+            zombie.daemon = True
+            zombie.start()
+            raise Unheard("ServiceException: the function was invoked, and nobody will hear what it says")
+        if fault and fault.action == "clock":
+            payload = with_clock(payload, fault.seconds)
+        return self._runtime.invoke(reference, payload, fault)
 
     @property
     def preloaded(self) -> bool:

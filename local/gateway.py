@@ -6,6 +6,7 @@ GET  /runs/<run>/report.html, /runs/<run>/graph.svg     what the links in alerts
 GET  /_sluice/health                                    {"status": "ok", "preloaded": …}
 GET  /_sluice/emails                                    what SNS sent by email, oldest first
 GET  /_sluice/runtime, DELETE /_sluice/runtime          use of the functions since the last DELETE
+…    /_sluice/faults                                    faults on demand (see `local.faults`)
 GET  /_sluice/clock, POST /_sluice/clock                the schedules' time, and how to move it (see `local.schedules`)
 everything else                                         moto
 """
@@ -30,6 +31,7 @@ from chalicelib.errors import NotFound
 from local import corrections_of_chalice
 from local.api_gateway import ApiGateway, raw_path
 from local.deployed import Lambdas, Throttled
+from local.faults import Faults, Unheard
 from local.runtime import RequestTooLarge, Result, UnknownFunction
 
 if TYPE_CHECKING:  # it provisions
@@ -58,7 +60,10 @@ class Gateway:
         emails: Callable[[], list[dict]],
         schedules: Callable[[], Schedules | None] = lambda: None,
         api_gateway: ApiGateway | None = None,
+        faults: Faults | None = None,
     ):
+        self._faults = faults or Faults()
+        aws = self._faults.in_front_of(aws)
         self._aws, self._lambdas, self._pages, self._emails = aws, lambdas, pages, emails
         self._schedules, self._api_gateway = schedules, api_gateway or ApiGateway(lambdas.invoke)
 
@@ -99,6 +104,8 @@ class Gateway:
             return _refusal(413, "RequestTooLargeException", str(error))
         except Throttled as error:
             return _refusal(429, "TooManyRequestsException", str(error))
+        except Unheard as error:
+            return _refusal(500, "ServiceException", str(error))
         response = Response(result.payload, content_type="application/json")
         response.headers["X-Amzn-RequestId"] = result.request_id
         response.headers["X-Amz-Executed-Version"] = "$LATEST"
@@ -115,7 +122,7 @@ class Gateway:
             except (UnknownFunction, RequestTooLarge) as error:
                 LOG.warning("%s was not invoked: %s", function, error)
                 return
-            except Throttled:
+            except (Throttled, Unheard):
                 pass
             if pause is not None:
                 time.sleep(pause)
@@ -137,9 +144,21 @@ class Gateway:
             if request.method == "DELETE":
                 self._lambdas.reset_usage()
             return _json(usage)
+        if what == "faults":
+            return self._about_faults(request)
         if what == "clock" and (schedules := self._schedules()):
             return _clock(schedules, request)
         return _json({"error": f"nothing is called {what!r} here"}, 404)
+
+    def _about_faults(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            self._faults.disarm(request.args.get("prefix", ""))
+        elif request.method == "POST":
+            try:
+                self._faults.arm(json.loads(request.get_data()))
+            except (TypeError, ValueError) as error:
+                return _json({"error": f"these are no faults: {error}"}, 400)
+        return _json(self._faults.told())
 
     def _page(self, page: str, run_id: str) -> Response:
         content = self._pages[page](run_id)

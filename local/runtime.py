@@ -8,6 +8,7 @@ time or memory, or it crashes.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import queue
 import signal
@@ -17,6 +18,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chalicelib.errors import TerminalError
 from local import functions
@@ -25,6 +27,9 @@ from local.invocation import REQUEST_BYTES, Invocation, failure, report
 from local.prefork import Prefork, Worker
 from local.source_code import Fingerprint
 from local.worker import ROUTES
+
+if TYPE_CHECKING:  # it serves HTTP
+    from local.faults import Fault
 
 # what handlers import, heaviest last: workers forked before all are loaded are replaced when they are idle
 PRELOAD = ("pandas", "sqlalchemy", "great_expectations")
@@ -121,8 +126,11 @@ class Runtime:
 
     # --- invoking ------------------------------------------------------------------------
 
-    def invoke(self, reference: str, payload: bytes = b"{}") -> Result:
-        """Run a function, by name or ARN, on JSON text. Raises UnknownFunction or RequestTooLarge."""
+    def invoke(self, reference: str, payload: bytes = b"{}", fault: Fault | None = None) -> Result:
+        """Run a function, by name or ARN, on JSON text. Raises UnknownFunction or RequestTooLarge.
+
+        A `fault` is one that `local.faults` lists for a worker.
+        """
         if len(payload) > REQUEST_BYTES:
             raise RequestTooLarge(
                 f"Request must be smaller than {REQUEST_BYTES} bytes for the InvokeFunction operation"
@@ -132,7 +140,11 @@ class Runtime:
         self._follow_code()
         slots = self._api_slots if function.name in API_FUNCTIONS else self._slots
         worker, usable = slots.get(), None
-        watched = Watched(function.memory_size * 2**20)
+        watched = Watched(function.memory_size * 2**20, invocation.payload)
+        if fault and fault.action == "timeout":
+            invocation = dataclasses.replace(invocation, timeout=fault.seconds)
+        elif fault and fault.action == "memory":
+            watched.limit = 2**20
         started = time.monotonic()
         try:
             worker = worker or self._fork()
@@ -140,7 +152,7 @@ class Runtime:
             with self._lock:
                 self._busy[worker] = watched
             self._work.set()
-            outcome, peak, body = self._call(worker, invocation, watched)
+            outcome, peak, body = self._call(worker, invocation, watched, fault)
             if outcome != "ended":
                 usable = worker
         finally:
@@ -152,10 +164,24 @@ class Runtime:
         self.usages.record(function.name, outcome != "ok", max(peak, watched.peak), time.monotonic() - started)
         return Result(body, None if outcome == "ok" else "Unhandled", invocation.request_id)
 
-    def _call(self, worker: Worker, invocation: Invocation, watched: Watched) -> tuple[str, int, bytes]:
+    def _call(
+        self, worker: Worker, invocation: Invocation, watched: Watched, fault: Fault | None
+    ) -> tuple[str, int, bytes]:
         request_id = invocation.request_id
         try:
-            return worker.call(invocation)
+            if fault and fault.action == "kill":
+                killing = threading.Timer(fault.seconds, self._kill, (worker, watched))
+                killing.daemon = True
+                killing.start()
+            answer = worker.call(invocation)
+            if watched.limit == 2**20 and not watched.verdict:
+                # a short one may be over before the watch looks at it
+                self._kill(worker, watched, "more than 1 MB used of 1 MB")
+                raise EOFError
+            if fault and fault.action == "kill-after":
+                self._kill(worker, watched)
+                raise EOFError
+            return answer
         except TimeoutError:
             worker.kill()
             self._end(worker)
@@ -248,11 +274,23 @@ class Runtime:
                 watched.peak = max(watched.peak, worker.resident())
                 own = worker.used()
                 if own > watched.limit and not watched.verdict:
-                    with self._lock:
-                        if self._busy.get(worker) is watched:
-                            watched.verdict = f"{own >> 20} MB used of {watched.limit >> 20} MB"
-                            worker.kill()
+                    self._kill(worker, watched, f"{own >> 20} MB used of {watched.limit >> 20} MB")
             time.sleep(WATCH_INTERVAL)
+
+    def _kill(self, worker: Worker, watched: Watched, verdict: str = "") -> None:
+        """Kill a worker that is still busy with what is `watched`."""
+        with self._lock:
+            if self._busy.get(worker) is watched:
+                watched.verdict = verdict
+                worker.kill()
+
+    def kill_busy_with(self, text: str) -> None:
+        """Kill every worker whose invocation contains `text`."""
+        with self._lock:
+            busy = list(self._busy.items())
+        for worker, watched in busy:
+            if text.encode() in watched.payload:
+                self._kill(worker, watched)
 
     # --- what is known of it -----------------------------------------------------------------
 
@@ -274,6 +312,7 @@ class Watched:
     """The memory of a busy worker, in bytes; `verdict` is set when it was killed for it."""
 
     limit: int
+    payload: bytes = b""
     peak: int = 0
     verdict: str = ""
 

@@ -190,6 +190,7 @@ class Server:
             corrections_of_events,
             corrections_of_webhooks,
             deployed,
+            faults,
             objects,
             sample_api,
             shortcuts,
@@ -203,7 +204,9 @@ class Server:
 
         network = environment.network(self._clients, self._runtime.workers)
         self._deployed = deployed.Deployed(self._home.deployed, network, self._home.lambda_log)
-        lambdas = self._lambdas = deployed.Lambdas(self._runtime, self._deployed)
+        armed = faults.Faults()
+        armed.kill = self._runtime.kill_busy_with
+        lambdas = self._lambdas = deployed.Lambdas(self._runtime, self._deployed, armed)
         corrections.apply()
         corrections_of_deploying.apply()
         corrections_of_chalice.apply()
@@ -223,6 +226,7 @@ class Server:
             pages.emails,
             lambda: self._schedules,
             api_gateway := ApiGateway(lambdas.invoke),
+            armed,
         )
         own_api = OwnApi(api_gateway, lambdas.invoke)
         self._http = [serve(aws, gateway), serve(sources, sample_api.app), serve(api, own_api)]

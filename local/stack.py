@@ -144,6 +144,18 @@ class Stack:
         wanted = {"to": to and to.isoformat()} | ({} if schedules is None else {"schedules": list(schedules)})
         return self._ask("clock", "POST", json.dumps(wanted).encode())
 
+    def arm(self, faults: list[dict]) -> list[dict]:
+        """Have AWS and the workers do what the `faults` say, see `local.faults`; all that are armed."""
+        return self._ask("faults", "POST", json.dumps(faults).encode())
+
+    def disarm(self, prefix: str = "") -> list[dict]:
+        """Take away the faults whose name begins so; those that are left."""
+        return self._ask(f"faults?prefix={prefix}", "DELETE")
+
+    def armed(self) -> list[dict]:
+        """The faults, each with how often it was `met` and how often it `struck`."""
+        return self._ask("faults")
+
     # --- the pieces ----------------------------------------------------------------------
 
     def _require(self) -> StackInfo:
