@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 
+from botocore.exceptions import BotoCoreError, ClientError
 from moto.core.config import default_user_config
 from moto.core.exceptions import AWSError
 from moto.stepfunctions import responses
@@ -24,12 +25,15 @@ from moto.stepfunctions.parser.api import (
     ExecutionStatus,
     HistoryEventType,
     InvalidDefinition,
+    MapRunFailedEventDetails,
 )
 from moto.stepfunctions.parser.asl.component import eval_component
 from moto.stepfunctions.parser.asl.component.common.error_name import error_equals_decl
 from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.item_reader import item_reader_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration import iteration_worker
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer import result_writer_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_parallel import branches_decl
@@ -57,6 +61,7 @@ def apply() -> None:
         uncatchable_errors,
         states_errors_in_inner_machines,
         result_writer_input,
+        failures_of_s3_in_a_map,
         stopping,
         description_of_what_timed_out,
         early_questions,
@@ -161,6 +166,39 @@ def result_writer_input() -> None:
         self.resource_eval.eval_resource(env=env)
 
     result_writer_decl.ResultWriter._eval_body = evaluate
+
+
+def failures_of_s3_in_a_map() -> None:
+    """Where S3 fails an ItemReader or a ResultWriter the error is `States.Runtime`, which nothing catches or retries.
+
+    On AWS each has a name of its own (concepts-error-handling.html).
+    """
+
+    def named(original, typ: StatesErrorNameType):
+        @functools.wraps(original)
+        def evaluate(self, env) -> None:
+            height = len(env.stack)
+            try:
+                original(self, env)
+            except (BotoCoreError, ClientError) as error:
+                del env.stack[height:]  # a retry begins with what was there before
+                details = MapRunFailedEventDetails(error=typ.to_name(), cause=str(error))
+                raise FailureEventException(
+                    FailureEvent(
+                        env=env,
+                        error_name=StatesErrorName(typ),
+                        event_type=HistoryEventType.MapStateFailed,
+                        event_details=EventDetails(mapRunFailedEventDetails=details),
+                    )
+                ) from error
+
+        return evaluate
+
+    for kind, typ in (
+        (item_reader_decl.ItemReader, StatesErrorNameType.StatesItemReaderFailed),
+        (result_writer_decl.ResultWriter, StatesErrorNameType.StatesResultWriterFailed),
+    ):
+        kind._eval_body = named(kind._eval_body, typ)
 
 
 def stopping() -> None:

@@ -322,6 +322,18 @@ def test_an_error_after_publishing_keeps_the_rows_and_says_so(pipeline, scene, s
     assert again.row["embedded"] == (fetched if state == "Embed" else 0)
 
 
+@pytest.mark.parametrize("call", ["GET /sluice-local/runs/NAME/manifest.json", "PUT /sluice-local/runs/NAME/map/"])
+def test_s3_that_fails_the_state_machine_itself_for_a_moment_fails_no_run(pipeline, scene, call):
+    name = f"{scene.table}-map"
+    pipeline.stack.arm(
+        [{"name": name, "service": "s3", "action": "slow-down", "texts": [call.replace("NAME", name)], "times": 1}]
+    )
+    run = pipeline.wait(pipeline.start(name=name, **scene.files()))
+    [fault] = [fault for fault in pipeline.stack.armed() if fault["name"] == name]
+    pipeline.stack.disarm(name)
+    assert (run.status, fault["struck"]) == ("SUCCEEDED", 1)
+
+
 # --- what a failure tells, and what it keeps to itself ------------------------------------------
 
 

@@ -236,6 +236,68 @@ def test_a_result_writer_reads_the_states_input(states, client):
     assert json.loads(described["output"])["ResultWriterDetails"]["Bucket"] == "written"
 
 
+def distributed(**reader_or_writer):
+    return {
+        "Type": "Map",
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            **machine(Echo=task("echo")),
+        },
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}],
+        "End": True,
+        **reader_or_writer,
+    }
+
+
+OF_S3 = {
+    "States.ItemReaderFailed": {
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject",
+            "ReaderConfig": {"InputType": "JSON"},
+            "Parameters": {"Bucket": "in-a-map", "Key.$": "$.key"},
+        }
+    },
+    "States.ResultWriterFailed": {
+        "ItemsPath": "$.items",
+        "ResultWriter": {
+            "Resource": "arn:aws:states:::s3:putObject",
+            "Parameters": {"Bucket.$": "$.bucket", "Prefix": "results"},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("error", OF_S3)
+def test_what_s3_fails_in_a_map_is_caught_under_its_name(states, client, error):
+    client("s3").create_bucket(Bucket="in-a-map")
+    each = distributed(**OF_S3[error])
+    described = run(
+        states,
+        machine(Each=each, Caught={"Type": "Succeed"}),
+        {"key": "none", "bucket": "no-such-bucket", "items": [1]},
+    )
+    assert (described["status"], json.loads(described["output"])["Error"]) == ("SUCCEEDED", error)
+
+
+@pytest.mark.parametrize("error", OF_S3)
+def test_what_s3_fails_in_a_map_can_be_retried(states, client, error):
+    s3 = client("s3")
+    s3.create_bucket(Bucket="in-a-map")
+    each = distributed(**OF_S3[error], Retry=[{"ErrorEquals": [error], "IntervalSeconds": 1, "MaxAttempts": 20}])
+    each["Retry"][0]["BackoffRate"] = 1.0
+    key, bucket = f"items-{uuid.uuid4().hex}", f"later-{uuid.uuid4().hex}"
+    execution = start(
+        states, machine(Each=each, Caught={"Type": "Succeed"}), {"key": key, "bucket": bucket, "items": [1, 2]}
+    )
+    until(lambda: [e["type"] for e in history(states, execution)].count("MapRunStarted") > 1)
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket="in-a-map", Key=key, Body=b"[1, 2]")
+    until(lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING")
+    described = states.describe_execution(executionArn=execution)
+    assert described["status"] == "SUCCEEDED"
+    assert "Error" not in described["output"]
+
+
 def test_a_stop_takes_effect_at_once_and_says_why(states, runtime):
     runtime.let_go.clear()
     execution = start(states, machine(Wait=task("wait")))
