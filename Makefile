@@ -5,6 +5,7 @@
 # make build    the zips that a stage deploys: make build STAGE=prod
 # make package  the same as one CloudFormation stack, in build/STAGE/stack
 # make bench    the race against others; how large, how soon started, how fast to read, how many anomalies and neighbours found
+# make storm    1,000 runs with faults: nothing may be lost; make storm SEED=7 RUNS=50, make storm SEED=7 ONLY=12
 # make lint     style
 # Everything is installed into .venv, .venv-checkov and .venv-bench, but for Debian's chromium, which make test installs
 # where it may; else nothing outside this folder is touched.
@@ -23,7 +24,7 @@ IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 # fuzzing is a feature test's; importing it takes 1.1 s in each process
 UNFUZZED := -p no:schemathesis
 
-.PHONY: run dashboard test browser up down build package bench lint clean
+.PHONY: run dashboard test browser up down build package bench storm lint clean
 .DEFAULT_GOAL := run
 
 # without bytecode every start of a process compiles our own modules anew: 0.3 s of `sluice`
@@ -75,6 +76,9 @@ bench: $(VENV)/installed $(BENCH)/installed
 	@$(BIN)/python -m benchmarks.reading
 	@$(BIN)/python -m benchmarks.anomalies
 	@$(BIN)/python -m benchmarks.search
+
+storm: $(VENV)/installed
+	@$(BIN)/python -m storm --seed $(or $(SEED),1) $(if $(ONLY),--only $(ONLY),--runs $(or $(RUNS),1000))
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

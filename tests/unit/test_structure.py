@@ -15,7 +15,7 @@ from local.provision import CONTAINERS
 from statemachine import check, render
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("chalicelib", "cli", "dashboard", "deploy", "local", "statemachine")
+PACKAGES = ("chalicelib", "cli", "dashboard", "deploy", "local", "statemachine", "storm")
 MODULES = [ROOT / "app.py", *(path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))]
 LONGEST = 320  # lines that are not blank
 
@@ -35,6 +35,7 @@ LAMBDA_ERRORS = {
 # to be set there; the command line takes on the stack's, which boto3 and the settings then read; Chalice's command gets
 # what this process has
 ENVIRONMENT = {"chalicelib/settings.py", "chalicelib/quality/engine.py", "cli/session.py", "deploy/chalice_command.py"}
+ENVIRONMENT |= {"storm/__main__.py"}  # a storm is played by another process, with settings of its own
 
 
 @functools.cache

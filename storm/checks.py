@@ -1,0 +1,166 @@
+"""What must hold after a run, whatever happened to it. Each check raises Counterexample."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable
+
+from chalicelib.warehouse import tables
+from storm import truth
+from storm.stack import LOST, Ended, StormStack
+
+SETTLED_SECONDS = 30  # a killed worker's session ends within client_connection_check_interval, 5 s
+ACCOUNT = "fetched, inserted, updated, unchanged, duplicates, quarantined"
+
+
+class Counterexample(AssertionError):
+    """Something that must hold does not."""
+
+
+def expect(holds: object, what: str) -> None:
+    if not holds:
+        raise Counterexample(what)
+
+
+class Mail:
+    """The emails and the dead letters of the stack, by run; several threads ask for them."""
+
+    def __init__(self, stack: StormStack):
+        self._stack, self._lock = stack, threading.Lock()
+        self._letters: dict[str, list[dict]] = {}
+
+    def letters(self, run_id: str) -> list[dict]:
+        """Dead letters of a run; reading takes them out of the queue."""
+        queue = self._stack.env["SLUICE_DEAD_LETTER_URL"]
+        with self._lock:
+            while messages := self._stack.call(
+                "sqs", "receive_message", QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=600
+            ).get("Messages"):
+                for message in messages:
+                    letter = json.loads(message["Body"])
+                    self._letters.setdefault(letter["run_id"], []).append(letter)
+                    self._stack.call("sqs", "delete_message", QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            return self._letters.get(run_id, [])
+
+    def emails(self, run_id: str) -> int:
+        return sum(run_id in mail["message"] + mail["subject"] for mail in self._stack.emails())
+
+
+def ledger(stack: StormStack, run_id: str) -> dict:
+    """The run's row, {} where it has none."""
+    rows = stack.database.query("SELECT row_to_json(r) FROM pipeline.runs r WHERE run_id = %s", run_id)
+    return rows[0][0] if rows else {}
+
+
+def table(stack: StormStack, lane: str) -> dict[str, tuple[str, ...]]:
+    """The curated table by key, {} where there is none yet."""
+    if stack.database.query("SELECT to_regclass(%s)", f"curated.{lane}") == [(None,)]:
+        return {}
+    names = ", ".join(f"{name}::text" for name in truth.COLUMNS)
+    return {row[0]: row for row in stack.database.query(f"SELECT {names} FROM curated.{lane}")}
+
+
+def cursor(stack: StormStack, lane: str) -> str | None:
+    rows = stack.database.query("SELECT position::text FROM pipeline.cursors WHERE source = %s", lane)
+    return rows[0][0] if rows else None
+
+
+def ended_as_it_says(ended: Ended, row: dict) -> None:
+    """Step Functions and the ledger tell the same of the run."""
+    if ended.status == "SUCCEEDED":
+        expect(row.get("status") == "succeeded", f"{ended.run_id} succeeded, the ledger says {row.get('status')}")
+        expect(row["published_at"], f"{ended.run_id} succeeded without publishing anything")
+    elif ended.status == LOST:
+        expect(not row or row["status"] != "running", f"{ended.run_id} is lost, and under way for the ledger")
+    else:
+        expect(ended.status == "FAILED", f"{ended.run_id} ended as {ended.status}")
+        wanted = ("failed",)
+        if "Reject" in ended.states:  # what fails afterwards, such as its dead letter, leaves it rejected
+            wanted = ("rejected", "failed") if "RecordFailure" in ended.states else ("rejected",)
+        if "DescribeFailure" not in ended.states:  # the ledger was out of reach, and the email says so
+            expect(row.get("status") in wanted, f"{ended.run_id} failed, the ledger says {row.get('status')}")
+
+
+def somebody_was_told(mail: Mail, ended: Ended, given: dict, told_of: Iterable[str]) -> None:
+    """A run that failed has its email and its dead letter, but for what could not be sent at all."""
+    if ended.status != "FAILED":
+        return
+    if "sns" not in told_of:
+        expect(mail.emails(ended.run_id), f"no email tells that {ended.run_id} failed")
+    if "sqs" not in told_of:
+        letters = mail.letters(ended.run_id)
+        expect(letters, f"{ended.run_id} failed, and has no dead letter")
+        expect(letters[0]["input"] == given, f"the dead letter of {ended.run_id} has another input")
+
+
+def accounts(found: dict, possible: Iterable[truth.Account]) -> None:
+    """The row account of a published run is what the source said."""
+    shown = tuple(found[name] for name in ACCOUNT.split(", "))
+    expect(shown[0] == sum(shown[1:]), f"the account of {found['run_id']} does not balance: {shown}")
+    wanted = {tuple(vars(account).values()) for account in possible}
+    expect(shown in wanted, f"the account of {found['run_id']} ({ACCOUNT}) is {shown}, expected {sorted(wanted)}")
+
+
+def quarantine(stack: StormStack, found: dict) -> None:
+    """The rows that were set aside are there, each once."""
+    [(rows, lines)] = stack.database.query(
+        "SELECT count(*), count(DISTINCT (part, line)) FROM pipeline.quarantine WHERE run_id = %s", found["run_id"]
+    )
+    expect(
+        rows == lines == found["quarantined"],
+        f"{found['run_id']} set {found['quarantined']} rows aside; {rows} are in quarantine, from {lines} lines",
+    )
+
+
+def nothing_is_left(stack: StormStack, lane: str, excused: Iterable[str]) -> None:
+    """No staging table, lock, open transaction or unfinished upload of the lane; those of `excused` runs may stay.
+
+    What a killed worker left running ends by itself within seconds.
+    """
+    spared = [tables.staging_name(lane, run_id) for run_id in excused]
+    deadline = time.monotonic() + SETTLED_SECONDS
+    while left := _left(stack, lane, spared):
+        if time.monotonic() > deadline:
+            raise Counterexample(f"left behind by {lane}: {'; '.join(left)}")
+        time.sleep(0.1)
+
+
+_LEFT = """
+SELECT 'staging table ' || tablename FROM pg_tables
+WHERE schemaname = 'staging' AND tablename LIKE %(staging)s AND tablename <> ALL(%(spared)s)
+UNION ALL
+SELECT format('lock %%s on %%s by %%s', mode, relation::regclass, pid) FROM pg_locks
+WHERE relation = ANY(SELECT c.oid FROM pg_class AS c WHERE c.relname = %(lane)s OR c.relname LIKE %(staging)s)
+AND pid <> pg_backend_pid()
+UNION ALL
+SELECT format('advisory lock by %%s', pid) FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 1
+AND (classid::bigint << 32 | objid::bigint) IN (
+    hashtextextended('curated.' || %(lane)s, 0), hashtextextended('create curated.' || %(lane)s, 0)
+)
+"""
+
+
+def _left(stack: StormStack, lane: str, spared: list[str]) -> list[str]:
+    values = {"lane": lane, "staging": f"{lane}\\_%", "spared": spared}
+    left = [found for (found,) in stack.database.query(_LEFT, **values)]
+    uploads = stack.call("s3", "list_multipart_uploads", Bucket=stack.env["SLUICE_BUCKET"]).get("Uploads", [])
+    return left + [f"upload of {upload['Key']}" for upload in uploads if f"={lane}/" in upload["Key"]]
+
+
+def the_stack_is_at_rest(stack: StormStack) -> None:
+    """When all is over: no run is under way, nobody holds a transaction open, no session is left of who was killed."""
+    deadline = time.monotonic() + SETTLED_SECONDS
+    while True:
+        [(sessions, open_transactions)] = stack.database.query(
+            "SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in%') FROM pg_stat_activity"
+            " WHERE application_name = 'sluice'"
+        )
+        workers = len(stack.workers())
+        if not open_transactions and sessions <= workers:
+            return
+        if time.monotonic() > deadline:
+            raise Counterexample(f"{sessions} sessions of {workers} workers, {open_transactions} in a transaction")
+        time.sleep(0.1)

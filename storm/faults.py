@@ -1,0 +1,235 @@
+"""The faults of a trial, drawn from a list: what happens, where, when and how often."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from storm import truth
+
+ENDLESS = 100_000  # times; until the trial mends what it broke
+
+# what a run writes and reads in S3: the method, and a part of the key
+OBJECTS = (
+    ("PUT", "raw/"),
+    ("GET", "raw/"),
+    ("PUT", "/fetched/"),
+    ("GET", "/fetched/"),
+    ("PUT", "/manifest.json"),
+    ("GET", "/manifest.json"),
+    ("PUT", "/rows.copy"),
+    ("GET", "/rows.copy"),
+    ("PUT", "/results.json"),
+    ("GET", "/results.json"),
+    ("PUT", "/malformed.ndjson"),
+    ("PUT", "/report."),
+    ("PUT", "/map/"),
+)
+
+FUNCTIONS = (
+    "plan",
+    "fetch_partition",
+    "write_manifest",
+    "transform",
+    "validate",
+    "load",
+    "quality_gate",
+    "publish",
+    "publish",
+    "complete",
+)
+# what only a run that fails invokes
+OF_FAILURES = ("reject", "record_failure", "record_failure", "record_chunk_failure")
+
+
+# faults of what a run does only where it fails
+_TELLING = ("SNS", "SQS", "telling")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`kind` is its name in reports, `seam` who does it: source, aws, database, stack or starts.
+
+    `lasting`: it does not pass by itself within the state machine's retries. `values` are the seam's.
+    """
+
+    kind: str
+    seam: str
+    lasting: bool = False
+    values: dict = field(default_factory=dict)
+
+
+def draw(rng: random.Random, disturbing: bool) -> list[Fault]:
+    """One to three faults of different kinds; `disturbing`: those that also hit the runs beside it are among them."""
+    makers = [(make, weight) for make, weight in _MAKERS if disturbing or make not in _DISTURBING]
+    drawn: dict[str, Fault] = {}
+    for _ in range(rng.choices((1, 2, 3), (5, 3, 2))[0]):
+        [make] = rng.choices([make for make, _ in makers], [weight for _, weight in makers])
+        fault = make(rng)
+        drawn.setdefault(fault.kind, fault)
+    kinds = list(drawn.values())
+    if any(fault.seam == "starts" for fault in kinds):
+        # two runs of one window must be told the same, or nobody knows which of them is right
+        kinds = [fault for fault in kinds if fault.kind not in ("source changed", "source spoiled")]
+    telling = [fault for fault in kinds if fault.kind.startswith(_TELLING) or fault.values.get("place") == "fail"]
+    if telling and not any(fault.lasting for fault in kinds if fault not in telling):
+        spoiled = rng.random() < 0.5 and not any(fault.seam == "starts" for fault in kinds)
+        kinds.append(_spoiled(rng) if spoiled else _failing(rng))
+    return kinds
+
+
+# --- the source ------------------------------------------------------------------------------
+
+
+def _source(rng: random.Random) -> Fault:
+    action = rng.choice(("429", "429", "500", "hang", "truncated"))
+    lasting = rng.random() < 0.15
+    times = ENDLESS if lasting else rng.randint(1, 3)
+    values = {"action": action, "after": rng.randint(0, 3), "times": times}
+    # who waits as asked keeps a worker busy: a lasting one would be waited for half a minute
+    seconds = {"429": 0 if lasting else rng.randint(0, 1), "hang": rng.choice((0.5, 4.0))}.get(action, 0)
+    return Fault(f"source {action}", "source", lasting, {**values, "seconds": seconds})
+
+
+def _changed(rng: random.Random) -> Fault:
+    return Fault(
+        "source changed", "source", False, {"action": truth.CHANGED, "after": rng.randint(1, 5), "times": ENDLESS}
+    )
+
+
+def _spoiled(rng: random.Random) -> Fault:
+    return Fault("source spoiled", "source", True, {"action": truth.SPOILED, "after": 0, "times": ENDLESS})
+
+
+# --- AWS and the workers -----------------------------------------------------------------------
+
+
+def _s3(rng: random.Random) -> Fault:
+    method, key = rng.choice(OBJECTS)
+    actions = ("error", "slow-down", "unheard", "kill") if method == "PUT" else (
+        "error", "slow-down", "missing", "stale", "cut", "kill")  # fmt: skip
+    action = rng.choice(actions)
+    # four tries of boto's make one of the state machine's
+    times = rng.choice((1, 1, 2, 4, 5, 9))
+    lasting = action in ("missing", "stale")
+    values = {
+        "service": "s3",
+        "action": action,
+        "texts": [f"{method} ", key],
+        "after": rng.randint(0, 3),
+        "times": times,
+    }
+    return Fault(f"S3 {action}", "aws", lasting, values)
+
+
+def _worker(rng: random.Random) -> Fault:
+    action = rng.choice(("kill", "kill", "kill-after", "kill-after", "timeout", "memory", "throttle", "unheard"))
+    lasting = rng.random() < 0.25
+    seconds = {"kill": rng.choice((0, 0.005, 0.02, 0.1)), "timeout": rng.choice((0.001, 0.02, 0.1))}.get(action, 0)
+    if action == "unheard":
+        seconds = rng.choice((0, 0, 0.05, 0.3, 1.5))
+    values = {
+        "service": "lambda",
+        "action": action,
+        "function": rng.choice(FUNCTIONS),
+        "after": rng.choice((0, 0, 1)),
+        "times": 9 if lasting else rng.randint(1, 2),
+        "seconds": seconds,
+    }
+    kinds = {"kill": "worker killed", "kill-after": "worker killed before it answered", "timeout": "handler timeout",
+             "memory": "out of memory", "throttle": "Lambda throttled", "unheard": "answer not heard"}  # fmt: skip
+    return Fault(kinds[action], "aws", lasting, values)
+
+
+def _telling(rng: random.Random) -> Fault:
+    """The functions that tell of a failure fail themselves."""
+    action = rng.choice(("kill", "kill-after", "unheard", "timeout"))
+    lasting = rng.random() < 0.3
+    values = {"service": "lambda", "action": action, "function": rng.choice(OF_FAILURES), "seconds": 0.005}
+    return Fault("telling of a failure", "aws", lasting, {**values, "times": 9 if lasting else 1})
+
+
+def _failing(rng: random.Random) -> Fault:
+    """A run that fails for sure."""
+    function = rng.choice(("write_manifest", "quality_gate", "publish", "complete"))
+    values = {"service": "lambda", "action": "kill", "function": function, "times": 9}
+    return Fault("worker killed", "aws", True, values)
+
+
+def _messages(rng: random.Random) -> Fault:
+    service = rng.choice(("sns", "sqs"))
+    lasting = rng.random() < 0.4
+    action = rng.choice(("error", "error", "unheard"))
+    times = ENDLESS if lasting else rng.randint(1, 3)
+    values = {"service": service, "action": action, "times": times}
+    return Fault(f"{service.upper()} {'unheard' if action == 'unheard' else 'unavailable'}", "aws", lasting, values)
+
+
+def _engine_clock(rng: random.Random) -> Fault:
+    seconds = rng.choice((-90_000, -3600, -2, 2, 3600, 90_000))
+    values = {"service": "lambda", "action": "clock", "function": "plan", "times": ENDLESS, "seconds": seconds}
+    return Fault("clock of the state machine", "aws", False, values)
+
+
+# --- Postgres ------------------------------------------------------------------------------------
+
+
+def _database(rng: random.Random) -> Fault:
+    place = rng.choice(
+        ("open", "copy", "copy", "chunk", "quarantine", "judge", "merge", "merge", "publish", "commit", "commit",
+         "complete", "fail")
+    )  # fmt: skip
+    action = rng.choice(("cut", "cut", "disk full", "lock timeout", "read-only", "deadlock"))
+    lasting = rng.random() < 0.25
+    after = rng.randint(0, 60) if place in ("copy", "merge") else rng.randint(0, 1) if place == "chunk" else 0
+    values = {"place": place, "action": action, "after": after, "times": ENDLESS if lasting else rng.randint(1, 2)}
+    where = {"copy": " in COPY", "commit": " in the commit", "merge": " in the merge"}.get(place, "")
+    return Fault(("connection cut" if action == "cut" else action) + where, "database", lasting, values)
+
+
+def _database_clock(rng: random.Random) -> Fault:
+    shift = rng.choice(("-2 hours", "-1 minute", "-1 second", "1 second", "2 hours"))
+    return Fault("clock of Postgres", "database", False, {"place": "clock", "action": "clock", "shift": shift})
+
+
+# --- all at once: also the runs beside it notice ---------------------------------------------------
+
+
+def _stack(rng: random.Random) -> Fault:
+    action = rng.choices(
+        ("Postgres restarted", "Postgres killed", "all connections cut", "all read-only", "all workers killed"),
+        (3, 2, 4, 3, 3),
+    )[0]
+    return Fault(action, "stack", False, {"action": action, "at": round(rng.uniform(0.05, 2.0), 2)})
+
+
+def _engine(rng: random.Random) -> Fault:
+    action = rng.choice(("engine stopped", "engine killed"))
+    return Fault(action, "stack", False, {"action": action, "at": round(rng.uniform(0.05, 2.0), 2)})
+
+
+# --- starts ------------------------------------------------------------------------------------------
+
+
+def _starts(rng: random.Random) -> Fault:
+    action = rng.choice(("doubled start", "simultaneous runs"))
+    return Fault(action, "starts", False, {"action": action, "count": rng.randint(2, 4 if action[0] == "d" else 2)})
+
+
+_MAKERS: tuple[tuple[Callable[[random.Random], Fault], float], ...] = (
+    (_source, 5),
+    (_changed, 2),
+    (_spoiled, 1),
+    (_s3, 8),
+    (_worker, 9),
+    (_messages, 3),
+    (_telling, 1.5),
+    (_engine_clock, 1),
+    (_database, 10),
+    (_database_clock, 1),
+    (_stack, 1.5),
+    (_engine, 0.4),
+    (_starts, 4),
+)
+_DISTURBING = (_stack, _engine)

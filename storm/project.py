@@ -1,0 +1,103 @@
+"""A copy of the project with sources of the storm's own, so that it neither litters this one nor touches its stack."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from local.home import REPOSITORY
+from storm import truth
+
+PARTS = ("app.py", "chalicelib", "cli", "deploy", "local", "statemachine", "storm", ".chalice")
+MARK = "storm.project"  # what only a copy has
+
+_SOURCE = '''"""A lane of the storm."""
+
+import datetime as dt
+
+from chalicelib import paging
+from chalicelib.columns import Column
+from chalicelib.sources.base import Page, Source
+
+URL = "{url}/{lane}"
+
+
+class Lane(Source):
+    name = "{lane}"
+    key = ("id",)
+    columns = (
+        Column("id", "integer", nullable=False),
+        Column("day", "date", nullable=False),
+        Column("amount", "numeric(10,2)", nullable=False),
+        Column("note", "text"),
+    )
+    hosts = ("{host}",)
+    first_day = dt.date.fromisoformat("{first_day}")
+    window_days = {window_days}
+    overlap_days = 0
+
+    def partitions(self, window, given, settings):
+        first, last = map(dt.date.fromisoformat, (window.start, window.end))
+        return [{{"day": (first + dt.timedelta(days=n)).isoformat()}} for n in range((last - first).days + 1)]
+
+    def pages(self, request, client, settings):
+        {pages}
+
+    def records(self, document, request):
+        return document["rows"]
+'''
+
+_DOCUMENTS = """for answer in paging.by_cursor(client, URL, lambda page: page["next"], {"day": request["day"]}):
+            yield answer.page()"""
+
+_LINES = """cursor = "0"
+        while cursor:
+            answer = client.get(URL, params={"day": request["day"], "cursor": cursor}, json=False)
+            cursor = answer.headers["Next"]
+            yield Page(answer.stream(), "ndjson")"""
+
+_SUITE = {
+    "expectations": [
+        {
+            "type": "expect_column_values_to_be_between",
+            "kwargs": {"column": "amount", "min_value": 0},
+        },
+        {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}},
+    ],
+    "meta": {"sluice": {"quarantine": {"warn": 0.04, "fail": 0.3}}},
+}
+
+
+def copy(folder: Path) -> Path:
+    """The project, in a new folder below `folder`."""
+    made = folder / "project"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    ignored = shutil.ignore_patterns("__pycache__", "deployed", "deployments")
+    for part in PARTS:
+        if (REPOSITORY / part).is_dir():
+            shutil.copytree(REPOSITORY / part, made / part, ignore=ignored)
+        else:
+            shutil.copy(REPOSITORY / part, made / part)
+    (made / "expectations").symlink_to("chalicelib/expectations")
+    (made / MARK).touch()
+    return made
+
+
+def add_lanes(lanes: list[str], url: str) -> None:
+    """Write their sources into the copy that this code is run from, before its stack comes up."""
+    if not (REPOSITORY / MARK).exists():
+        raise RuntimeError(f"{REPOSITORY} is no copy made by storm.project: type python -m storm")
+    for lane in lanes:
+        text = _SOURCE.format(
+            lane=lane,
+            url=url,
+            host=url.removeprefix("http://"),
+            first_day=truth.FIRST_DAY,
+            window_days=truth.WINDOW_DAYS,
+            pages=_LINES if lane.endswith("lines") else _DOCUMENTS,
+        )
+        (REPOSITORY / "chalicelib" / "sources" / f"{lane}.py").write_text(text)
+        suite = REPOSITORY / "chalicelib" / "expectations" / f"{lane}.json"
+        suite.write_text(json.dumps({"name": lane, **_SUITE}))

@@ -1,0 +1,253 @@
+"""One trial: a run with its faults, what must hold afterwards, and the run that makes up for it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from storm import checks, truth
+from storm.checks import Counterexample, expect
+from storm.database import DatabaseFault
+from storm.plan import Trial
+from storm.stack import LOST, Ended, StormStack
+from storm.upstream import SourceFault, Upstream
+
+AGAIN = 6  # a run that makes up for one may itself be hit by what hits the runs beside it
+# a server that is being stopped, or whose role changes, for so many seconds
+READ_ONLY_SECONDS = 1.0
+
+
+@dataclass
+class Outcome:
+    """What became of a trial: the kinds of its faults with whether they `struck`, and how its runs `ended`."""
+
+    trial: Trial
+    ended: list[str] = field(default_factory=list)
+    struck: list[tuple[str, bool]] = field(default_factory=list)
+    again: int = 0
+    counterexample: str | None = None
+    seconds: float = 0.0
+
+
+class Lane:
+    """A source and its table, whose trials follow each other."""
+
+    def __init__(self, name: str, seed: int, stack: StormStack, upstream: Upstream, mail: checks.Mail):
+        self.name, self._seed = name, seed
+        self._stack, self._upstream, self._mail = stack, upstream, mail
+        self._table: dict[str, tuple[str, ...]] = {}
+        self._following: int | None = None  # the place of the trial before which the table is as it should be
+        self._begun = 0
+        self._excused: list[str] = []  # runs whose failure could not be entered in the ledger
+
+    def _begin(self, place: int, windows: int = 10) -> None:
+        """Have the table and the cursor as they are before the trial at `place`: its last windows are loaded."""
+        self._stack.database.query(f"DROP TABLE IF EXISTS curated.{self.name}")
+        self._stack.database.query("DELETE FROM pipeline.cursors WHERE source = %s", self.name)
+        self._begun += 1
+        for earlier in range(max(0, place - windows), place):
+            first, last = truth.window(earlier)
+            given = {"from": first.isoformat(), "to": last.isoformat(), "move_cursor": True, "allow_gap": True}
+            self._upstream.arm(self.name, [])
+            ended = self._stack.wait(
+                self._stack.start(f"{self.name}-b{self._begun}-{earlier:05d}", {"source": self.name, **given})
+            )
+            expect(ended.status == "SUCCEEDED", f"{ended.run_id}, without any fault, ended as {ended.status}")
+        self._table = checks.table(self._stack, self.name)
+
+    def play(self, trial: Trial) -> Outcome:
+        outcome, started = Outcome(trial), time.monotonic()
+        try:
+            if trial.place != self._following:
+                self._begin(trial.place)
+            self._following = trial.place + 1
+            self._play(trial, outcome)
+        except (Counterexample, TimeoutError) as error:
+            outcome.counterexample = str(error)
+        except Exception as error:  # whatever it is, the others go on
+            outcome.counterexample = f"{type(error).__name__}: {error}"
+        finally:
+            self._mend(trial, outcome)
+        if outcome.counterexample:
+            self._following = None  # the next trial begins with a table of which everything is known
+        outcome.seconds = time.monotonic() - started
+        return outcome
+
+    # --- the pieces ----------------------------------------------------------------------------
+
+    def _play(self, trial: Trial, outcome: Outcome) -> None:
+        late = checks.table(self._stack, self.name)
+        expect(
+            late == self._table, f"{self.name} changed after its last run had ended: {_difference(self._table, late)}"
+        )
+        position = checks.cursor(self._stack, self.name)
+        self._arm(trial)
+        generation = self._stack.generation
+        disturbances = self._disturb(trial)
+        ended = self._run(trial)
+        for disturbance in disturbances:
+            disturbance.join()
+        self._mend(trial, outcome)
+        outcome.ended = [_how(one) for one in ended]
+        published = self._check(trial, ended, trial.given, position, self._stack.generation == generation)
+        while not published or "SUCCEEDED" not in outcome.ended[-1]:
+            outcome.again += 1
+            expect(outcome.again <= AGAIN, f"{trial.name} does not succeed, {AGAIN} times without a fault of its own")
+            position = checks.cursor(self._stack, self.name)
+            generation = self._stack.generation
+            given = self._given_again(trial, ended, published)
+            ended = [self._stack.wait(self._stack.start(f"{trial.name}again{outcome.again}", given))]
+            outcome.ended += [_how(one) for one in ended]
+            now = self._check(trial, ended, given, position, self._stack.generation == generation)
+            published = published or now
+        checks.nothing_is_left(self._stack, self.name, self._excused)
+
+    def _given_again(self, trial: Trial, ended: list[Ended], published: bool) -> dict:
+        """What the failed run is started again with: its dead letter, where it has one and was not published."""
+        letters = [letter for one in ended for letter in self._mail.letters(one.run_id)]
+        if letters and not published:
+            return letters[0]["input"]
+        first, last = truth.window(trial.place)
+        days = {"from": first.isoformat(), "to": last.isoformat()}
+        return {"source": self.name, **days} if published else trial.given
+
+    def _arm(self, trial: Trial) -> None:
+        source, aws, database = [], [], []
+        for number, fault in enumerate(trial.faults):
+            name = f"{trial.name}{number}"
+            if fault.seam == "source":
+                source.append(SourceFault(**fault.values))
+            elif fault.seam == "aws":
+                texts = [trial.name, *fault.values.get("texts", ())]
+                worker = {"worker": trial.name} if fault.values["service"] == "s3" else {}
+                aws.append({**fault.values, **worker, "name": name, "texts": texts})
+            elif fault.seam == "database":
+                database.append(DatabaseFault(name=name, lane=self.name, **fault.values))
+        self._upstream.arm(self.name, source)
+        self._source_faults = source
+        if database:
+            self._stack.database.arm(database)
+        if aws:
+            self._stack.arm(aws)
+
+    def _mend(self, trial: Trial, outcome: Outcome) -> None:
+        """Take the faults away; what they did is noted once."""
+        struck = self._stack.disarm(trial.name)
+        met = self._stack.database.disarm(self.name)
+        self._upstream.mend(self.name)
+        if outcome.struck:
+            return
+        sources = iter(self._source_faults)
+        for number, fault in enumerate(trial.faults):
+            name = f"{trial.name}{number}"
+            if fault.seam == "source":
+                found = next(sources).struck > 0
+            elif fault.seam == "database":
+                found = met.get(name, 0) > fault.values.get("after", 0)
+            else:
+                # one that was armed in an engine that was killed is forgotten with it
+                found = fault.seam != "aws" or struck.get(name, 0) > 0
+            outcome.struck.append((fault.kind, found))
+
+    def _run(self, trial: Trial) -> list[Ended]:
+        """Start what the trial starts, and wait until all of it ended."""
+        names, times = [f"{trial.name}run"], 1
+        for fault in trial.faults:
+            if fault.kind == "doubled start":
+                times = fault.values["count"]
+            elif fault.kind == "simultaneous runs":
+                names = [f"{trial.name}run{place}" for place in range(fault.values["count"])]
+        with ThreadPoolExecutor(4) as pool:
+            started = [pool.submit(self._stack.start, name, trial.given) for name in names for _ in range(times)]
+            arns = {one.result() for one in started}
+        expect(len(arns) == len(names), f"{len(names)} names made {len(arns)} executions")
+        return [self._stack.wait(arn) for arn in sorted(arns)]
+
+    def _disturb(self, trial: Trial) -> list[threading.Thread]:
+        actions = {
+            "Postgres restarted": lambda: self._stack.restart_postgres(signal.SIGINT),
+            "Postgres killed": lambda: self._stack.restart_postgres(signal.SIGKILL),
+            "all connections cut": self._stack.database.cut_all,
+            "all read-only": lambda: self._stack.database.be_read_only(READ_ONLY_SECONDS),
+            "all workers killed": self._stack.kill_workers,
+            "engine stopped": lambda: self._stack.restart(kill=False),
+            "engine killed": lambda: self._stack.restart(kill=True),
+        }
+        made = []
+        for fault in trial.faults:
+            if fault.seam == "stack":
+                made.append(threading.Timer(fault.values["at"], actions[fault.values["action"]]))
+                made[-1].start()
+        return made
+
+    # --- what must hold ------------------------------------------------------------------------
+
+    def _check(self, trial: Trial, ended: list[Ended], given: dict, position: str | None, same_engine: bool) -> bool:
+        """Whether a run has published the trial's window. The table is the truth of it, or untouched."""
+        unheard = {
+            fault.values["service"] for fault in trial.faults if fault.lasting and fault.kind.startswith(("SNS", "SQS"))
+        }
+        rows = {}
+        for one in ended:
+            found = rows[one.run_id] = checks.ledger(self._stack, one.run_id)
+            checks.ended_as_it_says(one, found)
+            if same_engine:  # what was sent is gone with the engine
+                checks.somebody_was_told(self._mail, one, given, unheard)
+            if "DescribeFailure" in one.states:
+                self._excused.append(one.run_id)
+        published = sorted(
+            (found for found in rows.values() if found.get("published_at")), key=lambda found: found["published_at"]
+        )
+        self._check_table(trial, published)
+        self._check_cursor(trial, published, given, position)
+        return bool(published)
+
+    def _check_table(self, trial: Trial, published: list[dict]) -> None:
+        """The table is what it was, and each published run's reading of the window on top of it."""
+        read = list(truth.readings(self._seed, self.name, truth.window(trial.place), self._upstream.served(self.name)))
+        possible = [self._table]
+        for found in published:
+            after, counts = [], []
+            for before in possible:
+                for pages in read:
+                    table, account = truth.apply(before, pages)
+                    after.append(table)
+                    counts.append(account)
+            checks.accounts(found, counts)
+            checks.quarantine(self._stack, found)
+            possible = after
+        table = checks.table(self._stack, self.name)
+        if table not in possible:
+            what = f"what {published[-1]['run_id']} should have made of it" if published else "what it was"
+            raise Counterexample(f"curated.{self.name} is not {what}: {_difference(possible[0], table)}")
+        self._table = table
+
+    def _check_cursor(self, trial: Trial, published: list[dict], given: dict, position: str | None) -> None:
+        """It is where the published window ends, and where it was if none was."""
+        moves = given.get("move_cursor") or "from" not in given
+        wanted = truth.window(trial.place)[1].isoformat() if published and moves else position
+        found = checks.cursor(self._stack, self.name)
+        expect(found == wanted, f"the cursor of {self.name} is {found}, expected {wanted}")
+
+
+def _how(ended: Ended) -> str:
+    return f"{ended.status} {ended.error}" if ended.error else ended.status
+
+
+def _difference(expected: truth.Table, found: truth.Table) -> str:
+    kinds = Counter(
+        "missing" if key not in found else "unknown" if key not in expected else "other"
+        for key in {*expected, *found}
+        if expected.get(key) != found.get(key)
+    )
+    key = next((key for key in sorted({*expected, *found}) if expected.get(key) != found.get(key)), None)
+    example = f", e.g. key {key} is {found.get(key)}, expected {expected.get(key)}" if key else ""
+    return ", ".join(f"{count} rows {kind}" for kind, count in sorted(kinds.items())) + example
+
+
+def lost(ended: str) -> bool:
+    return ended.startswith(LOST)

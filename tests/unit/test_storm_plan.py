@@ -1,0 +1,102 @@
+"""What a storm plays, and what it expects, comes from its seed alone."""
+
+import datetime as dt
+
+import pytest
+
+from local import faults as aws
+from storm import plan, truth
+from storm.database import ACTIONS, PLACES
+
+DAY = dt.date(2001, 2, 3)
+
+
+def row(key, amount="1.00", note="x"):
+    return {"id": key, "day": "2001-02-03", "amount": amount, "note": note}
+
+
+def shown(key, amount="1.00", note="x"):
+    return (str(key), "2001-02-03", amount, note)
+
+
+def test_a_seed_makes_the_same_trials_whatever_their_number():
+    assert plan.trials(7, 200)[:50] == plan.trials(7, 50)
+    assert plan.trials(7, 50) != plan.trials(8, 50)
+
+
+def test_every_fault_is_drawn_and_can_be_done():
+    drawn = [fault for trial in plan.trials(1, 1000) for fault in trial.faults]
+    assert all(trial.faults for trial in plan.trials(1, 1000))
+    for fault in drawn:
+        if fault.seam == "aws":
+            assert fault.values["action"] in aws.ACTIONS[fault.values["service"]]
+        elif fault.seam == "database" and fault.values["place"] != "clock":
+            assert fault.values["place"] in PLACES and fault.values["action"] in ACTIONS
+    done = {(fault.values["service"], fault.values["action"]) for fault in drawn if fault.seam == "aws"}
+    assert done == {(service, action) for service, actions in aws.ACTIONS.items() for action in actions}
+    places = {fault.values["place"] for fault in drawn if fault.seam == "database"}
+    assert places == set(PLACES) | {"clock"}
+    assert {fault.values["action"] for fault in drawn if fault.seam == "source"} >= {"429", "500", "hang", "truncated"}
+    assert {fault.seam for fault in drawn} == {"source", "aws", "database", "stack", "starts"}
+
+
+def test_who_wants_no_disturbance_of_others_gets_none():
+    assert "stack" not in {fault.seam for trial in plan.trials(1, 500, disturbing=False) for fault in trial.faults}
+
+
+def test_days_of_a_lane_follow_each_other():
+    windows = [truth.window(place) for place in range(3)]
+    assert [day for window in windows for day in truth.days(*window)] == [
+        truth.FIRST_DAY + dt.timedelta(days=n) for n in range(3 * truth.WINDOW_DAYS)
+    ]
+
+
+def test_the_source_says_the_same_each_time_and_something_else_once_it_changed():
+    planned, changed = truth.pages(1, "storm_0", DAY), truth.pages(1, "storm_0", DAY, truth.CHANGED)
+    assert planned == truth.pages(1, "storm_0", DAY) != truth.pages(1, "storm_1", DAY)
+    moved = planned[-1][0]["id"]
+    assert changed[0][-1]["id"] == moved
+    assert sum(map(len, planned)) == sum(map(len, changed))
+    spoiled = truth.pages(1, "storm_0", DAY, truth.SPOILED)
+    assert sum(truth.is_bad(row) for page in spoiled for row in page) >= sum(map(len, spoiled)) / 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "after", "account"),
+    [
+        pytest.param([row(2)], {"1": shown(1), "2": shown(2)}, (1, 1, 0, 0, 0, 0), id="inserted"),
+        pytest.param([row(1, note="y")], {"1": shown(1, note="y")}, (1, 0, 1, 0, 0, 0), id="updated"),
+        pytest.param([row(1)], {"1": shown(1)}, (1, 0, 0, 1, 0, 0), id="unchanged"),
+        pytest.param([row(1, note="y"), row(1)], {"1": shown(1)}, (2, 0, 0, 1, 1, 0), id="duplicate"),
+        pytest.param([row(2, "twelve"), row(3, "-1.00")], {"1": shown(1)}, (2, 0, 0, 0, 0, 2), id="quarantined"),
+    ],
+)
+def test_what_becomes_of_a_row(sent, after, account):
+    table, counted = truth.apply({"1": shown(1)}, [tuple(sent)])
+    assert (table, tuple(vars(counted).values())) == (after, account)
+
+
+def test_a_page_is_read_in_one_version_or_the_other_never_in_both():
+    served = {(DAY.isoformat(), 0): ["planned"], (DAY.isoformat(), 1): ["changed", "planned"]}
+    found = list(truth.readings(1, "storm_0", (DAY, DAY), served))
+    planned, changed = truth.pages(1, "storm_0", DAY), truth.pages(1, "storm_0", DAY, truth.CHANGED)
+    assert found == [[planned[0], changed[1]], [planned[0], planned[1]]]
+
+
+def test_a_run_that_tells_of_no_failure_is_not_drawn_where_telling_is_to_fail():
+    for trial in plan.trials(3, 500):
+        kinds = [fault.kind for fault in trial.faults]
+        if any(kind.startswith(("SNS", "SQS", "telling")) for kind in kinds):
+            assert any(fault.lasting for fault in trial.faults), kinds
+
+
+def test_two_runs_of_one_window_are_told_the_same():
+    for trial in plan.trials(4, 500):
+        if any(fault.seam == "starts" for fault in trial.faults):
+            assert not trial.by_cursor
+            assert not {"source changed", "source spoiled"} & {fault.kind for fault in trial.faults}
+
+
+def test_a_trial_has_one_to_four_faults():
+    for trial in plan.trials(5, 300):
+        assert 1 <= len(trial.faults) <= 4
