@@ -232,7 +232,9 @@ def test_as_many_run_at_once_as_there_are_workers_and_the_rest_queue(runtime):
 
 def test_memory_that_another_function_left_in_the_process_is_not_counted(tmp_path):
     write_app(tmp_path)
-    runtime = Runtime(tmp_path, {"PATH": os.environ["PATH"], "FROM_THE_STACK": "given"}, tmp_path / "log", 1, preload=())
+    runtime = Runtime(
+        tmp_path, {"PATH": os.environ["PATH"], "FROM_THE_STACK": "given"}, tmp_path / "log", 1, preload=()
+    )
     try:
         pid = invoke(runtime, "keep", mb=400)[1]
         assert invoke(runtime, "nap", seconds=0.5) == (None, pid)
