@@ -32,7 +32,9 @@ def dlt_arrow(load: Load) -> None:
 
     pipeline = dlt_settings.pipeline(load)
 
-    @dlt.resource(name=load.table, primary_key="id", write_disposition=dlt_settings.UPSERT, file_format=FILE_FORMAT)
+    @dlt.resource(
+        name=load.table, primary_key="id", write_disposition=dlt_settings.UPSERT, file_format=dlt_settings.FILE_FORMAT
+    )
     def orders():
         rows = latest(load.files)
         for start in range(0, rows.num_rows, ROWS_PER_FILE):
@@ -40,9 +42,6 @@ def dlt_arrow(load: Load) -> None:
 
     pipeline.run(orders()).raise_on_failed_jobs()
     dlt_settings.add_key(load)
-
-
-FILE_FORMAT = "csv"
 
 
 def latest(files: list[str]) -> pa.Table:

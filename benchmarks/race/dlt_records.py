@@ -10,7 +10,6 @@ import orjson
 from benchmarks.race import dlt_settings
 from benchmarks.race.heat import Load, serve
 
-FILE_FORMAT = "csv"
 RECORDS_AT_ONCE = 10_000
 
 
@@ -19,7 +18,9 @@ def dlt_records(load: Load) -> None:
 
     pipeline = dlt_settings.pipeline(load)
 
-    @dlt.resource(name=load.table, primary_key="id", write_disposition=dlt_settings.UPSERT, file_format=FILE_FORMAT)
+    @dlt.resource(
+        name=load.table, primary_key="id", write_disposition=dlt_settings.UPSERT, file_format=dlt_settings.FILE_FORMAT
+    )
     def orders():
         found = list(latest(load.files).values())
         for start in range(0, len(found), RECORDS_AT_ONCE):

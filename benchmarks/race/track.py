@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -140,6 +141,7 @@ class Track:
                     )
                 )
         self._clear(contestant, schema)
+        shutil.rmtree(scratch)
         return results
 
     def _problem(self, contestant: Contestant, schema: str, which: str, details: dict, given: Input) -> str | None:
