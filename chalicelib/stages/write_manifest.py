@@ -31,6 +31,7 @@ def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
         objects += listing.objects
     manifest_key = lake.put_json(keys.manifest(request.run_id), [write_contract(chunk) for chunk in chunks])
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        ledger.hold(cursor, request.run_id)
         tables.create_staging(cursor, source, request.run_id)
         ledger.forget_attempt(cursor, request.run_id)
         ledger.add_raw_objects(

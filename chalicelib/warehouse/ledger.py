@@ -32,7 +32,7 @@ class ChunkCounts:
 
 
 def open_run(cursor, source: Source, run_id: str, execution: str, given: dict, window: Window, started_at: str) -> None:
-    """Enter the run; raises ContractError where the name is that of another run, or of a published one."""
+    """Enter the run; raises ContractError where the name is that of another run, or of one that has ended."""
     cursor.execute(
         statement("ledger", "open_run"),
         {
@@ -49,10 +49,21 @@ def open_run(cursor, source: Source, run_id: str, execution: str, given: dict, w
     )
     if not cursor.rowcount:
         raise ContractError(
-            "a run of this name was published already, or had another source or input",
+            "a run of this name was published already, has failed, or had another source or input",
             run_id=run_id,
             next_step="start it under another name",
         )
+
+
+def hold(cursor, run_id: str) -> None:
+    """Keep the run under way until the transaction ends; raises ContractError where it is not.
+
+    Lambda may lose an answer: then the state machine invokes the function once more, and goes on, while the first
+    invocation still waits for a lock. What that does after the end of the run would undo what was published.
+    """
+    cursor.execute(statement("ledger", "hold_run"), {"run_id": run_id})
+    if not cursor.rowcount:
+        raise ContractError("the run has ended", run_id=run_id, next_step="nothing: another invocation did this work")
 
 
 def forget_attempt(cursor, run_id: str) -> None:

@@ -6,7 +6,12 @@ SET table_name = excluded.table_name, execution = excluded.execution, window_sta
     window_end = excluded.window_end, by_cursor = excluded.by_cursor, started_at = excluded.started_at,
     entered_at = clock_timestamp(), entry = excluded.entry,
     status = 'running', verdict = NULL, fetched = NULL, quarantined = NULL, report_key = NULL, error = NULL, finished_at = NULL
-WHERE runs.published_at IS NULL AND runs.source = excluded.source AND runs.input = excluded.input;
+WHERE runs.published_at IS NULL AND runs.source = excluded.source AND runs.input = excluded.input
+  -- a Plan that nobody waits for any more does not open a run again that failed meanwhile
+  AND (runs.status <> 'failed' OR runs.started_at < excluded.started_at);
+
+-- name: hold_run -- who would end the run waits until this transaction ends; no row: it has ended
+SELECT FROM pipeline.runs WHERE run_id = %(run_id)s AND status = 'running' FOR UPDATE;
 
 -- name: forget_chunks -- what an earlier attempt at the run loaded; its staging table is made anew
 DELETE FROM pipeline.chunks WHERE run_id = %(run_id)s;
