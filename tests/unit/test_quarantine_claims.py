@@ -15,6 +15,7 @@ from chalicelib.columns import Column
 from chalicelib.contracts import Window
 from chalicelib.conversion import encode
 from chalicelib.errors import AccountError, ContractError, NotFound
+from chalicelib.lake import keys
 from chalicelib.quarantine import claims, planning, rows
 from chalicelib.quarantine.rows import Filter
 from chalicelib.sources.base import Source
@@ -416,10 +417,9 @@ class Shelves:
     def get_json(self, key):
         self.read.append(key)
         self.meeting.wait()
-        run = key.split("/")[1]
-        if run == "gone":
+        if key == keys.declaration("gone"):
             raise NotFound("no such object")
-        return {**DECLARED, "personal": ["name"] if run == "masked" else []}
+        return {**DECLARED, "personal": ["name"] if key == keys.declaration("masked") else []}
 
 
 DECLARED = {
