@@ -68,10 +68,10 @@ def store(
         suffix = formats.SUFFIX[page.format] + (".gz" if page.compression else "")
         raw_key = keys.raw(source_name, day, run_id, partition.index, part, suffix)
         copy_key = _copy_key(page, run_id, partition.index, part)
-        raw, cutter, pieces = _store_page(page, part, raw_key, copy_key, lake, settings, expect_header)
+        raw, key, cutter, pieces = _store_page(page, part, raw_key, copy_key, lake, settings, expect_header)
         objects.append(raw)
         for piece in pieces:
-            chunks.add(page.format, cutter, piece, Slice(part, copy_key or raw_key, raw_key, **vars(piece)))
+            chunks.add(page.format, cutter, piece, Slice(part, key, raw.key, **vars(piece)))
     return Listing(tuple(objects), chunks.finish())
 
 
@@ -127,15 +127,19 @@ def _store_page(
     lake: Lake,
     settings: Settings,
     expect_header: csv_header.Expect | None,
-) -> tuple[RawObject, LineCutter | WholeCutter, tuple[Piece, ...]]:
+) -> tuple[RawObject, str, LineCutter | WholeCutter, tuple[Piece, ...]]:
+    """The raw object, where its plain text is, and the pieces of that.
+
+    Another attempt may have stored something else before, or may be at it still: what that stored stays.
+    """
     name = page.name or raw_key
     digest, size = hashlib.sha256(), 0
     cutter = cutter_of(page, name, settings, expect_header)
     with contextlib.ExitStack() as open_objects:
         if hasattr(page.body, "close"):
             open_objects.callback(page.body.close)
-        raw = open_objects.enter_context(PartWriter(lake, raw_key))
-        copy = open_objects.enter_context(PartWriter(lake, copy_key)) if copy_key else None
+        raw = open_objects.enter_context(PartWriter(lake, raw_key, anew=True))
+        copy = open_objects.enter_context(PartWriter(lake, copy_key, anew=True)) if copy_key else None
 
         def stored() -> Iterator[bytes]:
             nonlocal size
@@ -146,7 +150,8 @@ def _store_page(
                 yield block
 
         pieces = _cut(plain_text(page, stored(), name), copy, cutter)
-    return RawObject(part, raw_key, size, digest.hexdigest(), cutter.lines), cutter, pieces
+    stored_as = RawObject(part, raw.key, size, digest.hexdigest(), cutter.lines)
+    return stored_as, copy.key if copy else raw.key, cutter, pieces
 
 
 def blocks(page: Page) -> Iterator[bytes]:

@@ -17,6 +17,8 @@ from chalicelib.errors import ConfigurationError, LakeUnavailable, NotFound, Ter
 
 _CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
 
+BINARY = "application/octet-stream"
+
 _TRANSIENT_CODES = frozenset(
     {"SlowDown", "RequestTimeout", "ThrottlingException", "InternalError", "ConditionalRequestConflict"}
 )
@@ -66,7 +68,7 @@ class Lake:
         self.bucket = bucket
         self.client = client or _client()
 
-    def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> str:
+    def put(self, key: str, body: bytes, content_type: str = BINARY) -> str:
         with named(self.bucket, key):
             self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
         return key

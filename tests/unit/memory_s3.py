@@ -53,7 +53,9 @@ class MemoryS3:
         self.uploads[UploadId].append(Body)
         return {"ETag": str(PartNumber)}
 
-    def complete_multipart_upload(self, UploadId, MultipartUpload, Bucket, Key):
+    def complete_multipart_upload(self, UploadId, MultipartUpload, Bucket, Key, IfNoneMatch=None):
+        if IfNoneMatch == "*" and Key in self.objects:
+            raise ClientError({"Error": {"Code": "PreconditionFailed", "Message": Key}}, "CompleteMultipartUpload")
         self.objects[Key] = b"".join(self.uploads.pop(UploadId))
 
     def abort_multipart_upload(self, UploadId, **_):

@@ -3,6 +3,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 
 import boto3
 import moto
@@ -212,6 +213,22 @@ def test_big_objects_go_to_s3_in_parts_and_are_dropped_when_writing_fails(monkey
         assert client.list_multipart_uploads(Bucket="lake").get("Uploads", []) == []
         with pytest.raises(NotFound):
             lake.get("broken")
+
+
+@pytest.mark.parametrize("size", ["a part", "several parts"])
+@pytest.mark.parametrize("packed", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_what_one_attempt_stored_stays_as_it_is_when_another_is_told_something_else(lake, monkeypatch, packed, size):
+    """The first may be at it still, or be what a redriven run goes on with."""
+    monkeypatch.setattr(parts, "PART_BYTES", 5 if size == "several parts" else 10_000)
+    compression = "gzip" if packed is gzip.compress else None
+    told = [NDJSON, NDJSON.replace(b"1", b"7") * 2]
+    listings = [store(lake, page(packed(data), "ndjson", compression)) for data in told]
+    for listing, data in zip(listings, told, strict=True):
+        assert lake.get(listing.objects[0].key) == packed(data)
+        assert b"".join(lake.get(s.key, s.start, s.end) for chunk in listing.chunks for s in chunk.slices) == data
+    first, second = (listing.objects[0].key for listing in listings)
+    assert first.endswith("/part-00003-00000.ndjson" + (".gz" if compression else ""))
+    assert re.fullmatch(re.escape(first).replace(r"00000\.nd", r"00000\-[0-9a-f]{8}\.nd"), second)
 
 
 def test_pages_are_closed_also_when_they_fail(lake):

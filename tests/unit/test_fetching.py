@@ -40,8 +40,9 @@ def fetch(monkeypatch):
 
     def fetched(live, sources_url):
         monkeypatch.setattr(settings, "current", lambda: Settings(bucket="bucket", sources_url=sources_url))
+        before = set(lake.client.objects)
         stage.fetch_partition(FetchPartitionRequest("r", "tides", Partition(0, {}, live)))
-        return [body for key, body in lake.client.objects.items() if key.startswith("raw/")]
+        return [body for key, body in lake.client.objects.items() if key.startswith("raw/") and key not in before]
 
     return fetched
 
