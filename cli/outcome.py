@@ -40,6 +40,7 @@ class Outcome:
     graph: str | None
     error: str | None
     reason: str | None
+    left: tuple[str, ...] = ()  # what the table lacks still, see `warehouse.upkeep`
 
     @property
     def exit_status(self) -> int:
@@ -65,7 +66,15 @@ def read(session: Session, run_id: str, execution: Execution) -> Outcome:
         graph=str(save_graph(session, run_id, execution)),
         error=details.get("error") or execution.error,
         reason=details.get("reason") or plain_cause(execution.cause) or None,
+        left=_left(execution),
     )
+
+
+def _left(execution: Execution) -> tuple[str, ...]:
+    """As Complete said it, of an execution that came so far."""
+    if execution.output is None:
+        return ()
+    return tuple(json.loads(execution.output).get("complete", {}).get("result", {}).get("left", ()))
 
 
 def of_earlier(session: Session, run_id: str, wanted: dict | None = None) -> Outcome | None:

@@ -124,6 +124,8 @@ def tell(result: outcome.Outcome) -> None:
         click.echo(f"account  {result.fetched:,} fetched, {result.quarantined:,} quarantined, nothing published")
     if result.embedded:
         click.echo(f"embedded {result.embedded:,} texts")
+    for left in result.left:
+        click.echo(f"left     {left} Next: sluice upkeep")
     if result.error and result.status != "succeeded":
         click.echo(f"error    {result.error}: {result.reason}")
     if result.report:

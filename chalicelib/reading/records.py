@@ -118,14 +118,17 @@ class Listing:
     def _statement(self, part: Condition) -> sql.Composable:
         direction = sql.SQL(" DESC" if self.down else "")
         order = [sql.SQL("{}{}").format(sql.Identifier("t", column.name), direction) for column in self.order]
-        return statement(
-            "reading",
-            "page",
-            columns=values.selected(_selected(self.table)),
-            curated=sql.Identifier("curated", self.table.name),
-            wanted=_AND.join([part.text, *(condition.text for condition in self.wanted)]),
-            order=sql.SQL(", ").join(order),
-        )
+        identifiers = {
+            "columns": values.selected(_selected(self.table)),
+            "curated": sql.Identifier("curated", self.table.name),
+            "wanted": _AND.join([part.text, *(condition.text for condition in self.wanted)]),
+            "order": sql.SQL(", ").join(order),
+        }
+        if not self.wanted:
+            return statement("reading", "page", **identifiers)
+        key = sql.SQL(", ").join(sql.Identifier("t", name) for name in self.table.key)
+        names = sql.SQL(", ").join(map(sql.Identifier, self.table.key))
+        return statement("reading", "filtered_page", key=key, names=names, **identifiers)
 
     def _parts(self, after: list | None) -> list[Condition]:
         """What lies behind a position, one after the other: nulls come last going up and first going down.

@@ -1,6 +1,7 @@
 """What runs published is read over HTTP and by `sluice records`: pages, lineage, masks, totals."""
 
 import csv
+import hashlib
 import io
 import json
 
@@ -71,6 +72,41 @@ def test_totals_follow_what_runs_publish(pipeline, get, declare, published):
     assert total() == (8, {"2026-01-01": 3, "2026-01-02": 3, "2026-01-05": 2})
     pipeline.query(f"DELETE FROM curated.{published} WHERE id < 4")
     assert total() == (5, {"2026-01-01": 2, "2026-01-02": 2, "2026-01-05": 1})
+
+
+def test_a_day_and_an_index_that_are_declared_later_are_made_by_the_next_run_and_what_cannot_be_fails_none(
+    pipeline, get, declare, table
+):
+    # of a text that Postgres cannot make shorter: no index of `name` takes it
+    long = "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(100))
+    rows = [{"id": n, "name": long if n == 2 else f"n{n}", "price": n, "sold": "2026-01-01"} for n in range(1, 4)]
+    content = "".join(json.dumps(row) + "\n" for row in rows)
+    assert pipeline.run("files", input=declare(table, content, COLUMNS)).row["status"] == "succeeded"
+    content = json.dumps({"id": 4, "name": "n4", "price": 1, "sold": "2026-01-02"})
+    later = declare(table, content, COLUMNS, day="sold", indexes=["name", "price"])
+    told = json.loads(pipeline.sluice("run", "files", "--input", later, "--json").stdout)
+    assert (told["status"], told["inserted"]) == ("succeeded", 1)
+    [left] = told["left"]
+    assert left.startswith(
+        f"the index (name, id) of curated.{table}: a value in the table is longer than an index takes"
+    )
+    definitions = pipeline.query("SELECT indexdef FROM pg_indexes WHERE tablename = %s", table)
+    made = sorted(definition.rpartition("USING ")[2] for (definition,) in definitions)
+    assert made == ["btree (id)", "btree (price, id)", "btree (sold, id)"]
+    _, document = get("/analytics?source=files")
+    days = {row["day"]: row["rows"] for row in document["rows_by_day"] if row["table"] == table}
+    assert days == {"2026-01-01": 3, "2026-01-02": 1}
+
+    of_table = ("upkeep", "files", "--table", table)
+    assert "longer than an index takes" in pipeline.sluice(*of_table, status=1).stderr
+    pipeline.query(f"UPDATE curated.{table} SET name = 'short'")
+    assert pipeline.sluice(*of_table).stdout == "made the index (name, id)\n"
+    assert "lacks nothing" in pipeline.sluice(*of_table).stdout
+
+    content = json.dumps({"id": 5, "name": long, "price": 1, "sold": "2026-01-02"}) + "\n" + content
+    again = declare(table, content, COLUMNS, day="sold", indexes=["name", "price"])
+    told = json.loads(pipeline.sluice("run", "files", "--input", again, "--json").stdout)
+    assert (told["status"], told["quarantined"], told["left"]) == ("succeeded", 1, [])
 
 
 def test_the_command_shows_the_same_as_a_table_csv_and_json(pipeline, published):

@@ -16,6 +16,11 @@ ORDER BY started_at DESC LIMIT 1;
 -- name: page
 SELECT {columns} FROM {curated} AS t WHERE {wanted} ORDER BY {order} LIMIT %(limit)s;
 
+-- name: filtered_page -- the keys first, which an index of the column and the key tells without the rows; then the rows of this page alone
+SELECT {columns}
+FROM (SELECT {key} FROM {curated} AS t WHERE {wanted} ORDER BY {order} LIMIT %(limit)s) AS k JOIN {curated} AS t USING ({names})
+ORDER BY {order};
+
 -- name: record -- with the raw object and the line that it came from
 SELECT {columns}, r.key, r.line
 FROM {curated} AS t LEFT JOIN LATERAL pipeline.raw_line(t._run_id, t._raw) AS r ON true
