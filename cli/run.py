@@ -125,7 +125,7 @@ def tell(result: outcome.Outcome) -> None:
     if result.embedded:
         click.echo(f"embedded {result.embedded:,} texts")
     for left in result.left:
-        click.echo(f"left     {left} Next: sluice upkeep")
+        click.echo(f"left     {left}")
     if result.error and result.status != "succeeded":
         click.echo(f"error    {result.error}: {result.reason}")
     if result.report:

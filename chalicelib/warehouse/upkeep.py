@@ -76,6 +76,11 @@ def wait_for(source: Source, seconds: float = 300, database_url: str | None = No
         time.sleep(1)
 
 
+def command(source: Source) -> str:
+    """What to type for what is left."""
+    return f"sluice upkeep {source.name}" + (f" --table {source.table}" if source.is_declared_by_run else "")
+
+
 def _tasks(cursor, source: Source, lately: set[str], database_url: str | None) -> list[Task]:
     """What is to be done, but for what failed `lately`, of which only the remains go."""
     found = []
@@ -128,8 +133,8 @@ def _failed(task: Task, cursor, source: Source, deadline: Deadline, database_url
 
 
 def _told(source: Source, task: str, reason: str) -> str:
-    next_step = f"sluice upkeep {source.name}"
-    logger.warning("upkeep failed", table=f"curated.{source.table}", task=task, reason=reason, next_step=next_step)
+    told = {"table": f"curated.{source.table}", "task": task, "reason": reason, "next_step": command(source)}
+    logger.warning("upkeep failed", **told)
     return f"{task} of curated.{source.table}: {reason}"
 
 
