@@ -67,7 +67,7 @@ def _keep_up() -> None:
         _kept_up = True
         until = time.monotonic() + _UPKEEP_SECONDS
         for source in by_table().values():
-            upkeep.keep_up(source, max(1.0, until - time.monotonic()))
+            upkeep.keep_up_and_log(source, max(1.0, until - time.monotonic()))
 
 
 def _take_some(arrivals: Sequence[Arrival], settings: Settings, counts: dict[str, int]) -> int:

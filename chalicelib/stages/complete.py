@@ -33,6 +33,5 @@ def complete(request: CompleteRequest) -> CompleteResult:
             fulltext.ensure_index(cursor, source)
         ledger.complete(cursor, request.run_id, embedded)
     seconds = _SECONDS - (time.monotonic() - started)
-    left = upkeep.keep_up(source, seconds).left if seconds > _WORTH_BEGINNING else ()
-    told = tuple(f"{what} Next: {upkeep.command(source)}" for what in left)
-    return CompleteResult(run_id=request.run_id, status="succeeded", embedded=embedded, left=told)
+    left = upkeep.keep_up_and_log(source, seconds) if seconds > _WORTH_BEGINNING else ()
+    return CompleteResult(run_id=request.run_id, status="succeeded", embedded=embedded, left=tuple(left))

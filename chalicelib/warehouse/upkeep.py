@@ -76,9 +76,15 @@ def wait_for(source: Source, seconds: float = 300, database_url: str | None = No
         time.sleep(1)
 
 
-def command(source: Source) -> str:
-    """What to type for what is left."""
-    return f"sluice upkeep {source.name}" + (f" --table {source.table}" if source.is_declared_by_run else "")
+def keep_up_and_log(source: Source, seconds: float) -> list[str]:
+    """As `keep_up`, in a Lambda: what is made and what is left is logged; what is left, with what to type for it."""
+    done = keep_up(source, seconds)
+    next_step = f"sluice upkeep {source.name}" + (f" --table {source.table}" if source.is_declared_by_run else "")
+    if done.made:
+        logger.info("table kept up", table=f"curated.{source.table}", made=done.made)
+    for left in done.left:
+        logger.warning("upkeep is left", table=f"curated.{source.table}", left=left, next_step=next_step)
+    return [f"{left} Next: {next_step}" for left in done.left]
 
 
 def _tasks(cursor, source: Source, lately: set[str], database_url: str | None) -> list[Task]:
@@ -128,13 +134,10 @@ def _failed(task: Task, cursor, source: Source, deadline: Deadline, database_url
         return _told(source, task.name, reason)
     with connection.transaction(database_url) as opened, opened.cursor() as short:
         short.execute(statement("upkeep", "forget_failure"), entry)
-    logger.info("table kept up", table=f"curated.{source.table}", made=task.name)
     return None
 
 
 def _told(source: Source, task: str, reason: str) -> str:
-    told = {"table": f"curated.{source.table}", "task": task, "reason": reason, "next_step": command(source)}
-    logger.warning("upkeep failed", **told)
     return f"{task} of curated.{source.table}: {reason}"
 
 

@@ -1,5 +1,6 @@
 """Records come page by page in a stable order, filtered by typed values, with their lineage, personal ones masked."""
 
+import contextlib
 import datetime as dt
 
 import pytest
@@ -465,3 +466,33 @@ def test_what_looks_like_sql_is_compared_as_the_text_that_it_is(store, attack, p
     else:
         found = store.keys(filters=(filters[place],))
         assert found == [(attack, 1), (f"{attack}x", 1)][: 2 if place == "prefix" else 1]
+
+
+def test_a_page_of_a_day_by_the_key_reads_the_rows_of_the_page_alone(store):
+    store.execute("TRUNCATE curated.items")
+    store.execute(
+        "INSERT INTO curated.items (shelf, number, day, _run_id, _raw, _fingerprint, _loaded_at)"
+        " SELECT 'a', n, date '2026-01-01' + mod(n, 200), 'items-1', '0:1', n, now() FROM generate_series(1, 20000) AS n"
+    )
+    own = connection.connect(store.url)
+    own.autocommit = True
+    with contextlib.closing(own), own.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE curated.items")
+        day = dt.date(2026, 1, 2)
+        listing = records.listing(own, Query("items", first=day, last=day, limit=10))
+        [part] = listing._parts(None)
+        values = {"limit": 11, **part.values}
+        for condition in listing.wanted:
+            values |= condition.values
+        text = listing._statement(part).as_string(cursor)
+        cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + text, values)
+        [[explained]] = cursor.fetchone()
+    found = [node for node in nodes(explained["Plan"]) if "Index Name" in node or "Relation Name" in node]
+    rows = {node["Node Type"]: node["Actual Rows"] * node["Actual Loops"] for node in found}
+    assert rows == {"Index Only Scan": 100, "Index Scan": 11}
+
+
+def nodes(plan):
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
