@@ -472,7 +472,7 @@ def test_a_page_of_a_day_by_the_key_reads_the_rows_of_the_page_alone(store):
     store.execute("TRUNCATE curated.items")
     store.execute(
         "INSERT INTO curated.items (shelf, number, day, _run_id, _raw, _fingerprint, _loaded_at)"
-        " SELECT 'a', n, date '2026-01-01' + mod(n, 200), 'items-1', '0:1', n, now() FROM generate_series(1, 20000) AS n"
+        " SELECT 'a', n, date '2026-01-01' + mod(n, 200), 'r', '0:1', n, now() FROM generate_series(1, 20000) AS n"
     )
     own = connection.connect(store.url)
     own.autocommit = True
