@@ -68,7 +68,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="sluice-race-") as folder, Track(Path(folder)) as track:
         figures = run(track, wanted, rows, files, larger, repeats, vectors, seed)
     report.write(figures, results)
-    click.echo(f"See {results / 'RESULTS.md'}")
+    click.echo("\n" + "\n".join(report.lines(figures)))
 
 
 def run(
@@ -115,10 +115,19 @@ def _machine() -> dict[str, str]:
     memory = psutil.virtual_memory().total / 2**30
     load, *_ = os.getloadavg()
     return {
-        "machine": f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {platform.machine()}",
+        "machine": f"{os.cpu_count()} cores{_processor()}, {memory:.0f} GB, {platform.system()} {platform.machine()}",
         "load average at the start": f"{load:.1f}",
         "Python": platform.python_version(),
     }
+
+
+def _processor() -> str:
+    """What kind of cores, where Linux says so."""
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(f" of {line.partition(':')[2].strip()}" for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return ""
 
 
 def _versions(contestant: Contestant) -> dict[str, str]:

@@ -193,6 +193,9 @@ class Track:
         try:
             read()  # that it is ready: its imports are done
             yield process, ask
+        except BaseException:
+            process.kill()  # an interrupted race does not wait for a load to end
+            raise
         finally:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
