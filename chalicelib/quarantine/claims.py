@@ -81,7 +81,7 @@ def take(cursor, wanted: Filter, after: int | None = None, most: int = ROWS, run
         else:
             held[claimed_by, run_id] = held.get((claimed_by, run_id), 0) + 1
     claims = [Claim(name, run_id, *about[run_id], rows, new=False) for (name, run_id), rows in held.items()]
-    names = {run_id: _name(rows) for run_id, rows in free.items()}
+    names = {run_id: _name(run_id, rows) for run_id, rows in free.items()}
     claims += [Claim(names[run_id], run_id, *about[run_id], len(rows)) for run_id, rows in free.items()]
     if free:
         taken = [(number, names[run_id]) for run_id, rows in free.items() for number, _ in rows]
@@ -104,8 +104,9 @@ def _of_first_runs(found: list[tuple], most: int) -> list[tuple]:
     return found
 
 
-def _name(rows: list[tuple[int, int]]) -> str:
-    return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()[:16]
+def _name(run_id: str, rows: list[tuple[int, int]]) -> str:
+    """Of the run too: in a database that was restored, or made anew, the rows' numbers come again."""
+    return hashlib.sha256(json.dumps([run_id, *sorted(rows)]).encode()).hexdigest()[:16]
 
 
 def _count(cursor, name: str, wanted: Filter, **values) -> int:

@@ -443,3 +443,16 @@ def test_a_row_that_is_not_there_is_told(store):
     refused = pytest.raises(NotFound, match="no quarantined row has the number 987654321")
     with connection.transaction(store.url) as conn, conn.cursor() as cursor, refused:
         rows.one(cursor, 987654321)
+
+
+def test_rows_whose_numbers_come_again_are_claimed_by_another_name(store, ids):
+    """A database restored from a backup gives numbers again; the executions of replays keep their names."""
+    names = set()
+    for run_id in ids[:2]:
+        store.run(run_id, {1: (1, "a")}, bad=(2,))
+        store.query("SELECT setval(pg_get_serial_sequence('pipeline.quarantine', 'id'), 1000000)")
+        store.query("UPDATE pipeline.quarantine SET id = DEFAULT WHERE run_id = %s", run_id)
+        [claim] = store.take(run_id=run_id).claims
+        names.add(claim.name)
+        store.query("DELETE FROM pipeline.quarantine WHERE run_id = %s", run_id)
+    assert len(names) == 2
