@@ -31,7 +31,7 @@ class Partition:
     """One independent fetch of a run, such as a weather station, a listing or a file."""
 
     index: int
-    request: dict  # as the source's `partitions` made it; only the source reads it. Of a replay `quarantine.REQUEST`
+    request: dict  # of the source's `partitions`, for it alone; or `quarantine.REQUEST`, or of `redriving.kept_listing`
     live: bool = False  # from the source's own hosts, also where a sample API stands in for them
 
 
@@ -65,6 +65,7 @@ class Chunk:
     header: tuple[str, ...] | None = None  # of a CSV: its slices begin after the header
     delimiter: str | None = None  # of a CSV
     only: str | None = None  # of a replay: where the lines are listed that are meant, by part; the others are left out
+    done_by: str | None = None  # of a redriven run: the run that transformed and validated this very chunk
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,7 @@ class FetchPartitionRequest:
 
 @dataclass(frozen=True)
 class FetchPartitionResult:
-    """What it counted; the chunks and raw objects themselves are listed in the lake, see `keys.listing`."""
-
+    # what it counted; chunks and raw objects themselves are listed in the lake, see `keys.listing`
     partition: int
     objects: int
     bytes: int
@@ -229,14 +229,11 @@ class RecordChunkFailureResult:
 
 @dataclass(frozen=True)
 class ContainerTask:
-    """What a container is told to do: one chunk of the run's manifest, or one partition of its plan, by number.
-
-    `started_at` is that of the execution: attempts at the same task have it in common.
-    """
+    """What a container is told to do: one chunk of the run's manifest, or one partition of its plan, by number."""
 
     run_id: str
     source: str
-    started_at: str
+    started_at: str  # of the execution: attempts at the same task have it in common
     chunk: int | None = None
     partition: int | None = None
     runs_at_once: int = 1  # as of a FetchPartitionRequest
@@ -274,9 +271,7 @@ class QualityGateRequest:
 
 @dataclass(frozen=True)
 class Alert:
-    """An email: plain text that a person can act on."""
-
-    subject: str  # at most 100 characters, one line, ASCII: SNS refuses others
+    subject: str  # of an email: at most 100 characters, one line, ASCII: SNS refuses others
     message: str
 
 
@@ -303,8 +298,7 @@ class PublishRequest:
 class PublishResult:
     """`fetched = inserted + updated + unchanged + duplicates + quarantined`, exactly.
 
-    `embed_shards` lists the shards of pending texts, e.g. [0, 1, 2]; empty when there is
-    nothing to embed.
+    `embed_shards` lists the shards of pending texts, e.g. [0, 1, 2]; empty where there are none.
     """
 
     fetched: int

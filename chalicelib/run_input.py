@@ -20,7 +20,8 @@ class RunInput:
     "schedule 2026-11-21T13:00:00Z"; None for a command. `live` asks the source's own hosts where, as on the laptop,
     a sample API stands in for them. `runs_at_once` runs of the source, this one among them, share what its hosts take;
     None for one alone. `gather_warnings`: who started the run tells of its warnings, with those of others.
-    `replay` names the claim on the quarantined rows that are all that is read.
+    `replay` names the claim on the quarantined rows that are all that is read. `redrive` is the failed run that this
+    one goes on from.
     """
 
     source: str
@@ -35,6 +36,7 @@ class RunInput:
     runs_at_once: int | None = None
     gather_warnings: bool | None = None
     replay: str | None = None
+    redrive: str | None = None
 
     @classmethod
     def from_json(cls, given: dict) -> RunInput:

@@ -27,6 +27,7 @@ _MODULES = {
             "runs",
             "api",
             "quarantine",
+            "redrive",
             "records",
             "backfill",
             "cursor",

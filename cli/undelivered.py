@@ -10,7 +10,7 @@ import click
 
 from chalicelib.errors import SluiceError, SourceError, UnknownSource
 from chalicelib.lake.inbox_object import InboxObject
-from chalicelib.triggers import inbox, messages, starting
+from chalicelib.triggers import holding, inbox, messages, starting
 from chalicelib.triggers import undelivered as queue
 from chalicelib.triggers.undelivered import KINDS, SCHEDULE, WEBHOOK, Undelivered
 from cli import targets
@@ -91,9 +91,7 @@ def resend(context, ids, kind, dry_run, as_json) -> None:
                 back = _way_back(session, message)
                 if not dry_run:
                     back.send(session, message)
-                    client.delete_message(
-                        QueueUrl=url, ReceiptHandle=message.receipt
-                    )  # after it: rather twice than never
+                    holding.delete(client, url, message.receipt)  # after it: rather twice than never
             except SluiceError as error:
                 stays += 1
                 told.append({"id": message.id, "kind": message.kind, "sent": False, "to": None, "then": str(error)})
@@ -124,7 +122,7 @@ def discard(ids, kind, yes, as_json) -> None:
                 f"Delete {len(wanted)} message{'s' if len(wanted) > 1 else ''} for good?", abort=True, err=True
             )
         for message in wanted:
-            client.delete_message(QueueUrl=url, ReceiptHandle=message.receipt)
+            holding.delete(client, url, message.receipt)
             told.append(_described(message))
             if not as_json:
                 click.echo(f"discarded {message.id}  {message.kind}  {message.error}")

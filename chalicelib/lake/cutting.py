@@ -37,10 +37,17 @@ class RawObject:
 
 @dataclass(frozen=True)
 class Listing:
-    """What one Fetch wrote. `part` and `chunk` are numbered from 0 within the partition."""
+    """What one Fetch wrote. `part` and `chunk` are numbered from 0 within the partition.
+
+    `request` and `live` are those of the partition. `kept_of` is the failed run whose fetch it was, where a redriven
+    run fetched nothing.
+    """
 
     objects: tuple[RawObject, ...]
     chunks: tuple[Chunk, ...]
+    request: dict | None = None
+    live: bool = False
+    kept_of: str | None = None
 
 
 def store(

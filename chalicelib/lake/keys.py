@@ -17,7 +17,12 @@ def raw(source: str, day: str, run_id: str, partition: int, page: int, suffix: s
 
 
 def listing(run_id: str, partition: int) -> str:
-    return f"runs/{run_id}/fetched/{partition:05d}.json"
+    return f"{listings(run_id)}{partition:05d}.json"
+
+
+def listings(run_id: str) -> str:
+    """The prefix of what the run's partitions stored."""
+    return f"runs/{run_id}/fetched/"
 
 
 def working_copy(run_id: str, partition: int, page: int, suffix: str) -> str:

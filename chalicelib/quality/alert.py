@@ -90,12 +90,14 @@ def failure_alert(
     command: str | None,
     trigger: str | None = None,
     quarantined: str | None = None,
+    redrivable: bool = False,
 ) -> Alert:
     """The email about a run that broke in `state`; `error` is the exception's name, `cause` its text.
 
     `published` says that the rows were in the table before it broke, so that only what follows
     publishing (embeddings) is missing. `command` runs it again; None where its input is none that a command gives.
-    `trigger` tells what started it, `quarantined` is the address of an object that could not be read.
+    `trigger` tells what started it, `quarantined` is the address of an object that could not be read. `redrivable`:
+    it can go on with what it had.
     """
     lines = [
         *_wrapped(f"Run {_short(run_id)} of {_short(source)} stopped with an error in the state {_short(state)}."),
@@ -107,7 +109,9 @@ def failure_alert(
         *textwrap.indent(_cut(cause, _CAUSE), "  ").splitlines(),
     ]
     lines += _whole(quarantined)
-    steps = [f"sluice runs show {run_id}", f"sluice graph {run_id}", *([command] if command else [])]
+    steps = [f"sluice runs show {run_id}", f"sluice graph {run_id}"]
+    steps += [f"sluice redrive {run_id}"] if redrivable else []
+    steps += [command] if command else []
     return Alert(
         _subject(f"[sluice] {source}: run failed in {state} ({error})"),
         _message(lines, _execution(links, execution), steps),

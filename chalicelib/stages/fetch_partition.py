@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import functools
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from chalicelib.http import Client
 from chalicelib.lake import Lake, cutting, keys
 from chalicelib.lake.cutting import Listing
 from chalicelib.quarantine import REQUEST, reading
+from chalicelib.redriving import kept_listing
 from chalicelib.schema import header
 
 
@@ -27,6 +29,8 @@ def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
     lake = Lake(settings.bucket)
     if request.partition.request == REQUEST:
         return _listed(request, lake, reading.listing(request.run_id, lake, settings))
+    if (kept := kept_listing.key(request.partition)) is not None:
+        return _listed(request, lake, kept_listing.read(lake, kept, request.partition.index))
     source = sources.as_declared(request.source, request.run_id, lake)
     client = Client.of(source, settings, request.runs_at_once)
     pages = source.pages(request.partition.request, client, settings)
@@ -42,6 +46,7 @@ def fetch_partition(request: FetchPartitionRequest) -> FetchPartitionResult:
             settings,
             functools.partial(header.expect_some, source),
         )
+    listing = dataclasses.replace(listing, request=request.partition.request, live=request.partition.live)
     return _listed(request, lake, listing)
 
 

@@ -17,6 +17,7 @@ from chalicelib.conversion import encode
 from chalicelib.errors import AccountError
 from chalicelib.lake import Lake
 from chalicelib.quarantine import claims
+from chalicelib.redriving import finished_chunks
 from chalicelib.rejection import read as read_rejected
 from chalicelib.warehouse import connection, copy_text, ledger, tables
 from chalicelib.warehouse.ledger import ChunkCounts
@@ -45,7 +46,7 @@ def load(request: LoadRequest) -> LoadResult:
     lake = Lake(settings.bucket)
     source = sources.for_run(request.source, request.run_id, lake)
     validated = request.validated
-    results = lake.get_json(validated.results_key)
+    results = finished_chunks.counted(lake.get_json(validated.results_key))
     clean = copy_text.without(lake.get(validated.rows_key), results.pop("set_aside"))
     counts = ChunkCounts(validated.chunk, validated.records, validated.rows, validated.rejected, results)
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:

@@ -53,6 +53,7 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
         command=given and given.command(),
         trigger=given and given.trigger,
         quarantined=unread and unread.address,
+        redrivable=given is not None and given.replay is None and unread is None,
     )
     return RecordFailureResult(alert=alert)
 

@@ -17,6 +17,7 @@ from chalicelib.errors import TransformError
 from chalicelib.lake import Lake, formats, keys, records
 from chalicelib.lake.position import part_and_line
 from chalicelib.lake.records import ReadRecords
+from chalicelib.redriving import finished_chunks
 from chalicelib.rejection import RECORD, TYPE, Reason, Rejected
 from chalicelib.rejection import store as store_rejected
 from chalicelib.schema import FREEZE, header
@@ -36,6 +37,8 @@ def transform(request: TransformRequest) -> TransformResult:
     settings = settings_module.current()
     settings.require("bucket")
     lake = Lake(settings.bucket)
+    if request.chunk.done_by is not None:
+        return finished_chunks.transformed(lake, request.chunk)
     source = sources.for_run(request.source, request.run_id, lake)
     batch = records.read(request.chunk, source, lake, settings, columns=_copied(source))
     fields = _transformed(batch, source, request.chunk)

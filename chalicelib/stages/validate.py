@@ -12,6 +12,7 @@ from chalicelib.lake import Lake, keys, records
 from chalicelib.lake.position import part_and_line
 from chalicelib.quality import rows as row_quality
 from chalicelib.quality import suite as suites
+from chalicelib.redriving import finished_chunks
 from chalicelib.rejection import Rejected
 from chalicelib.rejection import store as store_rejected
 from chalicelib.warehouse import copy_text
@@ -21,6 +22,8 @@ def validate(request: ValidateRequest) -> ValidateResult:
     settings = settings_module.current()
     settings.require("bucket")
     lake = Lake(settings.bucket)
+    if request.chunk.done_by is not None:
+        return finished_chunks.validated(lake, request.chunk)
     source = sources.for_run(request.source, request.run_id, lake)
     suite = suites.load(source)
     transformed = request.transformed
@@ -39,6 +42,15 @@ def validate(request: ValidateRequest) -> ValidateResult:
         key = keys.chunk(request.run_id, transformed.chunk, "failing.ndjson")
         rejected_keys.append(store_rejected(lake, key, rejected))
     located = row_quality.located(check.counts, _origins(rows, request.chunk))
+    validated = ValidateResult(
+        chunk=transformed.chunk,
+        records=transformed.records,
+        rows=transformed.rows - len(check.failing),
+        rejected=transformed.rejected + len(check.failing),
+        rows_key=transformed.rows_key,
+        rejected_keys=tuple(rejected_keys),
+        results_key=keys.chunk(request.run_id, transformed.chunk, "results.json"),
+    )
     results = {
         "expectations": [write_contract(count) for count in located],
         "schema": {
@@ -46,16 +58,11 @@ def validate(request: ValidateRequest) -> ValidateResult:
             "observed": lake.get_json(transformed.observed_key) if transformed.observed_key else None,
         },
         "set_aside": positions,
+        # with these a run that is redriven needs neither this stage nor the one before it
+        **finished_chunks.kept(transformed, validated),
     }
-    return ValidateResult(
-        chunk=transformed.chunk,
-        records=transformed.records,
-        rows=transformed.rows - len(check.failing),
-        rejected=transformed.rejected + len(check.failing),
-        rows_key=transformed.rows_key,
-        rejected_keys=tuple(rejected_keys),
-        results_key=lake.put_json(keys.chunk(request.run_id, transformed.chunk, "results.json"), results),
-    )
+    lake.put_json(validated.results_key, results)
+    return validated
 
 
 def _origins(rows: bytes, chunk: Chunk) -> Callable[[list[int]], list[tuple[str, int]]]:

@@ -11,6 +11,7 @@ from chalicelib.contract_reading import read_contract, write_contract
 from chalicelib.contracts import Chunk, WriteManifestRequest, WriteManifestResult
 from chalicelib.lake import Lake, formats, keys
 from chalicelib.lake.cutting import Listing
+from chalicelib.redriving import finished_chunks
 from chalicelib.warehouse import connection, ledger, tables
 
 
@@ -20,7 +21,7 @@ def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
     settings.require("bucket", "database_url")
     lake = Lake(settings.bucket)
     source = sources.for_run(request.source, request.run_id, lake)
-    chunks, objects, read_as = [], [], {}
+    chunks, objects, read_as, kept_partitions = [], [], {}, 0
     for partition in sorted(request.fetched):
         listing_key = keys.listing(request.run_id, partition)
         listing = read_contract(Listing, lake.get_json(listing_key), listing_key)
@@ -29,6 +30,12 @@ def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
             chunks.append(dataclasses.replace(chunk, chunk=len(chunks), slices=slices))
             read_as |= dict.fromkeys((piece.part for piece in slices), chunk)
         objects += listing.objects
+        kept_partitions += listing.kept_of is not None
+    with connection.transaction() as open_connection:
+        run = ledger.get_run(open_connection, request.run_id)
+        failed = ledger.redriven(open_connection, run["redrive_of"]) if run["redrive_of"] else []
+    # S3 is asked between two transactions: neither waits for it
+    chunks = finished_chunks.marked(lake, source, run, failed, chunks)
     manifest_key = lake.put_json(keys.manifest(request.run_id), [write_contract(chunk) for chunk in chunks])
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         ledger.hold(cursor, request.run_id)
@@ -39,6 +46,9 @@ def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
             request.run_id,
             [(part, o.key, o.bytes, o.sha256, *_read_as(read_as.get(part))) for part, o in enumerate(objects)],
         )
+        if run["redrive_of"] is not None:
+            kept_chunks = sum(chunk.done_by is not None for chunk in chunks)
+            ledger.count_kept(cursor, request.run_id, kept_partitions, kept_chunks)
     return WriteManifestResult(
         manifest_key=manifest_key, chunks=len(chunks), objects=len(objects), bytes=sum(o.bytes for o in objects)
     )

@@ -20,6 +20,7 @@ from chalicelib.warehouse import connection, ledger
 
 # the error of the Fail state that a verdict leads to: the data were judged, another run of them says the same
 REJECTED = "QualityFailed"
+REDRIVE = "redrive"  # of a run's input: the failed run that it goes on from
 
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html#API_StartExecution_Errors
 _TRANSIENT_CODES = frozenset({"ExecutionLimitExceeded", "StateMachineDeleting", "ThrottlingException"})
@@ -172,7 +173,8 @@ def _exhausted(trigger: Trigger) -> TriggerConflict:
 
 
 def _expect_same(run_id: str, found: dict, wanted: dict | None) -> None:
-    if wanted is not None and found != wanted:
+    # an attempt that was redriven is one at the same thing
+    if wanted is not None and {name: value for name, value in found.items() if name != REDRIVE} != wanted:
         raise TriggerConflict(
             f"{run_id} is a run of {json.dumps(redaction.strings(found))}, not of "
             f"{json.dumps(redaction.strings(wanted))}",

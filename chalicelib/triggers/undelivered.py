@@ -20,13 +20,10 @@ from typing import Any
 
 from chalicelib.errors import ContractError, NotFound, TerminalError
 from chalicelib.lake import keys
+from chalicelib.triggers import holding
 
 MESSAGE, OBJECT, SCHEDULE, WEBHOOK, CHANGE = KINDS = ("message", "object", "schedule", "webhook", "change")
 
-# a queue cannot be looked into: its messages are taken, and put back when they were read
-_HELD_SECONDS = 120
-_TOGETHER = 10  # messages that SQS gives at once
-_WAIT_SECONDS = 1  # with any wait SQS asks all its servers, without one only some
 _DELETED = "messages are gone after 14 days, or held for two minutes by whoever looks at them at this moment"
 
 
@@ -80,32 +77,9 @@ class Undelivered:
 
 @contextmanager
 def taken(sqs, url: str) -> Iterator[list[Undelivered]]:
-    """All messages of the queue, oldest first; those that were not deleted meanwhile are put back at the end."""
-    found: dict[str, Undelivered] = {}
-    try:
-        while True:
-            answer = sqs.receive_message(
-                QueueUrl=url,
-                MaxNumberOfMessages=_TOGETHER,
-                VisibilityTimeout=_HELD_SECONDS,
-                WaitTimeSeconds=_WAIT_SECONDS,
-                AttributeNames=["All"],
-                MessageAttributeNames=["All"],
-            )
-            messages = [_read(message) for message in answer.get("Messages", ())]
-            if all(message.id in found for message in messages):
-                break
-            found |= {message.id: message for message in messages}
-        yield sorted(found.values(), key=lambda message: message.sent_at)
-    finally:
-        receipts = [message.receipt for message in found.values()]
-        for begin in range(0, len(receipts), _TOGETHER):
-            entries = [
-                {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
-                for number, receipt in enumerate(receipts[begin : begin + _TOGETHER])
-            ]
-            # of those that were deleted it says that they failed, and does the others
-            sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries)
+    """All messages of the queue, oldest first, as `holding.held` holds them."""
+    with holding.held(sqs, url) as messages:
+        yield [_read(message) for message in messages]
 
 
 def chosen(messages: list[Undelivered], ids: tuple[str, ...], kind: str | None) -> list[Undelivered]:

@@ -31,8 +31,20 @@ class ChunkCounts:
     results: dict
 
 
-def open_run(cursor, source: Source, run_id: str, execution: str, given: dict, window: Window, started_at: str) -> None:
-    """Enter the run; raises ContractError where the name is that of another run, or of one that has ended."""
+def open_run(
+    cursor,
+    source: Source,
+    run_id: str,
+    execution: str,
+    given: dict,
+    window: Window,
+    started_at: str,
+    code: str | None = None,
+) -> None:
+    """Enter the run; raises ContractError where the name is that of another run, or of one that has ended.
+
+    `code` is what `code_fingerprint` says of the source.
+    """
     cursor.execute(
         statement("ledger", "open_run"),
         {
@@ -45,6 +57,7 @@ def open_run(cursor, source: Source, run_id: str, execution: str, given: dict, w
             "window_end": window.end,
             "by_cursor": window.by_cursor,
             "started_at": started_at,
+            "code": code,
         },
     )
     if not cursor.rowcount:
@@ -81,6 +94,26 @@ def get_run(connection, run_id: str) -> dict:
     if row is None:
         raise NotFound(f"no run is called {run_id!r}", next_step="`sluice runs list` shows those there are")
     return dict(row)
+
+
+def find_run(connection, run_id: str | None) -> dict | None:
+    """The run's row; None where the ledger has none, as of a run that failed while it was out of reach."""
+    try:
+        return None if run_id is None else get_run(connection, run_id)
+    except NotFound:
+        return None
+
+
+def redriven(connection, run_id: str) -> list[dict]:
+    """The rows of a run, of the one that it redrives, and so on, as far as the ledger has them."""
+    with connection.cursor() as cursor:
+        return rows(cursor, "redriven", run_id=run_id)
+
+
+def count_kept(cursor, run_id: str, partitions: int, chunks: int) -> None:
+    """Of a run that redrives another: what it did not do again."""
+    values = {"run_id": run_id, "partitions": partitions, "chunks": chunks}
+    cursor.execute(statement("ledger", "count_kept"), values)
 
 
 # what a run is while it is under way, and how it may end

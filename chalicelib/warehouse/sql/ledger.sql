@@ -1,10 +1,10 @@
 -- name: open_run -- a retried Plan, or a run started again after it was lost, finds its own row; no row: the name is taken
-INSERT INTO pipeline.runs (run_id, source, table_name, execution, input, status, window_start, window_end, by_cursor, started_at)
-VALUES (%(run_id)s, %(source)s, %(table)s, %(execution)s, %(input)s, 'running', %(window_start)s, %(window_end)s, %(by_cursor)s, %(started_at)s)
+INSERT INTO pipeline.runs (run_id, source, table_name, execution, input, status, window_start, window_end, by_cursor, started_at, code)
+VALUES (%(run_id)s, %(source)s, %(table)s, %(execution)s, %(input)s, 'running', %(window_start)s, %(window_end)s, %(by_cursor)s, %(started_at)s, %(code)s)
 ON CONFLICT (run_id) DO UPDATE
 SET table_name = excluded.table_name, execution = excluded.execution, window_start = excluded.window_start,
     window_end = excluded.window_end, by_cursor = excluded.by_cursor, started_at = excluded.started_at,
-    entered_at = clock_timestamp(), entry = excluded.entry,
+    entered_at = clock_timestamp(), entry = excluded.entry, code = excluded.code,
     status = 'running', verdict = NULL, fetched = NULL, quarantined = NULL, report_key = NULL, error = NULL, finished_at = NULL
 WHERE runs.published_at IS NULL AND runs.source = excluded.source AND runs.input = excluded.input
   -- a Plan that nobody waits for any more does not open a run again that failed meanwhile
@@ -21,6 +21,39 @@ DELETE FROM pipeline.quarantine WHERE run_id = %(run_id)s;
 
 -- name: forget_quality_results
 DELETE FROM pipeline.quality_results WHERE run_id = %(run_id)s;
+
+-- name: enter_redrive -- in the place of the run that fetched what it keeps: what was entered since is newer
+UPDATE pipeline.runs SET redrive_of = %(failed)s, entered_at = coalesce(%(entered_at)s::timestamptz, entered_at),
+    entry = coalesce(%(entry)s::bigint, entry)
+WHERE run_id = %(run_id)s;
+
+-- name: redriven -- a run, the one that it redrives, and so on; by the input, which also a run has that failed before it was entered
+WITH RECURSIVE chain AS (
+    SELECT r.*, 1 AS depth FROM pipeline.runs AS r WHERE r.run_id = %(run_id)s
+    UNION ALL
+    SELECT r.*, depth + 1 FROM chain AS c JOIN pipeline.runs AS r ON r.run_id = c.input ->> 'redrive' WHERE depth < 99
+)
+SELECT * FROM chain ORDER BY depth;
+
+-- name: raw_keys -- of the raw objects of a run
+SELECT key FROM pipeline.raw_objects WHERE run_id = %(run_id)s;
+
+-- name: count_kept
+UPDATE pipeline.runs SET kept_partitions = %(partitions)s, kept_chunks = %(chunks)s WHERE run_id = %(run_id)s;
+
+-- name: newest_failures -- of each thing that was asked for, its newest run where that failed; replays have their own way
+SELECT run_id FROM (
+    SELECT DISTINCT ON (source, what) run_id, source, status, started_at
+    FROM (
+        SELECT run_id, source, status, started_at,
+               CASE WHEN jsonb_typeof(input) = 'object'
+                    THEN input - ARRAY['trigger', 'redrive', 'runs_at_once', 'gather_warnings'] ELSE input END AS what
+        FROM pipeline.runs WHERE replay_of IS NULL AND input ->> 'replay' IS NULL
+    ) AS asked
+    ORDER BY source, what, started_at DESC, run_id DESC
+) AS newest
+WHERE status = 'failed' AND (%(source)s::text IS NULL OR source = %(source)s)
+ORDER BY started_at, run_id;
 
 -- name: get_run
 SELECT * FROM pipeline.runs WHERE run_id = %(run_id)s;

@@ -1,0 +1,244 @@
+"""Starting a failed run again, as the next attempt at the same thing.
+
+Step Functions' own RedriveExecution goes on from the state that failed. Here that is the Fail state to which every
+Catch leads, so it would fail once more; it ends 14 days after the failure; and a mended state machine is not taken.
+A new execution, which is told what it may keep, works alike on AWS and on the laptop.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+import boto3
+
+from chalicelib import boto_clients, executions, redaction
+from chalicelib import settings as settings_module
+from chalicelib.errors import ContractError, NotFound
+from chalicelib.lake import Lake, keys
+from chalicelib.run_input import RunInput
+from chalicelib.triggers import starting
+from chalicelib.triggers.starting import REDRIVE, REJECTED
+from chalicelib.triggers.trigger import ATTEMPTS, NAME_LENGTH
+from chalicelib.warehouse import connection, ledger
+from chalicelib.warehouse.queries import statement
+
+RUNNING, SUCCEEDED, REJECTED_RUN, FAILED = "running", "succeeded", "rejected", "failed"
+_ATTEMPT = re.compile(r"-(\d{1,2})$")
+_ROOM = NAME_LENGTH - len(f"-{ATTEMPTS}")
+_DIGEST = 16
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The last of the runs that tried what `asked` did: its state by ledger and execution, and the name of the next.
+
+    `wanted` is the input that the next one gets; None where a secret in it is known to nobody any more.
+    """
+
+    asked: str
+    run_id: str
+    source: str
+    status: str
+    row: dict | None
+    wanted: dict | None
+    following: str | None
+
+    @property
+    def command(self) -> str:
+        shown = self.row["input"] if self.row else self.wanted
+        return RunInput.from_json({name: value for name, value in shown.items() if name != REDRIVE}).command()
+
+
+@dataclass(frozen=True)
+class Redriven:
+    """The run `run_id` goes on from `redrive_of`."""
+
+    run_id: str
+    execution: str
+    source: str
+    redrive_of: str
+
+
+@functools.cache
+def _client():
+    return boto3.client("stepfunctions", config=boto_clients.QUICK)
+
+
+def failures(source: str | None = None) -> list[str]:
+    """The failed runs that nothing followed, oldest first.
+
+    Of runs that asked for the same (the source, window and input, whatever triggered them) only the newest counts,
+    and only if it failed.
+    """
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        cursor.execute(statement("ledger", "newest_failures"), {"source": source})
+        return [run_id for (run_id,) in cursor.fetchall()]
+
+
+def last_attempt(run_id: str, given: dict | None = None) -> Attempt:
+    """The last attempt at what `run_id` tried. `given` is its input, where a dead letter has it.
+
+    Raises NotFound for a run that neither the ledger nor Step Functions knows, ContractError for a replay.
+    """
+    row, described = _known(run_id)
+    if row is None and described is None:
+        raise NotFound(f"no run is called {run_id!r}", next_step="`sluice runs list` shows those there are")
+    wanted = _input(row, described, given)
+    shown = row["input"] if row else redaction.strings(wanted)
+    if not isinstance(shown, dict) or "source" not in shown:
+        raise ContractError("its input is none that a run can have", run_id=run_id)
+    if "replay" in shown:
+        command = RunInput.from_json(shown).command()
+        raise ContractError(
+            "it judged quarantined rows again, and these are open as before", run_id=run_id, next_step=f"`{command}`"
+        )
+    base, number = _base(run_id, row, shown)
+    found, following = (run_id, row, described), None
+    for attempt in range(number + 1, ATTEMPTS + 1):
+        name = f"{base}-{attempt}"
+        later = _known(name)
+        if later == (None, None):
+            following = name
+            break
+        if _asks_the_same(shown, *later):
+            found = (name, *later)
+    last, row, described = found
+    return Attempt(
+        asked=run_id,
+        run_id=last,
+        source=shown["source"],
+        status=_status(row, described),
+        row=row,
+        wanted=_input(row, described, wanted),
+        following=following,
+    )
+
+
+def start(run_id: str, given: dict | None = None, judge_again: bool = False) -> Redriven:
+    """Start the run that goes on from the last attempt at what `run_id` tried.
+
+    `judge_again` lets that be one that its gate rejected. Raises what `last_attempt` and `expect_redrivable` do, and
+    what `triggers.starting.begin` does.
+    """
+    attempt = last_attempt(run_id, given)
+    while True:
+        wanted = expect_redrivable(attempt, judge_again)
+        if starting.begin(attempt.following, wanted):
+            arn = executions.arn(settings_module.current().state_machine_arn, attempt.following)
+            return Redriven(attempt.following, arn, attempt.source, attempt.run_id)
+        attempt = last_attempt(run_id, given)  # somebody else took the name meanwhile
+
+
+def expect_redrivable(attempt: Attempt, judge_again: bool = False) -> dict:
+    """The input of the next attempt. Raises ContractError, or NotFound where raw objects have expired.
+
+    A succeeded run has nothing to redrive. A rejected one was judged: its data are what they are, so another run of
+    them makes sense where the suite or the source was mended.
+    """
+    last = attempt.run_id
+    which = last if last == attempt.asked else f"{last}, which tried the same after {attempt.asked},"
+    if attempt.status == RUNNING:
+        raise ContractError(f"{which} is under way", next_step=f"wait for it: `sluice runs show {last}`")
+    if attempt.status == SUCCEEDED:
+        raise ContractError(
+            f"{which} succeeded; nothing is left to redrive",
+            next_step=f"to load it once more: `{attempt.command}`",
+        )
+    if attempt.status == REJECTED_RUN and not judge_again:
+        raise ContractError(
+            f"{which} was rejected by its quality gate: the same data would get the same verdict",
+            next_step=f"see why with `sluice runs show {last}`; once the suite or the source is mended, "
+            f"`sluice redrive {attempt.asked} --judge-again`; or `{attempt.command}` to fetch anew",
+        )
+    if attempt.following is None:
+        raise ContractError(f"{attempt.asked} was tried {ATTEMPTS} times", next_step=f"`{attempt.command}`")
+    if attempt.wanted is None:
+        raise ContractError(
+            f"the input of {last} held a secret; the ledger does not keep it, and Step Functions has forgotten the run",
+            next_step=f"`{attempt.command}`, with the secret in place of ***",
+        )
+    wanted = {**attempt.wanted, REDRIVE: last}
+    starting.check(wanted)
+    if attempt.row is not None:
+        _expect_kept(Lake(settings_module.current().bucket), attempt)
+    return wanted
+
+
+def _expect_kept(lake: Lake, attempt: Attempt) -> None:
+    """Raise NotFound unless all that the run, or one that it redrove, is known to have fetched is there."""
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        for run in ledger.redriven(open_connection, attempt.run_id):
+            if wanted := {row["key"] for row in ledger.rows(cursor, "raw_keys", run_id=run["run_id"])}:
+                run_id = run["run_id"]
+                break
+        else:
+            return
+    next_step = f"`{attempt.command}` fetches all of it anew"
+    if not lake.keys(keys.listings(run_id)):
+        raise NotFound(f"what is known of the raw objects of {run_id} has expired", next_step=next_step)
+    there = {key for folder in {key.rpartition("/")[0] for key in wanted} for key in lake.keys(f"{folder}/")}
+    if gone := sorted(wanted - there):
+        raise NotFound(
+            f"{len(gone)} of {len(wanted)} raw objects of {run_id} have expired, such as {gone[0]}",
+            next_step=next_step,
+        )
+
+
+def _known(run_id: str) -> tuple[dict | None, dict | None]:
+    """What ledger and Step Functions know of a run."""
+    with connection.transaction() as open_connection:
+        row = ledger.find_run(open_connection, run_id)
+    return row, executions.described(_client(), executions.arn(settings_module.current().state_machine_arn, run_id))
+
+
+def _status(row: dict | None, described: dict | None) -> str:
+    """Both asked: the ledger says `running` for ever of a run that ended without a word."""
+    if described is not None and described["status"] == "RUNNING":
+        return RUNNING
+    if row is not None and row["status"] not in ("running", "published"):
+        return row["status"]
+    if described is None:
+        return FAILED
+    if described["status"] == "SUCCEEDED":
+        return SUCCEEDED
+    return REJECTED_RUN if described.get("error") == REJECTED else FAILED
+
+
+def _input(row: dict | None, described: dict | None, given: dict | None) -> dict | None:
+    """The input as it was, from whoever knows it whole; without the run that it was itself told to redrive."""
+    if described is not None:
+        whole = json.loads(described["input"])
+    elif given is not None:
+        whole = given
+    elif redaction.MASK in json.dumps(row["input"]):
+        return None
+    else:
+        whole = row["input"]
+    return {name: value for name, value in whole.items() if name != REDRIVE} if isinstance(whole, dict) else whole
+
+
+def _asks_the_same(shown: dict, row: dict | None, described: dict | None) -> bool:
+    found = row["input"] if row else redaction.strings(json.loads(described["input"]))
+    return isinstance(found, dict) and _bare(found) == _bare(shown)
+
+
+def _bare(shown: dict) -> dict:
+    return {name: value for name, value in shown.items() if name != REDRIVE}
+
+
+def _base(run_id: str, row: dict | None, shown: dict) -> tuple[str, int]:
+    """The name that all attempts have in common, and the number of this one.
+
+    A trigger's own name never ends like an attempt; a person's may.
+    """
+    counted = _ATTEMPT.search(run_id)
+    if counted and ("trigger" in shown or (row and row["redrive_of"])):
+        return run_id[: counted.start()], int(counted[1])
+    if len(run_id) > _ROOM:
+        digest = hashlib.sha256(run_id.encode()).hexdigest()[:_DIGEST]
+        return f"{run_id[: _ROOM - _DIGEST - 1].rstrip('-')}-{digest}", 1
+    return run_id, 1
