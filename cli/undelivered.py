@@ -165,6 +165,9 @@ def _comes_of(session: Session, body: str, message_id: str) -> list[str]:
                 continue
         if asked is None:
             continue
+        if isinstance(asked, messages.Sweep):
+            told.append("a sweep of what runs left behind")
+            continue
         run = starting.expected(asked)
         told.append(f"run {run.run_id}" if run.new else f"nothing new: run {run.run_id} came of it before")
     return told

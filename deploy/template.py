@@ -78,6 +78,7 @@ def template(stage: Stage, project: Path) -> dict:
         roles.of_functions(policies, functions, stage.deployment.read_buckets),
         alarms.of_functions(functions),
         schedules.of_sources(),
+        schedules.of_the_sweep(),
         subscriptions.of_addresses(stage.deployment.alert_emails),
     ):
         if twice := sorted(set(more) & set(resources)):

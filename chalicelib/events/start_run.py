@@ -1,4 +1,5 @@
-"""StartRun: the messages of the queue `Triggers` become runs: our own, S3's of the inbox, the scheduler's.
+"""StartRun: the messages of the queue `Triggers` become runs: our own, S3's of the inbox, the scheduler's. One of
+these, every hour, is a sweep instead.
 
 What may pass is left in the queue, which delivers it again; what never will goes to the queue
 `Undelivered` with the reason, so that it keeps nobody waiting.
@@ -11,7 +12,7 @@ import functools
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import boto_clients
+from chalicelib import boto_clients, housekeeping
 from chalicelib import settings as settings_module
 from chalicelib.contracts import Alert
 from chalicelib.errors import ContractError, SluiceError, SourceError, TriggerConflict, UnknownSource
@@ -59,6 +60,8 @@ def _receive(record: dict, settings: Settings) -> None:
         try:
             if isinstance(asked, InboxObject):
                 _take(asked, settings)
+            elif isinstance(asked, messages.Sweep):
+                housekeeping.sweep(_stepfunctions())
             else:
                 _start(asked)
         except Exception as error:
@@ -68,7 +71,7 @@ def _receive(record: dict, settings: Settings) -> None:
         raise next((error for error in errors if not isinstance(error, _REFUSED)), errors[0]) from None
 
 
-def _read(record: dict, settings: Settings) -> list[Trigger | InboxObject]:
+def _read(record: dict, settings: Settings) -> list[Trigger | InboxObject | messages.Sweep]:
     try:
         return messages.read(record["body"], record["messageId"], settings.bucket)
     except Exception as error:
@@ -144,6 +147,11 @@ def _printable(text: str) -> str:
 @functools.cache
 def _sqs():
     return boto3.client("sqs", config=boto_clients.QUICK)
+
+
+@functools.cache
+def _stepfunctions():
+    return boto3.client("stepfunctions", config=boto_clients.QUICK)
 
 
 @functools.cache

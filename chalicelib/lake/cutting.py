@@ -6,12 +6,12 @@ import bisect
 import contextlib
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib.contracts import Chunk, Partition, Slice, StoredObject
 from chalicelib.lake import arrays, csv_header, formats, gunzip, keys
 from chalicelib.lake.lines import CsvCutter, LineCutter, Piece, WholeCutter
+from chalicelib.lake.listing import Listing, RawObject
 from chalicelib.lake.parts import PartWriter
 from chalicelib.lake.store import Lake
 from chalicelib.settings import Settings
@@ -22,32 +22,6 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1024 * 1024
 # a chunk travels through the state machine, whose payloads end at 256 KB; a slice takes about 350 bytes
 SLICES_PER_CHUNK = 100
-
-
-@dataclass(frozen=True)
-class RawObject:
-    """One page as it was stored. `lines` counts the physical lines of its text where it has lines."""
-
-    part: int
-    key: str
-    bytes: int
-    sha256: str
-    lines: int | None = None
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What one Fetch wrote. `part` and `chunk` are numbered from 0 within the partition.
-
-    `request` and `live` are those of the partition. `kept_of` is the failed run whose fetch it was, where a redriven
-    run fetched nothing.
-    """
-
-    objects: tuple[RawObject, ...]
-    chunks: tuple[Chunk, ...]
-    request: dict | None = None
-    live: bool = False
-    kept_of: str | None = None
 
 
 def store(

@@ -8,7 +8,7 @@ from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import StoredObject
 from chalicelib.errors import NotFound
 from chalicelib.lake import Lake, cutting, formats, keys
-from chalicelib.lake.cutting import Listing, RawObject
+from chalicelib.lake.listing import Listing, RawObject
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Page
 

@@ -8,7 +8,7 @@ from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import Partition
 from chalicelib.errors import NotFound
 from chalicelib.lake import Lake
-from chalicelib.lake.cutting import Listing
+from chalicelib.lake.listing import Listing
 
 # No field of `Partition`, which each of 2,000 partitions of other runs would carry through the state machine
 _KEY = "kept listing"

@@ -12,7 +12,7 @@ from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import Partition, Window
 from chalicelib.errors import ContractError
 from chalicelib.lake import Lake, keys
-from chalicelib.lake.cutting import Listing
+from chalicelib.lake.listing import Listing
 from chalicelib.redriving import kept_listing
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import connection, ledger

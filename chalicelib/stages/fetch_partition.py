@@ -15,7 +15,7 @@ from chalicelib.contracts import FetchPartitionRequest, FetchPartitionResult
 from chalicelib.errors import SourceUnavailable
 from chalicelib.http import Client
 from chalicelib.lake import Lake, cutting, keys
-from chalicelib.lake.cutting import Listing
+from chalicelib.lake.listing import Listing
 from chalicelib.quarantine import REQUEST, reading
 from chalicelib.redriving import kept_listing
 from chalicelib.schema import header

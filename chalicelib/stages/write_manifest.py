@@ -10,7 +10,7 @@ from chalicelib import settings as settings_module
 from chalicelib.contract_reading import read_contract, write_contract
 from chalicelib.contracts import Chunk, WriteManifestRequest, WriteManifestResult
 from chalicelib.lake import Lake, formats, keys
-from chalicelib.lake.cutting import Listing
+from chalicelib.lake.listing import Listing
 from chalicelib.redriving import finished_chunks
 from chalicelib.warehouse import connection, ledger, tables
 

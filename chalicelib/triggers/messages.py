@@ -3,12 +3,13 @@
 - ours: `{"source", "from", "to", "input", "embed", "move_cursor", "allow_gap", "id"}`, all but
   the source optional
 - S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
-- the scheduler: `{"source", "scheduled"}`, as `deploy.schedules` writes it
+- the scheduler: `{"source", "scheduled"}`, as `deploy.schedules` writes it, and `{"sweep": true, "scheduled"}`
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 from chalicelib import redaction
@@ -22,9 +23,17 @@ from chalicelib.triggers.trigger import QUEUE, Trigger
 _CREATED = "ObjectCreated:"
 _OWN = ("source", "from", "to", "input", "embed", "move_cursor", "allow_gap", "id")
 _SCHEDULED = ("source", "scheduled")
+SWEEP = "sweep"
 
 
-def read(body: str, message_id: str, bucket: str) -> list[Trigger | InboxObject]:
+@dataclass(frozen=True)
+class Sweep:
+    """No run: what others left is to be swept, see `housekeeping`."""
+
+    source: str | None = None
+
+
+def read(body: str, message_id: str, bucket: str) -> list[Trigger | InboxObject | Sweep]:
     """What a message asks for; nothing for S3's test message.
 
     `bucket` is the one whose inbox is ours. Raises ContractError for a message that is none.
@@ -42,6 +51,8 @@ def read(body: str, message_id: str, bucket: str) -> list[Trigger | InboxObject]
         return []
     if "Records" in given:
         return [_object(record, bucket) for record in _records(given)]
+    if given.get(SWEEP) is True and set(given) == {SWEEP, "scheduled"}:
+        return [Sweep()]
     if "scheduled" in given:
         return [_scheduled(given)]
     return [_own(given, message_id)]

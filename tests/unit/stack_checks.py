@@ -122,6 +122,7 @@ def schedules(template: dict) -> Iterator[str]:
         if not _SCHEDULE.fullmatch(own["ScheduleExpression"]):
             yield f"{name}: {own['ScheduleExpression']} is no schedule"
         source = own["Name"]["Fn::Sub"].removeprefix("${App}-${Stage}-")
+        is_sweep = source == "housekeeping"
         simulated = source in wanted and sources.get(source).simulator
         called = {"Fn::GetAtt": ["SimulateSensors", "Arn"]} if simulated else _TRIGGERS
         if (target["Arn"], target["RoleArn"]) != (called, {"Fn::GetAtt": ["SchedulerRole", "Arn"]}):
@@ -136,9 +137,12 @@ def schedules(template: dict) -> Iterator[str]:
             yield f"{name}: is not tried again"
         if own.get("GroupName") != {"Ref": "ScheduleGroup"}:
             yield f"{name}: is outside of the group that the role trusts"
-        if json.loads(target["Input"]).get("source") != (None if simulated else source):
+        if json.loads(target["Input"]).get("source") != (None if simulated or is_sweep else source):
             yield f"{name}: asks for a run of another source"
-        if source not in wanted:
+        if is_sweep:
+            if json.loads(target["Input"]).get("sweep") is not True:
+                yield f"{name}: sweeps nothing"
+        elif source not in wanted:
             yield f"{name}: starts {source}, which has no schedule"
         elif (own["ScheduleExpression"], own.get("ScheduleExpressionTimezone")) != (
             sources.get(source).schedule,
@@ -146,7 +150,7 @@ def schedules(template: dict) -> Iterator[str]:
         ):
             yield f"{name}: is not what {source} declares"
         found.add(source)
-    yield from (f"{source}: is not scheduled" for source in sorted(wanted - found))
+    yield from (f"{source}: is not scheduled" for source in sorted({*wanted, "housekeeping"} - found))
 
 
 def scheduler_role(template: dict) -> Iterator[str]:

@@ -21,7 +21,7 @@ FUNCTIONS = render.lambda_functions()
 EXPECTED = {
     "plan": {"psycopg2"},
     "fetch_partition": {"numpy"},
-    "write_manifest": {"numpy", "psycopg2"},
+    "write_manifest": {"psycopg2"},
     "transform": {"numpy"},
     "validate": {"numpy", "pandas"},
     "load": {"numpy", "psycopg2"},

@@ -15,7 +15,7 @@ from chalicelib.contract_reading import read_contract, write_contract
 from chalicelib.contracts import Partition
 from chalicelib.errors import NotFound, RawError
 from chalicelib.lake import cutting, gunzip, keys, parts, records
-from chalicelib.lake.cutting import Listing
+from chalicelib.lake.listing import Listing
 from chalicelib.lake.store import Lake
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Page, Source

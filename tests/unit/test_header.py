@@ -10,7 +10,8 @@ from chalicelib.columns import Column
 from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import FetchPartitionRequest, Partition, TransformRequest
 from chalicelib.errors import RawError, TransformError
-from chalicelib.lake import cutting, keys
+from chalicelib.lake import keys
+from chalicelib.lake.listing import Listing
 from chalicelib.lake.store import Lake
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Page, Source
@@ -46,7 +47,7 @@ def run(monkeypatch):
         monkeypatch.setattr(sources, "as_declared", lambda *_: source)
         monkeypatch.setattr(sources, "for_run", lambda *_: source)
         fetch_partition.fetch_partition(FetchPartitionRequest("r", "people", Partition(0, {})))
-        chunks = read_contract(cutting.Listing, lake.get_json(keys.listing("r", 0))).chunks
+        chunks = read_contract(Listing, lake.get_json(keys.listing("r", 0))).chunks
         results = [transform.transform(TransformRequest("r", "people", chunk)) for chunk in chunks]
         ran.observed = [lake.get_json(result.observed_key) for result in results if result.observed_key]
         return results

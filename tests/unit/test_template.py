@@ -243,7 +243,10 @@ FAULTS = {
         put("SensorsSchedule", "Target.Arn", {"Fn::GetAtt": ["StartRun", "Arn"]}),
         put("SensorsSchedule", "Target.Input", '{"source": "sensors", "scheduled": "<aws.scheduler.scheduled-time>"}'),
         put("SensorsSchedule", "Target.Input", "{}"),
+        put("HousekeepingSchedule", "Target.Input", '{"scheduled": "<aws.scheduler.scheduled-time>"}'),
+        put("HousekeepingSchedule", "Target.Arn", {"Ref": "StateMachine"}),
         drop("WeatherSchedule"),
+        drop("HousekeepingSchedule"),
     ],
     checks.scheduler_role: [
         statement("SchedulerRole", MACHINE_POLICY, "SendTriggers", "Action", ["sqs:*"]),
