@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from psycopg2 import sql
 
 from chalicelib import executions
-from chalicelib.contracts import RunInput
 from chalicelib.errors import ContractError, WarehouseUnavailable
 from chalicelib.quarantine import claims
+from chalicelib.run_input import RunInput
 from chalicelib.telemetry import logger
 from chalicelib.triggers import starting
 from chalicelib.warehouse import connection, ledger, migrations, queries, tables

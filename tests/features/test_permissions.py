@@ -53,6 +53,7 @@ def recorded(own_stack, tmp_path_factory):
         as_login(pipeline)
         runs = {name: case(pipeline) for name, case in CASES.items()}
         runs["replayed"] = replayed(pipeline, runs["warned"])
+        runs["redriven"] = redriven(pipeline, runs["half_failed"])
         events(pipeline)
         yield pipeline, runs, [{**call, "function": functions.name_of(call["function"])} for call in calls.read(path)]
 
@@ -108,6 +109,19 @@ def replayed(pipeline, run):
     """The replay of a run's quarantined rows, all of which fail again."""
     found = json.loads(pipeline.sluice("quarantine", "replay", "--run", run.run_id, "--json").stdout)
     return pipeline.wait(executions.arn(pipeline.env["SLUICE_STATE_MACHINE_ARN"], found[0]["run_id"]))
+
+
+def half_failed(pipeline):
+    """A run of two files, one of which has a column too few: the other one's chunk is finished."""
+    other = "inbox/half_failed.2.csv"
+    pipeline.client("s3").put_object(Bucket=pipeline.env["SLUICE_BUCKET"], Key=other, Body=b"id,other\n3,x\n")
+    return files(pipeline, "half_failed.1.csv", b"id,name\n1,ada\n2,grace\n", location="half_failed.*.csv")
+
+
+def redriven(pipeline, run):
+    """The run that goes on from a failed one, and fails as that one did."""
+    found = json.loads(pipeline.sluice("redrive", run.run_id, "--json", status=4).stdout)
+    return pipeline.wait(executions.arn(pipeline.env["SLUICE_STATE_MACHINE_ARN"], found["run_id"]))
 
 
 def events(pipeline) -> None:
@@ -190,6 +204,7 @@ CASES = {
     "rejected": lambda pipeline: files(pipeline, "rejected.ndjson", b'{"id": 1}\n{"id": "two"}\n'),
     # a declared column is missing: Transform fails, so the gate misses the chunk
     "chunk_failed": lambda pipeline: files(pipeline, "chunk_failed.csv", b"id,other\n1,x\n"),
+    "half_failed": half_failed,
     "broken_upload": lambda pipeline: files(
         pipeline, "broken_upload.ndjson.gz", gzip.compress(rows(100_000), 0)[: 9 * MEGABYTE]
     ),
@@ -215,12 +230,15 @@ def test_the_runs_ended_as_they_were_meant_to(recorded):
         "evolved": ("SUCCEEDED", "succeeded", "warn", None),
         "rejected": ("FAILED", "rejected", "fail", "QualityFailed"),
         "chunk_failed": ("FAILED", "failed", None, "ChunksFailed"),
+        "half_failed": ("FAILED", "failed", None, "ChunksFailed"),
         "broken_upload": ("FAILED", "failed", None, "RawError"),
         "no_such_file": ("FAILED", "failed", None, "SourceError"),
         "unreadable_arrival": ("FAILED", "failed", None, "RawError"),
         "unusable_arrival": ("FAILED", "rejected", "fail", "QualityFailed"),
         "replayed": ("SUCCEEDED", "succeeded", "warn", None),
+        "redriven": ("FAILED", "failed", None, "ChunksFailed"),
     }
+    assert (runs["redriven"].row["kept_partitions"], runs["redriven"].row["kept_chunks"]) == (2, 1)
     assert runs["embedded"].row["embedded"] == 100
 
 
