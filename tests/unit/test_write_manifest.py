@@ -9,7 +9,7 @@ from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Window, WriteManifestRequest
 from chalicelib.errors import ContractError
 from chalicelib.lake import keys
-from chalicelib.lake.cutting import Listing, RawObject
+from chalicelib.lake.listing import Listing, RawObject
 from chalicelib.lake.store import Lake
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
