@@ -257,3 +257,11 @@ def test_the_picture_has_a_bar_per_load_as_long_as_its_time(taken):
     assert len(lengths) == 2 * 5
     # the floor's first load, and dlt's with records, which is the longest
     assert lengths[0] / lengths[4] == pytest.approx(3.1 / 20.1, abs=0.01)
+    assert "path" not in chart.draw(taken)
+
+
+def test_a_bar_that_would_dwarf_the_others_is_broken_off_with_its_figure(taken):
+    slow = [*taken.results, *results("wrangler", 60.0, 5.0)]
+    drawn = chart.draw(dataclasses.replace(taken, results=slow))
+    assert drawn.count("<path") == 1 and ">60.1 s<" in drawn
+    assert f'width="{chart.WIDTH - chart.LEFT - chart.RIGHT:.1f}"' in drawn
