@@ -13,7 +13,7 @@ from storm import checks, truth
 from storm.checks import Counterexample, expect
 from storm.database import DatabaseFault
 from storm.plan import Trial
-from storm.stack import LOST, Ended, StormStack
+from storm.stack import Ended, StormStack
 from storm.upstream import SourceFault, Upstream
 
 AGAIN = 6  # a run that makes up for one may itself be hit by what hits the runs beside it
@@ -247,7 +247,3 @@ def _difference(expected: truth.Table, found: truth.Table) -> str:
     key = next((key for key in sorted({*expected, *found}) if expected.get(key) != found.get(key)), None)
     example = f", e.g. key {key} is {found.get(key)}, expected {expected.get(key)}" if key else ""
     return ", ".join(f"{count} rows {kind}" for kind, count in sorted(kinds.items())) + example
-
-
-def lost(ended: str) -> bool:
-    return ended.startswith(LOST)
