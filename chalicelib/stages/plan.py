@@ -49,7 +49,9 @@ def plan(request: PlanRequest) -> PlanResult:
             window = None if failed is None else redriving.window(source, failed, code)
             window = window or windows.derive(source, given, cursors.position(cursor, source.name), today)
         shown = redaction.strings(request.input)
-        ledger.open_run(cursor, source, request.run_id, request.execution, shown, window, request.started_at, code)
+        window = ledger.open_run(
+            cursor, source, request.run_id, request.execution, shown, window, request.started_at, code
+        )
         if failed is not None:
             redriving.enter(cursor, request.run_id, failed)
         replayed = None if given.replay is None else planning.enter(cursor, source, request.run_id, given.replay)

@@ -40,32 +40,32 @@ def open_run(
     window: Window,
     started_at: str,
     code: str | None = None,
-) -> None:
-    """Enter the run; raises ContractError where the name is that of another run, or of one that has ended.
+) -> Window:
+    """Enter the run; its window, which is that of an earlier attempt of the same execution where there was one.
 
-    `code` is what `code_fingerprint` says of the source.
+    `code` is what `code_fingerprint` says of the source. Raises ContractError where the name is that of another run, or of one that has ended.
     """
-    cursor.execute(
-        statement("ledger", "open_run"),
-        {
-            "run_id": run_id,
-            "source": source.name,
-            "table": source.table,
-            "execution": execution,
-            "input": json.dumps(given),
-            "window_start": window.start,
-            "window_end": window.end,
-            "by_cursor": window.by_cursor,
-            "started_at": started_at,
-            "code": code,
-        },
+    values = {
+        "run_id": run_id,
+        "source": source.name,
+        "table": source.table,
+        "execution": execution,
+        "input": json.dumps(given),
+        "window_start": window.start,
+        "window_end": window.end,
+        "by_cursor": window.by_cursor,
+        "started_at": started_at,
+        "code": code,
+    }
+    for name in ("open_run", "opened_run"):
+        cursor.execute(statement("ledger", name), values)
+        if (found := cursor.fetchone()) is not None:
+            return Window(*found)
+    raise ContractError(
+        "a run of this name was published already, has failed, or had another source or input",
+        run_id=run_id,
+        next_step="start it under another name",
     )
-    if not cursor.rowcount:
-        raise ContractError(
-            "a run of this name was published already, has failed, or had another source or input",
-            run_id=run_id,
-            next_step="start it under another name",
-        )
 
 
 def hold(cursor, run_id: str) -> None:

@@ -164,9 +164,9 @@ def test_staging_names_fit_postgres_and_differ_between_runs():
     assert all(len(name) <= 63 for name in names)
 
 
-def open_again(database_url, run_id, source, given):
+def open_again(database_url, run_id, source, given, started="2024-02-01"):
     with connection.transaction(database_url) as conn, conn.cursor() as cursor:
-        ledger.open_run(cursor, source, run_id, "arn", given, Window("2024-01-01", "2024-01-31", True), "2024-02-01")
+        ledger.open_run(cursor, source, run_id, "arn", given, Window("2024-01-01", "2024-01-31", True), started)
 
 
 def test_a_run_that_was_lost_is_entered_anew_under_its_name(publish, database_url, query):
@@ -174,7 +174,7 @@ def test_a_run_that_was_lost_is_entered_anew_under_its_name(publish, database_ur
     with connection.transaction(database_url) as conn, conn.cursor() as cursor:
         ledger.judge(cursor, "lost", "fail", "report", 10, 5)
         ledger.fail(cursor, "lost", "shop", "arn", {}, {"error": "RunLost"})
-    open_again(database_url, "lost", Shop(), {"input": "a"})
+    open_again(database_url, "lost", Shop(), {"input": "a"}, "2024-02-02")
     assert query("SELECT status, verdict, fetched, report_key, error, finished_at FROM pipeline.runs") == [
         ("running", None, None, None, None, None)
     ]
@@ -184,7 +184,7 @@ def test_a_run_that_was_lost_is_entered_anew_under_its_name(publish, database_ur
 def test_a_name_stands_for_one_source_and_input(publish, database_url, query, source, given):
     open_again(database_url, "taken", Shop(), {"input": "a"})
     with pytest.raises(ContractError, match="start it under another name"):
-        open_again(database_url, "taken", source, given)
+        open_again(database_url, "taken", source, given, "2024-02-02")
     assert query("SELECT source, input FROM pipeline.runs") == [("shop", {"input": "a"})]
 
 

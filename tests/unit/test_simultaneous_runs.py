@@ -29,11 +29,11 @@ class Store:
         self.url = database_url
         self.source = Shop()
 
-    def open(self, run_id, window=("2024-01-01", "2024-01-31"), **given):
+    def open(self, run_id, window=("2024-01-01", "2024-01-31"), started="2024-02-01T00:00:00Z", **given):
         with connection.transaction(self.url) as conn, conn.cursor() as cursor:
             tables.ensure_curated(cursor, self.source)
             # all began in the same second: not what Step Functions says of their start counts, but the ledger's order
-            ledger.open_run(cursor, self.source, run_id, "arn", given, Window(*window, True), "2024-02-01T00:00:00Z")
+            ledger.open_run(cursor, self.source, run_id, "arn", given, Window(*window, True), started)
             tables.create_staging(cursor, self.source, run_id)
 
     def publish(self, run_id, rows):
@@ -129,9 +129,21 @@ def test_a_run_that_is_started_again_counts_from_its_second_start(store, names):
     store.open(first)
     store.open(second)
     store.publish(second, [(1, "in between")])
-    store.open(first)
+    store.open(first, started="2024-02-02T00:00:00Z")
     store.publish(first, [(1, "fetched again")])
     assert store.rows() == [(1, "fetched again", first)]
+
+
+def test_a_plan_that_comes_late_makes_its_run_neither_a_later_one_nor_one_of_other_days(store, names):
+    """It derived its window from a cursor that another run has moved meanwhile: these days nobody has fetched."""
+    first, second = names[:2]
+    store.open(first, ("2024-01-01", "2024-01-10"))
+    store.open(second, ("2024-01-01", "2024-01-10"))
+    store.publish(second, [(1, "as it is now")])
+    store.open(first, ("2024-01-11", "2024-01-20"))
+    store.publish(first, [(1, "as it was")])
+    assert store.rows() == [(1, "as it is now", second)]
+    assert store.position() == "2024-01-10"
 
 
 @pytest.mark.parametrize("runs", [2, 5])

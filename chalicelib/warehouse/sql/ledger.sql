@@ -1,4 +1,4 @@
--- name: open_run -- a retried Plan, or a run started again after it was lost, finds its own row; no row: the name is taken
+-- name: open_run -- a run started again after it was lost finds its own row; none comes back where that is of this execution, or the name is taken
 INSERT INTO pipeline.runs (run_id, source, table_name, execution, input, status, window_start, window_end, by_cursor, started_at, code)
 VALUES (%(run_id)s, %(source)s, %(table)s, %(execution)s, %(input)s, 'running', %(window_start)s, %(window_end)s, %(by_cursor)s, %(started_at)s, %(code)s)
 ON CONFLICT (run_id) DO UPDATE
@@ -7,8 +7,12 @@ SET table_name = excluded.table_name, execution = excluded.execution, window_sta
     entered_at = clock_timestamp(), entry = excluded.entry, code = excluded.code,
     status = 'running', verdict = NULL, fetched = NULL, quarantined = NULL, report_key = NULL, error = NULL, finished_at = NULL
 WHERE runs.published_at IS NULL AND runs.source = excluded.source AND runs.input = excluded.input
-  -- a Plan that nobody waits for any more does not open a run again that failed meanwhile
-  AND (runs.status <> 'failed' OR runs.started_at < excluded.started_at);
+  AND runs.started_at < excluded.started_at
+RETURNING window_start::text, window_end::text, by_cursor;
+
+-- name: opened_run -- by an earlier attempt of this execution: what that entered stays, whichever of them is heard
+SELECT window_start::text, window_end::text, by_cursor FROM pipeline.runs
+WHERE run_id = %(run_id)s AND source = %(source)s AND input = %(input)s AND started_at = %(started_at)s AND status = 'running';
 
 -- name: hold_run -- who would end the run waits until this transaction ends; no row: it has ended
 SELECT FROM pipeline.runs WHERE run_id = %(run_id)s AND status = 'running' FOR UPDATE;
