@@ -83,16 +83,16 @@ def ended_as_it_says(ended: Ended, row: dict) -> None:
             expect(row.get("status") in wanted, f"{ended.run_id} failed, the ledger says {row.get('status')}")
 
 
-def somebody_was_told(mail: Mail, ended: Ended, given: dict, told_of: Iterable[str]) -> None:
-    """A run that failed has its email and its dead letter, but for what could not be sent at all."""
+def somebody_was_told(mail: Mail, ended: Ended, unheard: Iterable[str]) -> None:
+    """A run that failed has its email and its dead letter; but for the services that could not be reached for good."""
     if ended.status != "FAILED":
         return
-    if "sns" not in told_of:
+    if "sns" not in unheard:
         expect(mail.emails(ended.run_id), f"no email tells that {ended.run_id} failed")
-    if "sqs" not in told_of:
+    if "sqs" not in unheard:
         letters = mail.letters(ended.run_id)
         expect(letters, f"{ended.run_id} failed, and has no dead letter")
-        expect(letters[0]["input"] == given, f"the dead letter of {ended.run_id} has another input")
+        expect(letters[0]["input"] == ended.given, f"the dead letter of {ended.run_id} has another input")
 
 
 def accounts(found: dict, possible: Iterable[truth.Account]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from storm import faults, truth
 from storm.faults import Fault
 
 # trials of the same lane follow each other; those of several are under way at once
+REDRIVE = importlib.util.find_spec("cli.redrive") is not None
 LANES = ("storm_0", "storm_1_lines", "storm_2", "storm_3_lines")
 
 
@@ -16,13 +18,15 @@ LANES = ("storm_0", "storm_1_lines", "storm_2", "storm_3_lines")
 class Trial:
     """One run and its faults. `place` is its place in its lane, which says which days it asks for.
 
-    `by_cursor`: no days are given, the cursor says which.
+    `by_cursor`: no days are given, the cursor says which. `redriven`: `sluice redrive` makes up for it, else its dead
+    letter or a new run.
     """
 
     number: int
     lane: str
     place: int
     by_cursor: bool
+    redriven: bool
     faults: tuple[Fault, ...]
 
     @property
@@ -47,5 +51,7 @@ def trials(seed: int, runs: int, disturbing: bool = True) -> list[Trial]:
         drawn = tuple(faults.draw(rng, disturbing))
         # of simultaneous runs the second might find the cursor moved, and ask for other days
         by_cursor = rng.random() < 0.5 and not any(fault.seam == "starts" for fault in drawn)
-        made.append(Trial(number, LANES[number % len(LANES)], number // len(LANES), by_cursor, drawn))
+        redriven = REDRIVE and rng.random() < 0.5
+        lane, place = LANES[number % len(LANES)], number // len(LANES)
+        made.append(Trial(number, lane, place, by_cursor, redriven, drawn))
     return made

@@ -101,6 +101,7 @@ class Report:
             f"Seed {self.seed}: {len(self.outcomes)} trials, {self.runs} runs, {self.seconds:.0f} s.",
             f"Of their first runs {first['SUCCEEDED']} succeeded in spite of their faults, {first['FAILED']} failed or"
             f" were rejected, {first['LOST']} were lost with the engine.",
+            f"{sum(outcome.redriven for outcome in self.outcomes)} were redriven by `sluice redrive`.",
             f"{len(self.counterexamples)} counterexamples.",
         ]
         if self.rest:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import subprocess
+import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import boto3
@@ -16,6 +18,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import executions
+from local import environment
+from local.home import REPOSITORY, Home
 from local.provision import Resources, definition
 from local.stack import Stack
 from storm.database import Database
@@ -27,13 +31,18 @@ ENDED_SECONDS = 900
 POLL_SECONDS = 0.1
 
 
+class RedriveRefused(RuntimeError):
+    """A run is not started again."""
+
+
 @dataclass(frozen=True)
 class Ended:
-    """How an execution ended: `status` is Step Functions' own, or LOST. `states`: those that were entered."""
+    """How an execution ended: `status` is Step Functions' own, or LOST; what it was `given`, the states it entered."""
 
     run_id: str
     status: str
     error: str | None = None
+    given: dict = field(default_factory=dict)
     states: tuple[str, ...] = ()
 
 
@@ -41,7 +50,7 @@ class StormStack:
     """One stack, used by several threads; one of them may stop it and start it again."""
 
     def __init__(self, home: Path):
-        self._stack = Stack(home)
+        self._home, self._stack = home, Stack(home)
         self._turning = threading.Lock()
         self.generation = 0  # how often it was started again
         self._start()
@@ -110,10 +119,27 @@ class StormStack:
             except ClientError:
                 return Ended(run_id, LOST)
             if found["status"] != "RUNNING":
-                return Ended(run_id, found["status"], found.get("error"), self._states(arn))
+                return Ended(run_id, found["status"], found.get("error"), json.loads(found["input"]), self._states(arn))
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{run_id} is still running after {ENDED_SECONDS} s")
             time.sleep(POLL_SECONDS)
+
+    def redrive(self, run_id: str) -> Ended:
+        """`sluice redrive RUN`, as a person types it; raises RedriveRefused where it begins no run."""
+        ran = subprocess.run(
+            [sys.executable, "-m", "cli", "redrive", run_id, "--json"],
+            cwd=REPOSITORY,
+            env={**environment.inherited(Home(self._home)), "SLUICE_HOME": str(self._home)},
+            capture_output=True,
+            text=True,
+        )
+        try:
+            answer = json.loads(ran.stdout)
+        except ValueError:
+            raise RedriveRefused(f"sluice redrive {run_id} says: {ran.stderr.strip()[-500:]}") from None
+        if "run_id" not in answer:
+            raise RedriveRefused(f"sluice redrive {run_id} says: {answer}")
+        return self.wait(executions.arn(self.env["SLUICE_STATE_MACHINE_ARN"], answer["run_id"]))
 
     def _states(self, arn: str) -> tuple[str, ...]:
         states, token = [], {}

@@ -29,6 +29,7 @@ class Outcome:
     ended: list[str] = field(default_factory=list)
     struck: list[tuple[str, bool]] = field(default_factory=list)
     again: int = 0
+    redriven: int = 0
     counterexample: str | None = None
     seconds: float = 0.0
 
@@ -100,7 +101,11 @@ class Lane:
             position = checks.cursor(self._stack, self.name)
             generation = self._stack.generation
             given = self._given_again(trial, ended, published)
-            ended = [self._stack.wait(self._stack.start(f"{trial.name}again{outcome.again}", given))]
+            if trial.redriven and ended[-1].status != "SUCCEEDED" and "Reject" not in ended[-1].states:
+                ended = [self._stack.redrive(ended[-1].run_id)]
+                outcome.redriven += 1
+            else:
+                ended = [self._stack.wait(self._stack.start(f"{trial.name}again{outcome.again}", given))]
             outcome.ended += [_how(one) for one in ended]
             now = self._check(trial, ended, given, position, self._stack.generation == generation)
             published = published or now
@@ -196,7 +201,7 @@ class Lane:
             found = rows[one.run_id] = checks.ledger(self._stack, one.run_id)
             checks.ended_as_it_says(one, found)
             if same_engine:  # what was sent is gone with the engine
-                checks.somebody_was_told(self._mail, one, given, unheard)
+                checks.somebody_was_told(self._mail, one, unheard)
             if "DescribeFailure" in one.states:
                 self._excused.append(one.run_id)
         published = sorted(
