@@ -43,7 +43,8 @@ def open_run(
 ) -> Window:
     """Enter the run; its window, which is that of an earlier attempt of the same execution where there was one.
 
-    `code` is what `code_fingerprint` says of the source. Raises ContractError where the name is that of another run, or of one that has ended.
+    `code` is what `code_fingerprint` says of the source. Raises ContractError where the name is that of another run, or
+    of one that has ended.
     """
     values = {
         "run_id": run_id,
