@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 import uuid
+from pathlib import Path
 
 import click
 
@@ -21,6 +22,7 @@ from local.home import REPOSITORY
 
 SCOPES = (table.READ, table.RUN)
 _VALID = dt.timedelta(days=7)
+_LEFT = dt.timedelta(days=1)  # a dashboard that is started now should last as long
 _NEXT = f"sluice token create NAME {' '.join(f'--scope {scope}' for scope in SCOPES)}; then SLUICE_API_TOKEN=… in front"
 
 
@@ -29,7 +31,7 @@ _NEXT = f"sluice token create NAME {' '.join(f'--scope {scope}' for scope in SCO
 @click.option("--port", default=8501, show_default=True, type=click.IntRange(1024, 65535))
 @click.option("--open/--no-open", "opens", default=True, help="Whether to open the browser.")
 def dashboard(stage, port, opens) -> None:
-    """Show runs, quality, data and search in the browser, until Ctrl-C."""
+    """Show runs, quality, quarantine, data and search in the browser, until Ctrl-C."""
     if importlib.util.find_spec("streamlit") is None:
         raise ConfigurationError(
             "Streamlit is not installed", next_step="pip install -r requirements-dashboard.txt, or `make dashboard`"
@@ -53,7 +55,7 @@ def _access(stage: str | None) -> dict[str, str]:
         current.require("api_url")
         return {"SLUICE_API_TOKEN": _required(current.api_token, current.stage)}
     if stage in (None, LOCAL):
-        return {"SLUICE_API_TOKEN": _made()}
+        return {"SLUICE_API_TOKEN": _own()}
     variables = {"SLUICE_API_TOKEN": _required(current.api_token, stage), "SLUICE_STAGE": stage}
     url = variables_of_stage(stage).get("SLUICE_API_URL")
     if not url:
@@ -67,9 +69,35 @@ def _required(token: str, stage: str) -> str:
     return token
 
 
-def _made() -> str:
-    """A token of the local stack, whose environment this process has taken on then."""
+def _own() -> str:
+    """A token of the local stack, whose environment this process has taken on then.
+
+    One for all starts, as long as it is good for another day: none is left behind for each, and a dashboard that is
+    killed need not clean up. The folder that it is kept in holds the stack's database already.
+    """
     session = connect()
     migrations.apply(session.database_url)
+    kept = Path(session.folder, "dashboard-token")
     with connection.transaction(session.database_url) as opened:
-        return tokens.create(opened, f"dashboard-{uuid.uuid4().hex[:12]}", SCOPES, _VALID)
+        token = kept.read_text().strip() if kept.exists() else ""
+        if _lasts(opened, token):
+            return token
+        made = tokens.create(opened, f"dashboard-{uuid.uuid4().hex[:12]}", SCOPES, _VALID)
+    _keep(kept, made)
+    return made
+
+
+def _lasts(opened, token: str) -> bool:
+    known = tokens.caller(opened, token)
+    if known is None or not set(SCOPES) <= set(known.scopes):
+        return False
+    [ends] = [row["expires_at"] for row in tokens.existing(opened) if row["name"] == known.name]
+    return ends is None or ends > dt.datetime.now(dt.UTC) + _LEFT
+
+
+def _keep(path: Path, token: str) -> None:
+    """For this account alone, and never half of it."""
+    written = path.with_name(f"{path.name}.{os.getpid()}")
+    with open(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(token)
+    written.replace(path)

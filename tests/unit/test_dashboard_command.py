@@ -1,11 +1,16 @@
 """`sluice dashboard` becomes Streamlit with the address and the token of the pipeline that is meant, or says what is
 missing."""
 
+import datetime as dt
 import os
+from types import SimpleNamespace
 
+import psycopg2
 import pytest
 from click.testing import CliRunner
 
+from chalicelib.api import tokens
+from chalicelib.warehouse import connection
 from cli import dashboard, main
 
 URL = "https://abc.execute-api.eu-west-1.amazonaws.com/api"
@@ -69,3 +74,66 @@ def test_a_stage_of_the_configuration_is_asked_at_its_address(started, monkeypat
     _, (arguments, environment) = started("--stage", "dev", SLUICE_API_TOKEN="sluice_secret")
     assert environment["SLUICE_API_URL"] == URL and environment["SLUICE_STAGE"] == "dev"
     assert "--server.headless=false" in arguments
+
+
+# --- the local stack's token ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def stack(monkeypatch, database_url, tmp_path):
+    """A stack with no more than its database; `stack.folder` is where it keeps things."""
+    with psycopg2.connect(database_url) as opened, opened.cursor() as cursor:
+        cursor.execute("DELETE FROM pipeline.api_tokens")
+    session = SimpleNamespace(folder=tmp_path, database_url=database_url)
+    monkeypatch.setattr(dashboard, "connect", lambda: session)
+    return session
+
+
+def known(stack, token=None):
+    """Whose the token is; without one, the names of all that there are."""
+    with connection.transaction(stack.database_url) as opened:
+        return tokens.caller(opened, token) if token else [row["name"] for row in tokens.existing(opened)]
+
+
+@pytest.fixture
+def restarted(started, monkeypatch):
+    """restarted() is the token with which one more start asks the API."""
+
+    def start():
+        became = []
+        monkeypatch.setattr(dashboard.os, "execv", lambda path, arguments: became.append(dict(os.environ)))
+        result, _ = started("--no-open", SLUICE_API_TOKEN="")
+        assert result.exit_code == 0, result.output
+        return became[0]["SLUICE_API_TOKEN"]
+
+    return start
+
+
+def test_starts_on_the_laptop_share_one_token_that_may_read_and_run(stack, restarted):
+    first = restarted()
+    assert known(stack, first).scopes == ("read", "run")
+    # what became of the first start, an end or a kill, does not matter
+    assert [restarted(), restarted()] == [first, first]
+    assert len(known(stack)) == 1
+
+
+def test_the_shared_token_is_for_this_account_alone(stack, restarted):
+    token = restarted()
+    [kept] = stack.folder.glob("dashboard-token*")
+    assert kept.read_text() == token and kept.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("fate", ["revoked", "ends-within-a-day", "of-another-database"])
+def test_a_token_that_does_not_last_is_replaced(stack, restarted, fate):
+    first = restarted()
+    with connection.transaction(stack.database_url) as opened, opened.cursor() as cursor:
+        if fate == "revoked":
+            tokens.revoke(opened, known(stack)[0])
+        elif fate == "ends-within-a-day":
+            soon = dt.datetime.now(dt.UTC) + dt.timedelta(hours=23)
+            cursor.execute("UPDATE pipeline.api_tokens SET expires_at = %s", (soon,))
+        else:
+            cursor.execute("DELETE FROM pipeline.api_tokens")
+    second = restarted()
+    assert second != first and known(stack, second)
+    assert restarted() == second
