@@ -7,6 +7,9 @@ import os
 import hypothesis
 import pytest
 
+# what installs it
+MISSING_BROWSER = "`make browser`, or apt-get install chromium"
+
 # nothing here may look for credentials or an endpoint on the network
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "test")
 os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "test")
@@ -46,6 +49,15 @@ def pytest_collection_modifyitems(items):
     """`--dist loadfile` hands files out in the order of collection; within a file nothing changes."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What needs a browser and had none is said where nobody overlooks it: a row of `s` is easily taken for success."""
+    skipped = [each for each in terminalreporter.stats.get("skipped", ()) if MISSING_BROWSER in str(each.longrepr)]
+    if skipped:
+        terminalreporter.section("the dashboard was NOT tested in a browser", sep="!", red=True, bold=True)
+        terminalreporter.write_line(f"{len(skipped)} tests were skipped, for there is no chromium.", red=True)
+        terminalreporter.write_line(f"Next: {MISSING_BROWSER}; then run them again. In CI they fail.", red=True)
 
 
 @pytest.fixture(scope="session")

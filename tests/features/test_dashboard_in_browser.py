@@ -6,6 +6,7 @@ Pictures of what was seen are written to build/screenshots.
 import contextlib
 import datetime as dt
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect, sync_playwright
 
+from tests.conftest import MISSING_BROWSER
+
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -26,14 +29,16 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 )
 SIZES = {"desk": (1360, 900), "phone": (390, 844)}
-PATIENCE_MS = 20_000  # this machine may be busy with other tests
+PATIENCE_MS = 60_000  # this machine may be busy with other tests
 POSITIVE = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "id", "min_value": 0}}
 
 
-def executable() -> str:
+@pytest.fixture(scope="session")
+def chromium():
+    """Its path. Where there is none, tests/conftest.py says at the end of the session what was not tested."""
     if found := next(filter(None, map(shutil.which, BROWSERS)), None):
         return found
-    missing = f"none of {', '.join(BROWSERS)} is installed. Next: apt-get install chromium, or `make browser`"
+    missing = f"none of {', '.join(BROWSERS)} is installed. Next: {MISSING_BROWSER}"
     if os.environ.get("CI"):
         pytest.fail(missing)
     pytest.skip(missing)
@@ -54,7 +59,7 @@ def address(pipeline):
         text=True,
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not _answers(f"http://127.0.0.1:{port}/_stcore/health"):
             assert process.poll() is None, process.stdout.read()
             assert time.monotonic() < deadline
@@ -72,14 +77,13 @@ def _answers(url: str) -> bool:
 
 
 @pytest.fixture(scope="module", params=SIZES)
-def context(request, tmp_path_factory):
+def context(request, chromium, tmp_path_factory):
     """A browser with an empty profile; `context.size` is "desk" or "phone", `context.outside` what it asked others."""
     width, height = SIZES[request.param]
-    path = executable()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("profile"),
-            executable_path=path,
+            executable_path=chromium,
             args=FLAGS.split(),
             viewport={"width": width, "height": height},
         )
@@ -119,16 +123,25 @@ def quarantined(pipeline, declare, table):
 
 def shot(page: Page, context, name: str) -> None:
     """The whole page: Streamlit scrolls a part of it, so the window is made as high as that."""
-    page.wait_for_timeout(600)  # what fades in
+    settled(page)
     width, height = SIZES[context.size]
     full = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
     page.set_viewport_size({"width": width, "height": min(max(full + 20, height), 4000)})
-    page.wait_for_timeout(300)
+    settled(page)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}-{context.size}.png")
     page.set_viewport_size({"width": width, "height": height})
     # nothing is wider than the window
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def settled(page: Page) -> None:
+    """Until the script has run, nothing fades in any more, and what is drawn is as wide as its place."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    page.wait_for_function(
+        """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() =>
+            done(document.getAnimations().every((each) => each.playState !== "running")))))"""
+    )
 
 
 def open_page(page: Page, address: str, path: str, title: str) -> None:
@@ -137,11 +150,14 @@ def open_page(page: Page, address: str, path: str, title: str) -> None:
 
 
 def choose(page: Page, label: str, option: str) -> None:
+    settled(page)
+    box = page.get_by_role("combobox", name=label).first
     wanted = page.get_by_role("option", name=option, exact=True)
-    for _ in range(3):
-        page.get_by_role("combobox", name=label).first.click()
+    for _ in range(10):
+        if box.get_attribute("aria-expanded") != "true":
+            box.click()
         with contextlib.suppress(TimeoutError):
-            wanted.wait_for(timeout=3000)
+            wanted.wait_for(timeout=5000)
             break  # not closed again by what moved meanwhile
     wanted.click()
 
@@ -201,10 +217,36 @@ def test_states_are_chosen_by_keyboard_in_the_graph_and_in_the_list(page, contex
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
     expect(page.get_by_role("heading", name="Plan", exact=True, level=3)).to_have_count(0)
-    page.get_by_text("The same as a list of states").click()
+    page.get_by_role("button", name="All states").focus()
+    page.keyboard.press("Enter")
     link(page, "QualityGate").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="QualityGate", exact=True, level=3)).to_be_visible()
+
+
+def test_back_goes_from_state_to_state_to_the_list_as_it_was_filtered(page, context, address, loaded):
+    run_id = loaded["weather"].run_id
+    open_page(page, address, "/", "Runs")
+    choose(page, "Source", "weather")
+    expect(page).to_have_url(f"{address}/?source=weather")
+    link(page, run_id).click()
+    expect(page.get_by_role("heading", name=run_id, level=1)).to_be_visible()
+    for state in ("Plan", "Publish"):
+        page.get_by_role("button", name=f"{state}: succeeded").click()
+        expect(page.get_by_role("heading", name=state, exact=True, level=3)).to_be_visible()
+        expect(page).to_have_url(f"{address}/?run={run_id}&state={state}")
+    page.go_back()
+    expect(page.get_by_role("heading", name="Plan", exact=True, level=3)).to_be_visible()
+    expect(page.get_by_role("button", name="Plan: succeeded")).to_have_attribute("aria-pressed", "true")
+    page.go_back()
+    expect(link(page, "QualityGate")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Runs", level=1)).to_be_visible()
+    expect(page).to_have_url(f"{address}/?source=weather")
+    expect(link(page, run_id)).to_be_visible()
+    expect(link(page, loaded["market"].run_id)).to_have_count(0)
+    page.go_forward()
+    expect(page.get_by_role("heading", name=run_id, level=1)).to_be_visible()
 
 
 def test_a_run_appears_and_ends_on_the_page_without_a_reload(page, context, address, pipeline, record_property):
@@ -240,6 +282,10 @@ def test_quality_leads_from_the_numbers_to_the_run(page, context, address, pipel
     expect(page.get_by_text("Verdict warn")).to_be_visible()
     expect(page.locator("canvas, .vega-embed svg").first).to_be_visible()
     shot(page, context, "quality")
+    page.get_by_role("link", name="See the rows in quarantine").click()
+    expect(page.get_by_role("heading", name="Quarantine", level=1)).to_be_visible()
+    expect(page.get_by_role("button", name="Replay these rows")).to_be_visible()
+    shot(page, context, "quarantine")
     [(row,)] = pipeline.query("SELECT id FROM pipeline.quarantine WHERE run_id = %s", quarantined.run_id)
     link(page, f"files {row}").click()
     dialog = page.get_by_role("dialog")
@@ -251,7 +297,10 @@ def test_quality_leads_from_the_numbers_to_the_run(page, context, address, pipel
 
 def test_a_replay_is_asked_about_before_it_is_done(page, context, address, pipeline, quarantined):
     replays = "SELECT count(*) FROM pipeline.quarantine WHERE run_id = %s AND replays > 0"
-    open_page(page, address, "/quality", "Quality")
+    # from the run to its rows
+    open_page(page, address, f"/?run={quarantined.run_id}", quarantined.run_id)
+    page.get_by_role("link", name="See them in quarantine, replay or discard them").click()
+    expect(page.get_by_text(f"Rows that the run {quarantined.run_id} set aside")).to_be_visible()
     page.get_by_role("button", name="Replay these rows").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("judged again")).to_be_visible()
@@ -261,13 +310,29 @@ def test_a_replay_is_asked_about_before_it_is_done(page, context, address, pipel
     assert pipeline.query(replays, quarantined.run_id) == [(0,)]
     page.get_by_role("button", name="Replay these rows").click()
     dialog.get_by_role("button", name="Replay", exact=True).click()
-    told = page.get_by_text(f"rows of {quarantined.run_id}: the replay").first
+    told = page.get_by_text(f"1 row of {quarantined.run_id}: the replay").first
     expect(told).to_be_visible()
     replay = told.inner_text().split("the replay ")[1].split()[0]
     page.get_by_role("link", name=f"See {replay}").click()
     expect(page.get_by_role("heading", name=replay, level=1)).to_be_visible()
     # judged by the same rules it fails again
     expect(page.get_by_text("1 fetched").first).to_be_visible()
+
+
+def test_one_row_is_discarded_from_its_own_dialog(page, context, address, pipeline, quarantined):
+    [(row,)] = pipeline.query("SELECT id FROM pipeline.quarantine WHERE run_id = %s", quarantined.run_id)
+    open_page(page, address, f"/quarantine?of={quarantined.run_id}", "Quarantine")
+    link(page, f"files {row}").click()
+    page.get_by_role("dialog").get_by_role("button", name="Discard this row").click()
+    asked = page.get_by_role("dialog", name="Discard these rows?")
+    expect(asked.get_by_text(f"The row {row} is marked as not wanted")).to_be_visible()
+    asked.get_by_role("textbox", name="Why they are not wanted").fill("a test order")
+    shot(page, context, "discard")
+    asked.get_by_role("button", name="Discard", exact=True).click()
+    expect(page.get_by_text("1 row discarded")).to_be_visible()
+    expect(page.get_by_text("Nothing waits in quarantine")).to_be_visible()
+    settled = "SELECT outcome, why FROM pipeline.quarantine WHERE id = %s"
+    assert pipeline.query(settled, row) == [("discarded", "a test order")]
 
 
 # --- data ----------------------------------------------------------------------------------------
@@ -302,12 +367,41 @@ def test_rows_are_sorted_filtered_and_turned(page, context, address, loaded):
     expect(page.get_by_text("Page 1, 50 rows")).to_be_visible()
 
 
-@pytest.mark.parametrize("source", ["weather", "market", "posts"])
-def test_rows_are_drawn(page, context, address, loaded, source):
+def test_back_goes_from_page_to_page_and_a_link_opens_the_same_elsewhere(page, context, address, loaded):
+    open_page(page, address, "/data?table=weather/weather", "Data")
+    expect(page.get_by_text("Page 1, 50 rows")).to_be_visible()
+    page.get_by_text("Filter and sort").click()
+    choose(page, "Sort by", "temperature_max, smallest first")
+    expect(page).to_have_url(re.compile("sort=temperature_max"))
+    for number in (2, 3):
+        page.get_by_role("button", name="Next page").click()
+        expect(page.get_by_text(f"Page {number}, 50 rows")).to_be_visible()
+    shown, third = page.locator("tbody").inner_text(), page.url
+    page.go_back()
+    expect(page.get_by_text("Page 2, 50 rows")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_text("Page 1, 50 rows")).to_be_visible()
+    expect(page).to_have_url(re.compile("sort=temperature_max"))
+    page.go_back()
+    expect(page).to_have_url(f"{address}/data?table=weather/weather")
+    expect(page.get_by_text("Page 1, 50 rows")).to_be_visible()
+    other = context.new_page()
+    try:
+        other.goto(third)
+        expect(other.get_by_text("Page 3, 50 rows")).to_be_visible()
+        assert other.locator("tbody").inner_text() == shown
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize(("source", "charts"), [("weather", 1), ("market", 7), ("posts", 1)])
+def test_rows_are_drawn(page, context, address, loaded, source, charts):
     open_page(page, address, f"/data?table={source}/{source}&view=Chart", "Data")
-    expect(
-        page.locator("[data-testid=stVegaLiteChart], [data-testid=stInfo], [data-testid=stAlert]").first
-    ).to_be_visible()
+    drawn = page.get_by_test_id("stVegaLiteChart").locator("canvas, svg.marks")
+    expect(drawn).to_have_count(charts)
+    for place in range(charts):
+        box = drawn.nth(place).bounding_box()
+        assert box["width"] > 250 and box["height"] > 100, box
     shot(page, context, f"chart-{source}")
 
 
