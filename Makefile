@@ -1,6 +1,6 @@
 # make run      see it work: the local stack, two sources, what came of them
 # make test     all tests, on the same stack
-# make dashboard  runs, quality, data and search in the browser
+# make dashboard  runs, quality, quarantine, data and search in the browser
 # make up       start the local stack and leave it running; make down stops it
 # make build    the zips that a stage deploys: make build STAGE=prod
 # make package  the same as one CloudFormation stack, in build/STAGE/stack

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 
-from dashboard import wording
+from dashboard import address, selection, wording
 from dashboard.client import Client
-
-if TYPE_CHECKING:
-    from dashboard.data import Wanted
+from dashboard.selection import Wanted
 
 MOST = 3000  # records of a chart: three requests, and more points than a screen has
 _SERIES = 8  # lines that one can still tell apart
 _FEW = 40  # bars that one can still read
 _HEIGHT = 340
+_SMALL = 190  # of one chart among several
+_BESIDE = 2
+_APART = 10  # times as large: on one axis the smaller series is a line at the bottom
 _MARKED = "#b3261e"
 _NUMBER = re.compile(
     r"(smallint|integer|int|int[248]|bigint|real|double|float[48]?|numeric|decimal)\b(?!.*\[)", re.IGNORECASE
@@ -28,17 +29,24 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True)
 class Lines:
-    """Values over time, a line per series; the first of `values` is shown until another is chosen."""
+    """Values over time, a line per series; the first of `values` is shown until another is chosen.
+
+    `own_axes`: whether each series has a chart of its own; None: where their values are of different size.
+    """
 
     time: str
     values: tuple[str, ...]
     series: str | None
+    own_axes: bool | None = None
 
 
 KNOWN = {
-    "weather": Lines("day", ("temperature_max", "temperature_min", "precipitation", "wind_speed_max"), "station"),
-    "market": Lines("date", ("close", "volume"), "symbol"),
-    "sensors": Lines("measured_at", ("temperature", "humidity", "pressure", "battery"), "sensor"),
+    "weather": Lines(
+        "day", ("temperature_max", "temperature_min", "precipitation", "wind_speed_max"), "station", False
+    ),
+    # prices of different things, and an index is no price
+    "market": Lines("date", ("close", "volume"), "symbol", own_axes=True),
+    "sensors": Lines("measured_at", ("temperature", "humidity", "pressure", "battery"), "sensor", own_axes=False),
 }
 
 
@@ -66,11 +74,24 @@ def show(client: Client, wanted: Wanted, day: str | None, declared: dict[str, An
     if not numbers:
         st.info("There is nothing to draw: the rows have no numbers.")
         return
-    chosen = value.selectbox("Value", numbers, key=f"value-{wanted.source}-{wanted.table}")
-    series = _series(only, frame, lines, wanted)
+    chosen = address.chosen(value, "Value", numbers, "value", selection.change)
+    series = _series(only, frame, lines)
     shown = frame if series is None else frame[frame[lines.series].isin(series)]
-    _caption(frame, shown, chosen, lines)
-    st.altair_chart(_drawn(shown, chosen, lines), width="stretch")
+    shown = _points(shown, chosen, lines)
+    apart = series is not None and len(series) > 1 and _are_apart(shown, chosen, lines)
+    _caption(frame, shown, chosen, lines, apart)
+    span = (shown[lines.time].min(), shown[lines.time].max())
+    if not apart:
+        st.altair_chart(_drawn(shown, chosen, lines, span).properties(height=_HEIGHT), width="stretch")
+        return
+    # charts of their own, not facets of one, which Streamlit makes no narrower than they are
+    for place in range(0, len(series), _BESIDE):
+        for column, name in zip(st.columns(_BESIDE), series[place : place + _BESIDE], strict=False):
+            own = shown[shown[lines.series] == name]
+            chart = _drawn(own, chosen, lines, span, coloured=False)
+            title = alt.Title(str(name), subtitle=_extent(own, chosen, lines), anchor="start")
+            chart = chart.properties(height=_SMALL, title=title)
+            column.altair_chart(chart, width="stretch")
 
 
 def frame_of(client: Client, query: dict[str, Any]) -> pd.DataFrame:
@@ -114,52 +135,86 @@ def _numbers(column: pd.Series) -> pd.Series:
     return pd.to_numeric(column, errors="coerce")
 
 
-def _series(place, frame: pd.DataFrame, lines: Lines, wanted: Wanted) -> list[str] | None:
+def _series(place, frame: pd.DataFrame, lines: Lines) -> list | None:
     if lines.series is None or lines.series not in frame:
         return None
     there = sorted(frame[lines.series].dropna().unique())
-    return place.multiselect(
-        wording.escaped(lines.series.capitalize()),
-        there,
-        default=there[:_SERIES],
-        key=f"series-{wanted.source}-{wanted.table}",
-    )
+    named = [name for name in there if str(name) in address.values("series")]
+    st.session_state["chosen_series"] = named or there[:_SERIES]
+    label = wording.escaped(lines.series.capitalize())
+    return sorted(place.multiselect(label, there, key="chosen_series", on_change=_chosen))
 
 
-def _caption(frame: pd.DataFrame, shown: pd.DataFrame, value: str, lines: Lines) -> None:
-    """The chart in words, for those who do not see it."""
-    words = f"{value} by {lines.time}: {len(shown):,} rows"
-    if len(frame) >= MOST:
-        words += f", of the newest {MOST:,}"
-    found = _numbers(shown[value]).dropna()
-    if len(found):
-        words += f"; from {found.min():g} to {found.max():g}, on average {found.mean():.4g}"
-    marked = int(_is_marked(shown, value).sum())
-    words += f"; {marked:,} unlike their history, marked red" if marked else ""
-    st.caption(wording.escaped(f"{words}."))
+def _chosen() -> None:
+    selection.change(series=[str(name) for name in st.session_state["chosen_series"]])
+
+
+def _points(frame: pd.DataFrame, value: str, lines: Lines) -> pd.DataFrame:
+    """What is drawn: the time, the number, the series, and `_is_marked`, of rows that have time and number."""
+    columns = [lines.time, *([lines.series] if lines.series in frame else []), value]
+    points = frame[columns].assign(**{value: _numbers(frame[value])}, _is_marked=_is_marked(frame, value))
+    points[lines.time] = pd.to_datetime(points[lines.time], utc=True, errors="coerce")
+    return points.dropna(subset=[lines.time, value])
 
 
 def _is_marked(frame: pd.DataFrame, value: str) -> pd.Series:
     return frame["_marked"].map(lambda columns: value in columns.split(", "))
 
 
-def _drawn(frame: pd.DataFrame, value: str, lines: Lines) -> alt.TopLevelMixin:
-    frame = frame.assign(**{value: _numbers(frame[value]), "_is_marked": _is_marked(frame, value)})
-    frame[lines.time] = pd.to_datetime(frame[lines.time], utc=True, errors="coerce")
-    base = alt.Chart(frame).encode(
-        x=alt.X(f"{_field(lines.time)}:T", title=None), y=alt.Y(f"{_field(value)}:Q", title=value).scale(zero=False)
+def _are_apart(points: pd.DataFrame, value: str, lines: Lines) -> bool:
+    if lines.own_axes is not None:
+        return lines.own_axes
+    sizes = points[value].abs().groupby(points[lines.series]).median()
+    return sizes.max() > _APART * sizes[sizes > 0].min()
+
+
+def _caption(frame: pd.DataFrame, points: pd.DataFrame, value: str, lines: Lines, apart: bool) -> None:
+    """The chart in words, for those who do not see it."""
+    words = f"{value} by {lines.time}: {len(points):,} rows"
+    if len(frame) >= MOST:
+        words += f", of the newest {MOST:,}"
+    if apart:
+        words += f"; each {lines.series} on an axis of its own"
+    elif len(points):
+        found = points[value]
+        words += f"; from {found.min():g} to {found.max():g}, on average {found.mean():.4g}"
+    marked = int(points["_is_marked"].sum())
+    words += f"; {marked:,} unlike their history, marked red" if marked else ""
+    st.caption(wording.escaped(f"{words}."))
+
+
+def _extent(points: pd.DataFrame, value: str, lines: Lines) -> str:
+    if points.empty:
+        return "no values"
+    last = points.loc[points[lines.time].idxmax(), value]
+    return f"{points[value].min():,g} to {points[value].max():,g}, last {last:,g}"
+
+
+def _drawn(points: pd.DataFrame, value: str, lines: Lines, span: tuple, coloured: bool = True) -> alt.LayerChart:
+    """`span` is what the axis of time covers, the same for charts side by side. Times are UTC wherever one reads it."""
+    of_day = (points[lines.time].dt.normalize() == points[lines.time]).all()
+    short = span[1] - span[0] < pd.Timedelta(days=4)
+    axis = alt.Axis(title=None, labelOverlap=True, **({"format": "%d %b %H:%M"} if short and not of_day else {}))
+    time = alt.X(f"{_field(lines.time)}:T", axis=axis).scale(
+        type="utc", domain=[moment.isoformat() for moment in span], nice=False
     )
-    told = [alt.Tooltip(f"{_field(lines.time)}:T", title=lines.time), alt.Tooltip(f"{_field(value)}:Q", title=value)]
-    line = base.mark_line(strokeWidth=1.4)
-    if lines.series:
-        line = line.encode(color=alt.Color(f"{_field(lines.series)}:N", title=None).legend(orient="bottom", columns=3))
+    number = alt.Y(f"{_field(value)}:Q", title=value if coloured else None, axis=alt.Axis(minExtent=44))
+    when = alt.Tooltip(
+        field=_field(lines.time),
+        type="temporal",
+        timeUnit="utcyearmonthdate" if of_day else "utcyearmonthdatehoursminutesseconds",
+        format="%Y-%m-%d" if of_day else "%Y-%m-%d %H:%M:%S UTC",
+        title=lines.time,
+    )
+    told = [when, alt.Tooltip(f"{_field(value)}:Q", title=value)]
+    if lines.series in points:
         told.insert(0, alt.Tooltip(f"{_field(lines.series)}:N", title=lines.series))
-    marks = (
-        base.mark_point(color=_MARKED, filled=True, size=70, shape="diamond")
-        .encode(tooltip=told)
-        .transform_filter("datum._is_marked")
-    )
-    return (line.encode(tooltip=told) + marks).properties(height=_HEIGHT)
+    base = alt.Chart(points).encode(x=time, y=number.scale(zero=False), tooltip=told)
+    line = base.mark_line(strokeWidth=1.4)
+    if lines.series in points and coloured:
+        line = line.encode(color=alt.Color(f"{_field(lines.series)}:N", title=None).legend(orient="bottom", columns=3))
+    marks = base.mark_point(color=_MARKED, filled=True, size=70, shape="diamond", opacity=1)
+    return line + marks.transform_filter("datum._is_marked")
 
 
 def _field(name: str) -> str:
@@ -180,7 +235,11 @@ def _by_day(frame: pd.DataFrame, day: str) -> None:
     bars = (
         alt.Chart(counted)
         .mark_bar()
-        .encode(x=alt.X("day:T", title=None), y=alt.Y("rows:Q", title="rows"), tooltip=["day:T", "rows:Q"])
+        .encode(
+            x=alt.X("day:T", title=None).scale(type="utc"),
+            y=alt.Y("rows:Q", title="rows"),
+            tooltip=[alt.Tooltip("utcyearmonthdate(day):T", title="day", format="%Y-%m-%d"), "rows:Q"],
+        )
     )
     st.altair_chart(bars.properties(height=_HEIGHT), width="stretch")
 
@@ -192,7 +251,7 @@ def _counts(frame: pd.DataFrame) -> None:
     if not few:
         st.info("There is nothing to draw: the table has no column of a day, and none with a few different values.")
         return
-    name = st.selectbox("Count rows by", few)
+    name = address.chosen(st, "Count rows by", few, "by", selection.change)
     counted = frame[name].dropna().map(str).value_counts().rename_axis("value").reset_index(name="rows")
     newest = f", of {MOST:,} that were looked at" if len(frame) >= MOST else ""
     st.caption(wording.escaped(f"Rows by {name}: {counted['rows'].sum():,} in all{newest}."))

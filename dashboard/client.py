@@ -74,7 +74,11 @@ class Client:
         return self.get("/quarantine", wanted)
 
     def replay(self, **wanted: Any) -> dict[str, Any]:
-        return self._json("POST", "/quarantine/replay", {key: v for key, v in wanted.items() if v is not None})
+        return self._json("POST", "/quarantine/replay", wanted)
+
+    def discard(self, **wanted: Any) -> dict[str, Any]:
+        """`why` beside what says which rows."""
+        return self._json("POST", "/quarantine/discard", wanted)
 
     def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
         """The JSON document; of `query` what is None or empty is not sent."""

@@ -9,6 +9,7 @@ import streamlit as st
 PAGES = {
     "runs": ("Runs", ":material/timeline:"),
     "quality": ("Quality", ":material/verified:"),
+    "quarantine": ("Quarantine", ":material/inbox:"),
     "data": ("Data", ":material/table_chart:"),
     "search": ("Search", ":material/search:"),
 }

@@ -1,4 +1,4 @@
-"""The page Quality: verdicts over time, the expectations that are missed most, and what is in quarantine."""
+"""The page Quality: verdicts over time, and the expectations that are missed most."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from dashboard import navigation, quarantine, session, table, wording
+from dashboard import navigation, session, table, wording
 from dashboard.table import Column
 
 _KEPT = {"bind": "query-params", "persist_state": "session"}
-DAYS = {7: "7 days", 30: "30 days", 90: "90 days", 365: "A year"}
 # words of the answer's fields, with the colours that chips have
 _VERDICTS = {"passed": ("pass", "#1a7f37"), "warned": ("warn", "#c77700"), "failed": ("fail", "#b3261e")}
 _HEIGHT = 240
@@ -28,23 +27,28 @@ _MISSED = (
     Column("unexpected", "Rows against it", "right"),
     Column("last", "Last"),
 )
+_UNLIKE = (
+    Column("anomaly", "Judged"),
+    Column("source", "Source"),
+    Column("marked", "Rows that stand out", "right"),
+    Column("judged", "Of rows judged", "right"),
+    Column("share", "Share", "right"),
+)
 
 
 def show() -> None:
     st.title("Quality")
-    source, days = st.columns(2)
+    source, days = st.container(key="filters").columns(2)
     wanted = source.selectbox(
         "Source", session.source_names(), index=None, placeholder="All", key="quality_of", **_KEPT
     )
-    back = days.selectbox("Of the last", list(DAYS), index=1, format_func=DAYS.get, key="days", **_KEPT)
+    spans = wording.DAYS
+    back = days.selectbox("Of the last", list(spans), index=1, format_func=spans.get, key="days", **_KEPT)
     first = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=back - 1)
     found = session.client().analytics(source=wanted, **{"from": first})
     _verdicts(found)
     _missed(found)
     _anomalies(found)
-    st.header("Quarantine")
-    with session.told():
-        quarantine.show(wanted, first)
 
 
 def _verdicts(found: dict) -> None:
@@ -56,11 +60,13 @@ def _verdicts(found: dict) -> None:
     totals = {field: sum(day[field] for day in days) for field in _VERDICTS}
     fetched = sum(day["fetched"] for day in found["runs_by_day"])
     quarantined = sum(day["quarantined"] for day in found["runs_by_day"])
-    numbers = st.columns(4)
+    numbers = st.container(key="numbers").columns(4)
     for place, (field, (word, _)) in zip(numbers, _VERDICTS.items(), strict=False):
         place.metric(f"Verdict {word}", wording.count(totals[field]))
     share = quarantined / fetched if fetched else 0
     numbers[3].metric("Rows quarantined", wording.count(quarantined), help=f"{share:.2%} of {fetched:,} fetched")
+    if quarantined:
+        st.page_link(navigation.page("quarantine"), label="See the rows in quarantine", icon=":material/inbox:")
     rows = [
         {"day": f"{day['day']}T12:00:00", "source": day["source"], "verdict": word, "runs": day[field]}
         for day in days
@@ -69,8 +75,11 @@ def _verdicts(found: dict) -> None:
     ]
     words, colours = zip(*_VERDICTS.values(), strict=True)
     length = (dt.date.fromisoformat(found["to"]) - dt.date.fromisoformat(found["from"])).days + 1
-    step = alt.TimeIntervalStep("day", max(1, length // _TICKS))
-    ticks = alt.Axis(format="%d %b", tickCount=step, labelOverlap=True)
+    every = max(1, length // _TICKS)
+    first = dt.date.fromisoformat(found["from"])
+    # counted back from today: steps of Vega's own begin anew with each month
+    shown = [f"{first + dt.timedelta(days=day)}T12:00:00" for day in range(length - 1, -1, -every)]
+    ticks = alt.Axis(format="%d %b", values=shown, labelOverlap=True)
     bars = (
         alt.Chart(pd.DataFrame(rows))
         .mark_bar(size=14)
@@ -80,7 +89,7 @@ def _verdicts(found: dict) -> None:
             ),
             y=alt.Y("sum(runs):Q", title="runs", axis=alt.Axis(tickMinStep=1, format="d")),
             color=alt.Color("verdict:N", title=None, scale=alt.Scale(domain=list(words), range=list(colours))).legend(
-                orient="bottom"
+                orient="top"
             ),
             tooltip=["day:T", "source:N", "verdict:N", "runs:Q"],
         )
@@ -121,8 +130,26 @@ def _missed(found: dict) -> None:
 
 
 def _anomalies(found: dict) -> None:
-    marked = sum(day["marked"] for day in found["anomalies_by_day"])
-    if not found["anomalies_by_day"]:
+    """Totals of the days, by source and what was judged."""
+    totals: dict[tuple[str, str], list[int]] = {}
+    for day in found["anomalies_by_day"]:
+        total = totals.setdefault((day["source"], day["anomaly"]), [0, 0])
+        total[0] += day["marked"]
+        total[1] += day["judged"]
+    if not totals:
         return
-    judged = sum(day["judged"] for day in found["anomalies_by_day"])
-    st.markdown(f"Of {judged:,} judgements of rows by their history, {marked:,} stand out; the page Data marks them.")
+    st.header("Rows unlike their history")
+    rows = [
+        table.row(
+            {
+                "anomaly": anomaly.removeprefix("anomaly "),
+                "source": source,
+                "marked": wording.count(marked),
+                "judged": wording.count(judged),
+                "share": f"{marked / judged:.2%}" if judged else "",
+            }
+        )
+        for (source, anomaly), (marked, judged) in sorted(totals.items(), key=lambda each: -each[1][0])
+    ]
+    table.show("anomalies", "Rows unlike their history, by what was judged", _UNLIKE, rows)
+    st.caption("They are published; the page Data marks them, in its rows and charts.")

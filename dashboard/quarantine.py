@@ -1,4 +1,4 @@
-"""Quarantined rows with their reasons, and the replay of those that are open."""
+"""The page Quarantine: rows that were set aside, why, and what may be done with those that are open."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import datetime as dt
 
 import streamlit as st
 
-from dashboard import navigation, session, table, wording
+from dashboard import address, navigation, quarantine_actions, session, table, wording
 from dashboard.table import Column, cell
 
 STATES = ("open", "replaying", "published", "duplicate", "discarded")
 LIMIT = 25
 _MOST = 1000
+_KEPT = {"bind": "query-params", "persist_state": "session"}
 _TONES = {"open": "warning", "replaying": "busy", "published": "good"}
 
 _REASONS = (
@@ -29,44 +30,78 @@ _ROWS = (
 )
 
 
-def show(source: str | None, first: dt.date) -> None:
-    """Of rows that were set aside since the day `first`. Raises what the client does."""
-    state, reason = st.columns(2)
-    wanted = {
-        "source": source,
-        "since": first.isoformat(),
-        "state": state.selectbox("Rows that are", STATES, key="state", bind="query-params", persist_state="session"),
-        "reason": reason.text_input(
-            "Reason",
-            key="reason",
-            placeholder="a part of it, or a column",
-            bind="query-params",
-            persist_state="session",
-        )
-        or None,
-    }
-    limit = st.session_state.get("rows_of_quarantine", LIMIT)
+def show() -> None:
+    st.title("Quarantine")
+    wanted = _wanted()
+    limit = address.number("shown", LIMIT, _MOST)
     found = session.client().quarantine(**wanted, limit=limit)
-    _started()
+    quarantine_actions.told()
     if not found["rows"]:
         _nothing(wanted)
         return
-    if wanted["state"] == "open" and st.button("Replay these rows", icon=":material/replay:", type="primary"):
-        _replay(wanted)
+    if wanted["state"] in quarantine_actions.SETTLED_LATER:
+        quarantine_actions.offer(wanted)
     _reasons(found["reasons"])
     _rows(found, limit)
+
+
+def _wanted() -> dict:
+    """What `GET /quarantine` takes. Of one run all days are meant."""
+    run_id = address.value("of")
+    if run_id:
+        words, button = st.columns([4, 1], vertical_alignment="center")
+        words.markdown(f"Rows that the run {wording.code(run_id)} set aside")
+        if button.button("All rows", width="stretch"):
+            address.change(of=None, shown=None)
+            st.rerun()
+    *of_all, state, reason = st.container(key="filters").columns(2 if run_id else 4)
+    chosen = {
+        "run": run_id,
+        "state": state.selectbox("Rows that are", STATES, key="rows", on_change=_fewer, **_KEPT),
+        "reason": reason.text_input(
+            "Reason", key="reason", placeholder="a part of it, or a column", on_change=_fewer, **_KEPT
+        )
+        or None,
+        "source": None,
+        "since": None,
+    }
+    if run_id:
+        return chosen
+    source, days = of_all
+    chosen["source"] = source.selectbox(
+        "Source", session.source_names(), index=None, placeholder="All", key="rows_of", on_change=_fewer, **_KEPT
+    )
+    spans = wording.DAYS
+    back = days.selectbox(
+        "Set aside in the last",
+        list(spans),
+        index=1,
+        format_func=spans.get,
+        key="set_aside",
+        on_change=_fewer,
+        **_KEPT,
+    )
+    since = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=back - 1)
+    return {**chosen, "since": since.isoformat()}
+
+
+def _fewer() -> None:
+    address.change(shown=None)
 
 
 def _nothing(wanted: dict) -> None:
     if wanted["reason"]:
         st.info("No row is in quarantine for such a reason: take a part of it, or the name of a column.")
     elif wanted["state"] == "open":
-        st.info("Nothing waits in quarantine: every row that was fetched in these days was published or settled.")
+        where = "of the run" if wanted["run"] else "in these days"
+        st.info(f"Nothing waits in quarantine: every row that was fetched {where} was published or settled.")
     else:
-        st.info(f"No row that was set aside in these days is {wanted['state']}.")
+        where = "by the run" if wanted["run"] else "in these days"
+        st.info(f"No row that was set aside {where} is {wanted['state']}.")
 
 
 def _reasons(reasons: list[dict]) -> None:
+    st.header("Why")
     rows = [
         table.row(
             {
@@ -82,6 +117,7 @@ def _reasons(reasons: list[dict]) -> None:
 
 
 def _rows(found: dict, limit: int) -> None:
+    st.header("Rows")
     rows = [
         table.row(
             {
@@ -105,7 +141,7 @@ def _rows(found: dict, limit: int) -> None:
             st.info(f"The row {wording.escaped(opened)} is not here any more: it was replayed or settled meanwhile.")
     st.caption(f"{wording.several(len(rows), 'row')}, newest first{'; there are older ones' if found['next'] else ''}.")
     if found["next"] and limit < _MOST and st.button("Show older rows"):
-        st.session_state["rows_of_quarantine"] = min(limit + LIMIT, _MOST)
+        address.change(shown=min(limit + LIMIT, _MOST))
         st.rerun()
 
 
@@ -119,60 +155,13 @@ def _row(row: dict) -> None:
     if row["state"] == "open" and not row["replayable"]:
         st.info("Its run published nothing: mend the source or its suite, and run that again whole.")
     if row["replays"]:
-        st.markdown(f"It was judged again {row['replays']} times.")
+        st.markdown(f"Replays so far: {row['replays']:,}.")
+    if row["replayed_by"]:
+        st.markdown(f"The run {wording.code(row['replayed_by'])} judges it at the moment.")
     if row["settled_by"]:
         why = f": {wording.escaped(row['why'])}" if row["why"] else ""
         when, who = wording.moment(row["settled_at"]), wording.code(row["settled_by"])
         st.markdown(f"{row['state'].capitalize()} by {who}, {when} UTC{why}.")
-    if st.button(f"Open the run {wording.escaped(row['run_id'])}"):
+    quarantine_actions.offer_one(row)
+    if st.button(f"Open the run {wording.escaped(row['run_id'])}", icon=":material/timeline:"):
         st.switch_page(navigation.page("runs"), query_params={"run": row["run_id"]})
-
-
-# --- replay --------------------------------------------------------------------------------------
-
-
-@st.dialog("Replay these rows?")
-def _replay(wanted: dict) -> None:
-    """Asks before it acts; what is asked for is what the list was asked for."""
-    meant = {name: wanted[name] for name in ("source", "since", "reason") if wanted[name]}
-    names = {"source": "of", "since": "set aside since", "reason": "with the reason"}
-    words = ", ".join(f"{names[name]} {wording.escaped(value)}" for name, value in meant.items())
-    st.markdown(
-        f"Every open row {words} is judged again by today's source and suite, also those on later pages. What passes "
-        "is published; what fails stays here with today's reasons."
-    )
-    yes, no = st.columns(2)
-    if yes.button("Replay", type="primary", width="stretch"):
-        with session.told():
-            st.session_state["replays"] = session.client().replay(**meant)
-            st.session_state["replayed"] = meant
-            st.rerun()
-    if no.button("Cancel", width="stretch"):
-        st.rerun()
-
-
-def _started() -> None:
-    """What came of the replay that was asked for last, until another page is opened."""
-    answer = st.session_state.get("replays")
-    if not answer:
-        return
-    for replay in answer["replays"]:
-        began = "is running" if replay["new"] else "was running already"
-        name = wording.escaped(replay["run_id"])
-        st.success(f"{replay['rows']:,} rows of {wording.escaped(replay['replay_of'])}: the replay {name} {began}.")
-        st.page_link(navigation.page("runs"), label=f"See {name}", query_params={"run": replay["run_id"]})
-    for refusal in answer["refused"]:
-        rows, reason = wording.several(refusal["rows"], "row"), wording.escaped(refusal["reason"])
-        st.error(f"{rows} of {wording.escaped(refusal['replay_of'])} cannot be replayed, and stay open: {reason}")
-    if answer["left"]:
-        st.info(f"{wording.several(answer['left'], 'row')} more can be replayed: a request takes a part of them.")
-        if st.button("Replay the next ones", type="primary"):
-            with session.told():
-                meant = st.session_state["replayed"]
-                st.session_state["replays"] = session.client().replay(**meant, after=answer["after"])
-                st.rerun()
-    if answer["unpublished"]:
-        st.info(f"{answer['unpublished']:,} rows are left: their runs published nothing, and are run again whole.")
-    if st.button("Done", key="replays_seen"):
-        del st.session_state["replays"], st.session_state["replayed"]
-        st.rerun()

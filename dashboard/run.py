@@ -8,14 +8,16 @@ import streamlit as st
 
 from chalicelib import durations
 from chalicelib.errors import RequestRefused
-from dashboard import execution_graph, navigation, session, state, table, wording
+from dashboard import address, execution_graph, navigation, session, state, table, wording
 from dashboard.table import Column, cell
 
-_EVERY = 1.0  # seconds between looks at a run that is under way
+_EVERY = 1.0  # seconds between looks at a run that is under way; its end is to be seen within 2
+ALL = "all"  # in the address in place of a state: no name of one begins with a small letter
+_REDRAWN = 5.0
+_REREAD = 3.0
 
 _STATES = (
     Column("state", "State"),
-    Column("type", "Type"),
     Column("status", "Status"),
     Column("entered", "Times", "right"),
     Column("seconds", "Took", "right"),
@@ -53,8 +55,7 @@ def _under_way(run_id: str) -> None:
 def _told(found: dict) -> None:
     _summary(found)
     if found["error"]:
-        reason = wording.escaped(found["error"]["reason"] or "no reason was given")
-        st.error(f"**{wording.escaped(found['error']['error'] or 'Failed')}**: {reason}")
+        st.error(wording.failure(found["error"]["error"], found["error"]["reason"]))
     _progress(found)
     _account(found)
     _graph(found)
@@ -124,43 +125,59 @@ def _graph(found: dict) -> None:
             "laptop when the stack went down. The ledger above stays."
         )
         return
-    run_id = found["run_id"]
-    selected = _selected(found)
+    run_id, selected = found["run_id"], _selected(found)
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        clicked = execution_graph.show(f"graph-{run_id}", session.client().graph(run_id), selected)
-        with st.expander("The same as a list of states"):
-            rows = [_state_row(told, selected) for told in found["states"]]
-            clicked = table.show(f"states-{run_id}", f"States of {run_id}", _STATES, rows).opened or clicked
-    if clicked and clicked != selected:
-        st.session_state[f"state-{run_id}"] = clicked
-        st.rerun(scope="fragment" if wording.is_under_way(found) else "app")
+        wanted = execution_graph.show(f"graph-{run_id}", _drawn(found), selected)
     with right:
         if selected:
-            state.show(run_id, selected)
+            wanted = ALL if st.button("All states", icon=":material/arrow_back:") else wanted
+            with session.told():
+                state.show(_told_of(found, selected))
         else:
-            st.info("Choose a state, by a click or by Tab and Enter, to see its input, output, error and log.")
+            rows = [_state_row(told) for told in found["states"]]
+            columns = _STATES if any(told["error"] for told in found["states"]) else _STATES[:-1]
+            wanted = table.show(f"states-{run_id}", f"States of {run_id}", columns, rows).opened or wanted
+            st.caption("A state, here or in the graph, opens with its input, output, error and log.")
+    if wanted and wanted != selected:
+        address.change(state=wanted)
+        st.rerun(scope="fragment" if wording.is_under_way(found) else "app")
 
 
 def _selected(found: dict) -> str | None:
-    """The state that was chosen; until then the one that the run failed in."""
+    """The state that was chosen; until then the one that the run failed in. None: they are listed."""
+    if named := address.value("state"):
+        return None if named == ALL else named
     failed = [told["name"] for told in found["states"] if told["status"] in ("failed", "caught") and told["error"]]
-    return st.session_state.get(f"state-{found['run_id']}", failed[0] if failed and found["error"] else None)
+    return failed[0] if failed and found["error"] else None
 
 
-def _state_row(told: dict, selected: str | None) -> dict:
+def _drawn(found: dict) -> str:
+    """SVG. A state that begins or ends is drawn at the next look; clocks and counts every _REDRAWN seconds."""
+    run_id, states = found["run_id"], [(told["name"], told["status"], told["retries"]) for told in found["states"]]
+    about = (run_id, found["status"], states)
+    return session.kept("graph", about, _REDRAWN, lambda: session.client().graph(run_id))
+
+
+def _told_of(found: dict, name: str) -> dict:
+    """The state's details: asked for when it begins, is tried again or ends, else every _REREAD seconds."""
+    run_id = found["run_id"]
+    moves = [(told["status"], told["entered"], told["retries"]) for told in found["states"] if told["name"] == name]
+    about = (run_id, name, found["status"], moves)
+    return session.kept("state", about, _REREAD, lambda: session.client().state(run_id, name))
+
+
+def _state_row(told: dict) -> dict:
     error = f"{told['error']}: {told['reason'] or ''}".rstrip(": ") if told["error"] else ""
     return table.row(
         {
             "state": told["name"],
-            "type": told["type"],
             "status": cell(told["status"].replace("_", " "), wording.tone(told["status"])),
             "entered": wording.count(told["entered"]),
             "seconds": durations.words(told["seconds"]) if told["first"] else "",
             "error": error,
         },
         id=told["name"],
-        current=told["name"] == selected,
     )
 
 
@@ -212,6 +229,11 @@ def _quarantine(found: dict) -> None:
     if states:
         st.markdown(f"Of the rows that it set aside: {states}.")
     table.show(f"reasons-{found['run_id']}", "Reasons for which rows were quarantined", _REASONS, rows)
+    kept = [name for name, rows in found["quarantine_states"].items() if rows]
+    if kept:
+        wanted = {"of": found["replay_of"] or found["run_id"], "rows": "open" if "open" in kept else kept[0]}
+        label = "See them in quarantine" + (", replay or discard them" if wanted["rows"] == "open" else "")
+        st.page_link(navigation.page("quarantine"), label=label, icon=":material/inbox:", query_params=wanted)
 
 
 def _rows(found: dict) -> None:
@@ -231,7 +253,7 @@ def _report(found: dict) -> None:
     st.header("Report")
     # not of a run under way, whose page would fetch it with every look
     if wording.is_under_way(found):
-        st.info("The quality report is shown when the run has ended: it is under way.")
+        st.info("The quality report comes with the end of the run.")
         return
     if not found["links"]["report"]:
         st.info("There is no quality report: the run was not judged.")

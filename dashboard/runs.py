@@ -8,13 +8,14 @@ from urllib.parse import quote
 import streamlit as st
 
 from chalicelib import durations
-from dashboard import run, session, table, wording
+from dashboard import address, navigation, run, session, table, wording
 from dashboard.table import Column, cell
 
 STATUSES = ("running", "published", "succeeded", "rejected", "failed")
 VERDICTS = ("pass", "warn", "fail")
 COUNTS = ("fetched", "inserted", "updated", "unchanged", "duplicates", "quarantined")
 LIMIT = 25
+_MOST = 1000
 # seconds between looks at the list, while one of its runs is under way and else: each look is a request
 _BUSY, _IDLE = 2.0, 10.0
 
@@ -30,12 +31,13 @@ _COLUMNS = (
 
 
 def show() -> None:
-    if run_id := st.query_params.get("run"):
+    if run_id := address.value("run"):
         if st.button("All runs", icon=":material/arrow_back:"):
-            del st.query_params["run"]
-            st.rerun()
+            st.switch_page(navigation.page("runs"), query_params=st.session_state.get("list_of_runs", {}))
         run.show(run_id)
         return
+    # with its filters: that the way back is one step, and Back is as well
+    st.session_state["list_of_runs"] = st.query_params.to_dict()
     st.title("Runs")
     every = _BUSY if st.session_state.get("runs_under_way") else _IDLE
     st.fragment(_list, run_every=every)(_filters())
@@ -43,7 +45,7 @@ def show() -> None:
 
 def _filters() -> dict[str, str | dt.date | None]:
     kept = {"bind": "query-params", "persist_state": "session"}
-    source, status, verdict, first, last = st.columns(5)
+    source, status, verdict, first, last = st.container(key="filters").columns(5)
     return {
         "source": source.selectbox(
             "Source", session.source_names(), index=None, placeholder="All", key="source", **kept
@@ -57,7 +59,7 @@ def _filters() -> dict[str, str | dt.date | None]:
 
 def _list(wanted: dict) -> None:
     with session.told():
-        limit = st.session_state.get("runs_shown", LIMIT)
+        limit = address.number("shown", LIMIT, _MOST)
         page = session.client().runs(**wanted, limit=limit)
         under_way = any(map(wording.is_under_way, page["runs"]))
         if under_way != st.session_state.get("runs_under_way", False):
@@ -69,13 +71,12 @@ def _list(wanted: dict) -> None:
         rows = [_row(found) for found in page["runs"]]
         event = table.show("runs", "Runs, newest first", _COLUMNS, rows)
         if event.opened:
-            st.query_params["run"] = event.opened
-            st.rerun()
+            st.switch_page(navigation.page("runs"), query_params={"run": event.opened})
         st.caption(
             f"{wording.several(len(rows), 'run')}, newest first{'; there are older ones' if page['next'] else ''}."
         )
-        if page["next"] and limit < 1000 and st.button("Show older runs"):
-            st.session_state["runs_shown"] = min(limit + LIMIT, 1000)
+        if page["next"] and limit < _MOST and st.button("Show older runs"):
+            address.change(shown=min(limit + LIMIT, _MOST))
             st.rerun(scope="fragment")
 
 
@@ -88,7 +89,7 @@ def _row(found: dict) -> dict:
             "status": cell(found["status"], wording.tone(found["status"])),
             "verdict": cell(found["verdict"], wording.tone(found["verdict"])),
             **{name: wording.count(found["account"][name]) for name in COUNTS},
-            "seconds": "" if took is None else durations.words(took),
+            "seconds": durations.words(took) if took else "",  # 0: it was entered when it had failed
             "started": wording.moment(found["started_at"]),
         },
         id=found["run_id"],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import streamlit as st
 
@@ -29,6 +31,16 @@ def sources(_client: Client, address: str) -> list[dict]:
 def source_names() -> list[str]:
     asked = client()
     return [source["name"] for source in sources(asked, asked.address)]
+
+
+def kept(kind: str, about: Any, seconds: float, ask: Callable[[], Any]) -> Any:
+    """What `ask` gives, of each `kind` the last answer: asked for anew when `about` is another, or after `seconds`."""
+    now, held = time.monotonic(), st.session_state.get(f"kept_{kind}")
+    if held and held[0] == about and now - held[1] < seconds:
+        return held[2]
+    answer = ask()
+    st.session_state[f"kept_{kind}"] = (about, now, answer)
+    return answer
 
 
 @contextlib.contextmanager

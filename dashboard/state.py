@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from chalicelib import durations
-from dashboard import session, wording
+from dashboard import wording
 
 # of a line of the log, what the line begins with; what it has besides follows
 _FIRST = ("timestamp", "level", "message")
@@ -16,10 +16,9 @@ _FIRST = ("timestamp", "level", "message")
 _LEFT_OUT = {*_FIRST, "location", "service", "run_id", "source", "state", "sampling_rate", "xray_trace_id"}
 
 
-def show(run_id: str, name: str) -> None:
-    """Raises what the client does."""
-    told = session.client().state(run_id, name)
-    st.subheader(wording.escaped(name))
+def show(told: dict[str, Any]) -> None:
+    """`told` is the answer of `GET /runs/{run_id}/states/{state}`."""
+    st.subheader(wording.escaped(told["name"]))
     facts = [
         wording.chip(told["status"]),
         told["type"],
@@ -30,8 +29,7 @@ def show(run_id: str, name: str) -> None:
     ]
     st.markdown(" · ".join(fact for fact in facts if fact))
     if told["error"]:
-        reason = wording.escaped(told["reason"] or "no cause was given")
-        st.error(f"**{wording.escaped(told['error'])}**: {reason}")
+        st.error(wording.failure(told["error"], told["reason"]))
     if not told["entered"]:
         st.info("The run did not come by this state.")
         return

@@ -26,6 +26,8 @@ _TONES = {
 # what Markdown and Streamlit's additions to it give a meaning; each may stand behind a backslash
 _SPECIAL = re.compile(r"[\\`*_{}\[\]()<>#+\-.!|~$:&]")
 _COLOURS = {"good": "green", "busy": "blue", "warning": "orange", "bad": "red", "idle": "gray"}
+# spans that a page looks back over, in days
+DAYS = {7: "7 days", 30: "30 days", 90: "90 days", 365: "A year"}
 _ICONS = {
     "good": ":material/check_circle:",
     "busy": ":material/play_circle:",
@@ -57,6 +59,13 @@ def escaped(text: Any) -> str:
     An address in it may still become a link; one that shows where it leads.
     """
     return _SPECIAL.sub(r"\\\g<0>", " ".join(str(text).split()))
+
+
+def failure(error: str | None, reason: str | None) -> str:
+    """Markdown: what an error is called and says, and on a line of its own what to do about it."""
+    said, _, following = (reason or "no reason was given").partition(" Next: ")
+    words = f"**{escaped(error or 'Failed')}**: {escaped(said)}"
+    return f"{words}  \n**Next**: {escaped(following)}" if following else words
 
 
 def code(text: Any) -> str:

@@ -12,6 +12,14 @@ export default function (component) {
     svg.style.maxWidth = "";
     place.replaceChildren(svg);
     place.drawn = data.svg;
+    // its header says what the page says above it
+    const header = svg.querySelector(":scope > g");
+    if (header && !header.querySelector(".state")) {
+      const [x, y, width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
+      const cut = Math.ceil(header.getBBox().y + header.getBBox().height) + 1; // its rule as well
+      svg.setAttribute("viewBox", `${x} ${y + cut} ${width} ${height - cut}`);
+      svg.setAttribute("height", height - cut);
+    }
     for (const state of svg.querySelectorAll("g.state")) {
       state.setAttribute("tabindex", "0");
       state.setAttribute("role", "button");

@@ -26,7 +26,7 @@ def drawn(monkeypatch):
         import streamlit as st
 
         from dashboard import charts, session
-        from dashboard.data import Wanted
+        from dashboard.selection import Wanted
 
         totals = json.loads(st.session_state["totals"])
         wanted = Wanted(totals["source"], None, (), None, None, None)
@@ -47,7 +47,7 @@ def drawn(monkeypatch):
         with serving(api) as address:
             monkeypatch.setenv("SLUICE_API_URL", address)
             monkeypatch.setenv("SLUICE_API_TOKEN", "t")
-            script = AppTest.from_function(page, default_timeout=30)
+            script = AppTest.from_function(page, default_timeout=60)
             script.session_state["totals"] = json.dumps({"source": source, "day": day, "declared": declared or {}})
             script.run()
         assert not script.exception, script.exception[0]
@@ -97,6 +97,19 @@ def test_numbers_are_chosen_by_their_declared_type_and_the_key_is_none_of_them(d
 )
 def test_a_declared_type_is_a_number_or_not(type, is_number):
     assert charts.is_number(type) == is_number
+
+
+@pytest.mark.parametrize(("factor", "charts"), [(3, 1), (40, 2)], ids=["of-one-size", "of-different-sizes"])
+def test_series_of_different_sizes_have_axes_of_their_own(drawn, factor, charts):
+    records = [
+        {"id": f"{shop}{n}", "day": f"2026-11-{1 + n:02}", "total": (10.0 + n) * size, "shop": shop}
+        for n in range(10)
+        for shop, size in (("a", 1), ("b", factor))
+    ]
+    spec, said, _ = drawn("orders", records, "day")
+    assert ("each shop on an axis of its own" in said) == (charts == 2)
+    if charts == 2:
+        assert spec["title"]["text"] == "a" and spec["title"]["subtitle"] == "10 to 19, last 19"
 
 
 def test_rows_are_counted_by_day_from_what_the_filters_leave(drawn):

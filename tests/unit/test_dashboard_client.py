@@ -75,11 +75,14 @@ def test_pages_are_followed_up_to_as_many_items_as_are_wanted(api):
 
 
 def test_what_is_to_be_done_is_sent_as_json(api):
-    api.answers = [document({"run_id": "replay"}, 202)]
-    assert client(api).replay(run_id="r", reason=None) == {"run_id": "replay"}
-    method, path, headers, body = api.asked[0]
-    assert (method, path, headers["Content-Type"]) == ("POST", "/quarantine/replay", "application/json")
-    assert json.loads(body) == {"run_id": "r"}
+    api.answers = [document({"replays": []}, 202), document({"discarded": 2})]
+    assert client(api).replay(run="r") == {"replays": []}
+    assert client(api).discard(ids=[1, 2], why="tests") == {"discarded": 2}
+    sent = [(method, path, headers["Content-Type"], json.loads(body)) for method, path, headers, body in api.asked]
+    assert sent == [
+        ("POST", "/quarantine/replay", "application/json", {"run": "r"}),
+        ("POST", "/quarantine/discard", "application/json", {"ids": [1, 2], "why": "tests"}),
+    ]
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -109,7 +112,7 @@ def test_a_problem_is_told_in_the_apis_own_words(api):
 def test_a_scope_that_is_missing_is_no_unknown_token(api):
     api.answers = [document({"detail": "the token has not the scope 'run'", "reason": "scope"}, 403)]
     with pytest.raises(RequestRefused, match="has not the scope 'run'"):
-        client(api).replay(run_id="r")
+        client(api).replay(run="r")
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def said(monkeypatch):
         with serving(api) as address:
             monkeypatch.setenv("SLUICE_API_URL", address)
             monkeypatch.setenv("SLUICE_API_TOKEN", "t")
-            script = AppTest.from_function(page, default_timeout=30)
+            script = AppTest.from_function(page, default_timeout=60)
             script.session_state["page"] = name
             for key, value in query.items():
                 script.query_params[key] = value
@@ -57,9 +57,10 @@ def said(monkeypatch):
         ("runs", {}, ["There are no runs yet", "sluice run weather"]),
         ("runs", {"source": "weather"}, ["No run is like that"]),
         ("quality", {}, ["No run was judged in these days", "sluice run weather", "No expectation was judged"]),
-        ("quality", {}, ["Nothing waits in quarantine"]),
-        ("quality", {"reason": "no date"}, ["No row is in quarantine for such a reason"]),
-        ("quality", {"state": "discarded"}, ["No row that was set aside in these days is discarded"]),
+        ("quarantine", {}, ["Nothing waits in quarantine", "in these days"]),
+        ("quarantine", {"of": "weather-1"}, ["Nothing waits in quarantine", "of the run"]),
+        ("quarantine", {"reason": "no date"}, ["No row is in quarantine for such a reason"]),
+        ("quarantine", {"rows": "discarded"}, ["No row that was set aside in these days is discarded"]),
         ("data", {}, ["No table has rows yet", "sluice run weather"]),
         ("search", {}, ["Type what you look for"]),
         ("search", {"q": "plants"}, ["Nothing was found", "sluice run posts --embed"]),
@@ -69,6 +70,7 @@ def said(monkeypatch):
         "runs-filtered",
         "quality",
         "quarantine",
+        "quarantine-of-a-run",
         "quarantine-by-reason",
         "quarantine-by-state",
         "data",

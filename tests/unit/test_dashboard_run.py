@@ -1,6 +1,7 @@
 """The page of one run at moments that a stack does not stop at: under way, without an execution, without a report."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from loopback import serving
@@ -59,7 +60,7 @@ def shown(monkeypatch):
         with serving(api) as address:
             monkeypatch.setenv("SLUICE_API_URL", address)
             monkeypatch.setenv("SLUICE_API_TOKEN", "t")
-            script = AppTest.from_function(page, default_timeout=30).run()
+            script = AppTest.from_function(page, default_timeout=60).run()
         assert not script.exception, script.exception[0]
         kinds = ("markdown", "caption", "info", "error", "title", "header", "subheader")
         words = [element.value for kind in kinds for element in script.get(kind)]
@@ -69,11 +70,85 @@ def shown(monkeypatch):
     return run
 
 
+@pytest.fixture
+def watched(monkeypatch):
+    """A run that is looked at again and again: `look(**changes)` gives what each look asked the API for.
+
+    `clock[0]` are the seconds that have passed.
+    """
+
+    def page():
+        from dashboard import run, session
+
+        with session.told():
+            run.show("weather-1")
+
+    told, asked, clock = dict(RUN), [], [0.0]
+
+    @Request.application
+    def api(request):
+        asked.append(request.path.removeprefix("/runs/weather-1"))
+        if request.path.endswith("/graph"):
+            return Response('<svg xmlns="http://www.w3.org/2000/svg"/>', content_type="image/svg+xml")
+        if "/states/" in request.path:
+            log = {"input": {}, "output": None, "log": [], "log_complete": True}
+            return Response(json.dumps({**told["states"][0], **log}), content_type="application/json")
+        return Response(json.dumps(told), content_type="application/json")
+
+    from dashboard import session
+
+    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    with serving(api) as address:
+        monkeypatch.setenv("SLUICE_API_URL", address)
+        monkeypatch.setenv("SLUICE_API_TOKEN", "t")
+        script = AppTest.from_function(page, default_timeout=60)
+        script.query_params["state"] = "Process"
+
+        def look(**changes):
+            told.update(changes)
+            asked.clear()
+            script.run()
+            assert not script.exception, script.exception[0]
+            return sorted({path for path in asked if path})
+
+        yield SimpleNamespace(look=look, clock=clock)
+
+
+def test_the_graph_and_a_state_are_asked_for_again_when_something_moved(watched):
+    both = ["/graph", "/states/Process"]
+    assert watched.look() == both
+    # only its clock goes on
+    states = [{**RUN["states"][0], "seconds": 2.5}]
+    watched.clock[0] = 1
+    assert watched.look(states=states) == []
+    assert watched.look(states=[{**states[0], "retries": 1}]) == both
+    assert watched.look() == []
+    after = [{**states[0], "status": "succeeded"}, {**states[0], "name": "QualityGate"}]
+    assert watched.look(states=after) == both
+    # the state that is shown is as it was, the graph is another
+    assert watched.look(states=[after[0], {**after[1], "status": "succeeded"}]) == ["/graph"]
+
+
+def test_a_run_in_which_nothing_moves_is_drawn_anew_every_few_seconds(watched):
+    watched.look()
+    asked = []
+    for second in range(1, 13):
+        watched.clock[0] = second
+        asked += watched.look()
+    assert (asked.count("/graph"), asked.count("/states/Process")) == (2, 4)
+
+
+def test_the_end_of_a_run_is_drawn_whatever_was_drawn_before(watched):
+    watched.look()
+    ended = {"status": "failed", "finished_at": "2026-11-21T10:00:09Z"}
+    assert watched.look(**ended) == ["/graph", "/states/Process"]
+
+
 def test_a_run_under_way_says_how_far_its_chunks_are(shown):
     said = shown()
     assert "Chunks: 4 of 8 done, 3,000 records read, 1 failed" in said
     assert "12.2 s so far" in said and "no verdict yet" in said
-    assert "has not come to that yet" in said and "is under way" in said
+    assert "has not come to that yet" in said and "comes with the end" in said
 
 
 def test_a_run_whose_chunks_are_not_planned_says_so(shown):

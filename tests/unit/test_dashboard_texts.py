@@ -28,6 +28,7 @@ ROW = {
     "line": 3,
     "replayable": True,
     "replays": 0,
+    "replayed_by": None,
     "settled_by": HOSTILE,
     "settled_at": "2026-11-21T10:00:00Z",
     "why": HOSTILE,
@@ -45,7 +46,7 @@ ANSWERS = {
     "/records": {"records": [RECORD], "next": None},
     "/quarantine": {"rows": [ROW], "reasons": [], "next": None},
     "/runs/orders-1": {**RUN, **FAILED, "run_id": "orders-1", "error": ERROR},
-    "/runs/orders-1/states/Plan": {**STATE, **LOG, **ERROR, "status": "failed"},
+    "/runs/orders-1/states/Plan": {**STATE, "name": "Plan", **LOG, **ERROR, "status": "failed"},
 }
 
 
@@ -63,11 +64,11 @@ def shown(monkeypatch):
         with session.told():
             name = st.session_state["page"]
             if name == "state":
-                state.show("orders-1", "Plan")
+                state.show(session.client().state("orders-1", "Plan"))
             else:
                 importlib.import_module(f"dashboard.{name}").show()
 
-    def run(name, answers=ANSWERS, kept=None, **query):
+    def run(name, answers=ANSWERS, **query):
         asked = []
 
         @Request.application
@@ -80,10 +81,8 @@ def shown(monkeypatch):
         with serving(api) as address:
             monkeypatch.setenv("SLUICE_API_URL", address)
             monkeypatch.setenv("SLUICE_API_TOKEN", "t")
-            script = AppTest.from_function(page, default_timeout=30)
+            script = AppTest.from_function(page, default_timeout=60)
             script.session_state["page"] = name
-            for key, value in (kept or {}).items():
-                script.session_state[key] = value
             for key, value in query.items():
                 script.query_params[key] = value
             script.run()
@@ -122,7 +121,7 @@ def test_the_key_of_a_row_that_was_found_is_a_text(shown):
 
 def test_what_is_told_of_a_row_in_quarantine_is_a_text(shown, clicked):
     clicked("quarantined", "7")
-    script, _ = shown("quality", state="discarded")
+    script, _ = shown("quarantine", rows="discarded")
     assert script.warning[0].value == SHOWN
     found = said(script)
     assert f"From line 3 of {CODE}." in found and f"Discarded by {CODE}" in found and f"UTC: {SHOWN}." in found
@@ -141,24 +140,53 @@ def test_what_the_api_refuses_with_is_a_text(shown):
 
 
 def test_the_run_and_the_filters_of_the_page_data_are_texts(shown):
-    kept = {"filters": {"orders/orders": [f"id:eq:{HOSTILE}"]}}
-    found = said(shown("data", kept=kept, table="orders/orders", run=HOSTILE)[0])
+    found = said(shown("data", table="orders/orders", filter=f"id:eq:{HOSTILE}", run=HOSTILE)[0])
     assert f"Remove: id is {SHOWN}" in found
     assert f"Rows that the run {CODE} wrote" in found
 
 
-def test_what_a_replay_left_and_what_was_refused_is_told_and_the_next_rows_are_offered(shown):
+@pytest.fixture
+def done(monkeypatch):
+    """done(answer) is the script of what the page says after the API answered like that."""
+
+    def page():
+        import streamlit as st
+
+        from dashboard import quarantine_actions
+
+        st.session_state["done_in_quarantine"] = {"answer": st.session_state["answer"], "meant": {"source": "orders"}}
+        quarantine_actions.told()
+
+    def run(answer):
+        script = AppTest.from_function(page, default_timeout=60)
+        script.session_state["answer"] = answer
+        script.run()
+        assert not script.exception, script.exception[0]
+        return script
+
+    return run
+
+
+def test_what_a_replay_left_and_what_was_refused_is_told_and_the_next_rows_are_offered(done):
     refused = {"source": "orders", "replay_of": "orders-1", "rows": 2, "reason": HOSTILE}
-    answer = {"replays": [], "refused": [refused], "left": 1500, "after": 7, "unpublished": 0}
-    script, _ = shown("quality", kept={"replays": answer, "replayed": {"source": "orders"}}, state="discarded")
+    answer = {"replays": [], "refused": [refused], "left": 1500, "after": 7, "unpublished": 1}
+    script = done(answer)
     found = said(script)
     assert f"2 rows of {'orders-1'} cannot be replayed, and stay open: {SHOWN}" in found.replace("\\-", "-")
-    assert "1,500 rows more can be replayed" in found and "Replay the next ones" in found
+    assert "Still open: 1,500 rows" in found and "Replay the next ones" in found
+    assert "Left: 1 row of runs that published nothing" in found
+
+
+def test_what_a_discard_left_is_told(done):
+    script = done({"discarded": 25000, "left": 3, "replaying": 1})
+    assert "25,000 rows discarded" in script.success[0].value
+    assert "Still open: 3 rows" in said(script)
+    assert "Left, since they are being replayed: 1 row" in said(script)
 
 
 def test_a_row_that_is_gone_from_quarantine_is_told(shown, clicked):
     clicked("quarantined", "8")
-    assert "The row 8 is not here any more" in said(shown("quality")[0])
+    assert "The row 8 is not here any more" in said(shown("quarantine")[0])
 
 
 def test_an_expectation_opens_its_run_also_when_the_list_has_changed(shown, clicked, monkeypatch):
@@ -182,7 +210,7 @@ def test_a_report_is_fetched_when_the_run_has_ended(shown, status, fetched):
     found = {**ANSWERS["/runs/orders-1"], "status": status, "links": {"report": "/r", "graph": None}}
     script, asked = shown("runs", {**ANSWERS, "/runs/orders-1": found}, run="orders-1")
     assert ("/runs/orders-1/report" in asked) == fetched
-    assert fetched or "when the run has ended" in said(script)
+    assert fetched or "comes with the end" in said(script)
 
 
 @pytest.mark.parametrize(("status", "every"), [("running", 2.0), ("succeeded", 10.0)])

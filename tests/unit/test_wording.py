@@ -40,3 +40,20 @@ def test_an_escaped_text_begins_no_block_of_its_own():
 )
 def test_code_ends_where_its_text_ends(text, shown):
     assert wording.code(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "shown"),
+    [
+        (
+            "SourceError",
+            "no file at /a Next: check the path",
+            "**SourceError**: no file at /a  \n**Next**: check the path",
+        ),
+        ("SourceError", "no file at /a", "**SourceError**: no file at /a"),
+        (None, None, "**Failed**: no reason was given"),
+    ],
+    ids=["with-a-next-step", "without", "nothing-known"],
+)
+def test_an_error_has_what_to_do_on_a_line_of_its_own(error, reason, shown):
+    assert wording.failure(error, reason) == shown

@@ -1,0 +1,64 @@
+"""What a page keeps in its address, and what it makes of an address that somebody wrote."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+
+@pytest.fixture
+def after():
+    """after(changes, **query) is the address that a page with that address leaves behind: each parameter a list."""
+
+    def page():
+        import streamlit as st
+
+        from dashboard import address
+
+        for change in st.session_state["changes"]:
+            address.change(**change)
+        names = st.query_params.to_dict()
+        st.session_state["left"] = {name: address.values(name) for name in names if address.value(name)}
+
+    def run(*changes, **query):
+        script = AppTest.from_function(page, default_timeout=60)
+        script.session_state["changes"] = changes
+        for name, value in query.items():
+            script.query_params[name] = value
+        script.run()
+        assert not script.exception, script.exception[0]
+        return script.session_state["left"]
+
+    return run
+
+
+def test_what_is_changed_is_there_and_the_rest_stays(after):
+    assert after({"sort": "-day", "page": 3}, table="a/b") == {"table": ["a/b"], "sort": ["-day"], "page": ["3"]}
+
+
+def test_several_of_a_name_keep_their_order(after):
+    filters = ["id:ge:1", "day:le:2024-01-02", "id:ge:1"]
+    assert after({"filter": filters}) == {"filter": filters}
+    assert after({"filter": filters[:1]}, filter=filters) == {"filter": ["id:ge:1"]}
+
+
+@pytest.mark.parametrize("nothing", [None, "", []], ids=["none", "empty", "no-items"])
+def test_nothing_takes_a_parameter_away(after, nothing):
+    assert after({"page": nothing, "sort": nothing}, page="2.x", table="a/b") == {"table": ["a/b"]}
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [(None, 25), ("50", 50), ("3", 25), ("9" * 30, 1000), ("-4", 25), ("many", 25), ("²", 25), ("", 25)],
+    ids=["none", "between", "less", "more", "negative", "word", "superscript", "empty"],
+)
+def test_a_number_is_within_its_limits_whatever_the_address_says(written, read):
+    def page():
+        import streamlit as st
+
+        from dashboard import address
+
+        st.text(address.number("shown", 25, 1000))
+
+    script = AppTest.from_function(page, default_timeout=60)
+    if written is not None:
+        script.query_params["shown"] = written
+    assert script.run().text[0].value == str(read)
