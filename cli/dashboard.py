@@ -18,7 +18,7 @@ from chalicelib.settings import LOCAL
 from chalicelib.warehouse import connection, migrations
 from cli.session import connect, take_on
 from cli.stack import variables_of_stage
-from local.home import REPOSITORY
+from local.home import REPOSITORY, Home
 
 SCOPES = (table.READ, table.RUN)
 _VALID = dt.timedelta(days=7)
@@ -77,7 +77,7 @@ def _own() -> str:
     """
     session = connect()
     migrations.apply(session.database_url)
-    kept = Path(session.folder, "dashboard-token")
+    kept = Home(session.folder).dashboard_token
     with connection.transaction(session.database_url) as opened:
         token = kept.read_text().strip() if kept.exists() else ""
         if _lasts(opened, token):

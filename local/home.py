@@ -35,6 +35,11 @@ class Home:
         return self.path / "stack.json"
 
     @property
+    def dashboard_token(self) -> Path:
+        """What the dashboard asks the API with, from one start to the next."""
+        return self.path / "dashboard-token"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 
