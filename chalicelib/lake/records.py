@@ -3,7 +3,8 @@
 The hot path of the pipeline. Microseconds per row for 100,000 records of 8 fields, the GET from S3
 aside, one core:
 
-    NDJSON, 150 bytes: 1.6, of which splitting lines 0.1, orjson 0.9, rows to columns 0.4
+    NDJSON, 150 bytes: 1.6, of which splitting lines 0.1, orjson 0.9, rows to columns 0.4; lines that are made
+                       alike 1.2, and with that they are COPY text already
     CSV, 80 bytes:     1.7 to 2.5, of which csv.reader 0.8, rows to columns 0.5
 """
 
@@ -138,6 +139,8 @@ def _uniform(data: bytes, source: Source, columns: Sequence[Column]) -> tuple[np
     lines, rows = uniform.convert(data, columns, source.rename, indexed.shares(columns, source.sorted_by))
     if not rows:
         return lines, rows, ndjson.parse(data, **_exact_fields(source))
+    if len(rows) == data.count(b"\n") + (not data.endswith(b"\n")):
+        return lines, rows, Parsed([], _NO_SEQS, [])  # the commonest case spares splitting the lines: 0.2 µs per row
     others = data.split(b"\n")
     if not others[-1]:
         others.pop()
