@@ -14,6 +14,8 @@ def line(outcome: Outcome, done: int, planned: int, seed: int) -> str:
     told = (
         f"{done}/{planned} trial {outcome.trial.number} {outcome.seconds:.1f} s: {faults}: {', '.join(outcome.ended)}"
     )
+    if outcome.redriven:
+        told += ", redriven"
     if outcome.counterexample:
         told += f"\n  COUNTEREXAMPLE {outcome.counterexample}\n  {replay(seed, outcome)}"
     return told

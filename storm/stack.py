@@ -29,6 +29,7 @@ SETTINGS = {"SLUICE_CHUNK_BYTES": "2500", "SLUICE_FETCH_SECONDS": "3"}
 LOST = "LOST"  # status of an execution that a stopped engine forgot
 ENDED_SECONDS = 900
 POLL_SECONDS = 0.1
+REDRIVE_SECONDS = 30
 
 
 class RedriveRefused(RuntimeError):
@@ -108,7 +109,7 @@ class StormStack:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
                 raise
-            return executions.arn(self.env["SLUICE_STATE_MACHINE_ARN"], name)
+            return self._arn(name)
 
     def wait(self, arn: str) -> Ended:
         """Until the execution ended; raises TimeoutError where it does not."""
@@ -125,21 +126,29 @@ class StormStack:
             time.sleep(POLL_SECONDS)
 
     def redrive(self, run_id: str) -> Ended:
-        """`sluice redrive RUN`, as a person types it; raises RedriveRefused where it begins no run."""
-        ran = subprocess.run(
-            [sys.executable, "-m", "cli", "redrive", run_id, "--json"],
-            cwd=REPOSITORY,
-            env={**environment.inherited(Home(self._home)), "SLUICE_HOME": str(self._home)},
-            capture_output=True,
-            text=True,
-        )
-        try:
-            answer = json.loads(ran.stdout)
-        except ValueError:
-            raise RedriveRefused(f"sluice redrive {run_id} says: {ran.stderr.strip()[-500:]}") from None
-        if "run_id" not in answer:
-            raise RedriveRefused(f"sluice redrive {run_id} says: {answer}")
-        return self.wait(executions.arn(self.env["SLUICE_STATE_MACHINE_ARN"], answer["run_id"]))
+        """`sluice redrive RUN`, as a person types it, and again where the stack was being started again at that moment.
+
+        Raises RedriveRefused where it begins no run.
+        """
+        deadline, begun = time.monotonic() + REDRIVE_SECONDS, "SELECT run_id FROM pipeline.runs WHERE redrive_of = %s"
+        while True:
+            ran = subprocess.run(
+                [sys.executable, "-m", "cli", "redrive", run_id, "--json"],
+                cwd=REPOSITORY,
+                env={**environment.inherited(Home(self._home)), "SLUICE_HOME": str(self._home)},
+                capture_output=True,
+                text=True,
+            )
+            with contextlib.suppress(ValueError, KeyError):
+                return self.wait(self._arn(json.loads(ran.stdout)["run_id"]))
+            for (found,) in self.database.query(begun, run_id):  # it was begun, and the command was cut off
+                return self.wait(self._arn(found))
+            if time.monotonic() > deadline:
+                raise RedriveRefused(f"sluice redrive {run_id} says: {ran.stdout}{ran.stderr.strip()[-500:]}")
+            time.sleep(1)
+
+    def _arn(self, run_id: str) -> str:
+        return executions.arn(self.env["SLUICE_STATE_MACHINE_ARN"], run_id)
 
     def _states(self, arn: str) -> tuple[str, ...]:
         states, token = [], {}

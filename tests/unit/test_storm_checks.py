@@ -1,0 +1,196 @@
+"""What a storm takes for a counterexample, and that its faults in the database are the ones that Postgres has."""
+
+from types import SimpleNamespace
+
+import psycopg2
+import pytest
+
+from chalicelib.warehouse import tables
+from storm import checks, truth
+from storm.checks import Counterexample
+from storm.database import ACTIONS, Database, DatabaseFault
+from storm.stack import LOST, Ended
+from storm.trial import Lane
+
+LANE = "storm_9"
+WINDOW = truth.window(0)
+
+
+@pytest.fixture
+def database(database_url):
+    made = Database(database_url)
+    made.install()
+    made.query(f"DROP TABLE IF EXISTS curated.{LANE}")
+    columns = "id integer PRIMARY KEY, day date, amount numeric(10,2), note text"
+    made.query(f"CREATE SCHEMA IF NOT EXISTS curated; CREATE TABLE curated.{LANE} ({columns})")
+    yield made
+    made.query(f"DROP TABLE curated.{LANE}; DROP SCHEMA storm CASCADE")
+
+
+@pytest.fixture
+def stack(database):
+    none = {"list_multipart_uploads": {}}
+    return SimpleNamespace(
+        database=database, env={"SLUICE_BUCKET": "b"}, call=lambda service, operation, **_: none[operation]
+    )
+
+
+# --- faults in the database ----------------------------------------------------------------------
+
+CODES = {"cut": None, "disk full": "53100", "lock timeout": "55P03", "read-only": "25006", "deadlock": "40P01"}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_fault_strikes_at_its_row_and_as_often_as_it_should(database, database_url, action):
+    database.arm([DatabaseFault("a fault", LANE, "merge", action, after=1, times=1)])
+    insert = f"INSERT INTO curated.{LANE} VALUES (%s, '2001-01-01', 1, 'x')"
+    with database.holding():
+        holder = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 20261121"
+        while database.query(holder) == [(0,)]:
+            pass
+        codes = []
+        for key in range(4):
+            session = psycopg2.connect(database_url)
+            try:
+                with session, session.cursor() as cursor:
+                    cursor.execute(insert, (key,))
+                codes.append("done")
+            except psycopg2.Error as error:
+                codes.append(error.pgcode)
+            session.close()
+    wanted = CODES[action]
+    assert codes == ["done", "57P01" if wanted is None and codes[1] else wanted, "done", "done"]
+    assert database.disarm(LANE) == {"a fault": 4}
+
+
+def test_a_fault_of_one_lane_leaves_others_alone(database):
+    database.arm([DatabaseFault("a fault", "storm_8", "merge", "disk full", times=9)])
+    database.query(f"INSERT INTO curated.{LANE} VALUES (1, '2001-01-01', 1, 'x')")
+
+
+# --- what must hold --------------------------------------------------------------------------------
+
+
+def lane(stack, before, served=None):
+    upstream = SimpleNamespace(served=lambda name: served or {})
+    made = Lane(LANE, 1, stack, upstream, None)
+    made._table = before
+    return made
+
+
+def published(account, **given):
+    return {"run_id": "r", "published_at": "now", **vars(account), **given}
+
+
+@pytest.fixture
+def loaded(stack):
+    """The truth of the window is in the table; (rows, account)."""
+    [pages] = truth.readings(1, LANE, WINDOW, {})
+    table, account = truth.apply({}, pages)
+    for row in table.values():
+        stack.database.query(f"INSERT INTO curated.{LANE} VALUES (%s, %s, %s, %s)", *row)
+    return table, account
+
+
+@pytest.fixture(autouse=True)
+def believed_quarantine(monkeypatch):
+    monkeypatch.setattr(checks, "quarantine", lambda stack, found: None)
+
+
+def test_the_truth_is_no_counterexample(stack, loaded):
+    lane(stack, {})._check_table(SimpleNamespace(place=0), [published(loaded[1])])
+    lane(stack, loaded[0])._check_table(SimpleNamespace(place=0), [])
+
+
+SPOILED = {
+    "a row is gone": "DELETE FROM {} WHERE id = (SELECT min(id) FROM {})",
+    "a row is another": "UPDATE {} SET amount = amount + 1 WHERE id = (SELECT min(id) FROM {})",
+    "a row too many": "INSERT INTO {} VALUES (-1, '2001-01-01', 1, 'x')",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
+def test_a_row_that_is_gone_changed_or_made_up_is_found(stack, loaded, spoil):
+    stack.database.query(spoil.replace("{}", f"curated.{LANE}"))
+    with pytest.raises(Counterexample, match="1 rows"):
+        lane(stack, {})._check_table(SimpleNamespace(place=0), [published(loaded[1])])
+
+
+def test_what_an_unpublished_run_wrote_is_found(stack, loaded):
+    with pytest.raises(Counterexample, match="is not what it was"):
+        lane(stack, {})._check_table(SimpleNamespace(place=0), [])
+
+
+@pytest.mark.parametrize("wrong", [{"fetched": 1}, {"inserted": 0}])
+def test_an_account_that_is_not_the_truths_is_found(stack, loaded, wrong):
+    with pytest.raises(Counterexample, match="the account"):
+        lane(stack, {})._check_table(SimpleNamespace(place=0), [published(loaded[1], **wrong)])
+
+
+def test_a_page_that_is_half_of_one_version_and_half_of_another_is_found(stack, loaded):
+    day = WINDOW[0]
+    planned, changed = truth.pages(1, LANE, day)[0], truth.pages(1, LANE, day, truth.CHANGED)[0]
+    differing = next(new for old, new in zip(planned, changed, strict=False) if old != new)
+    update = f"UPDATE curated.{LANE} SET amount = %s WHERE id = %s"
+    stack.database.query(update, differing["amount"], differing["id"])
+    both = {(day.isoformat(), 0): [truth.CHANGED, truth.PLANNED]}
+    with pytest.raises(Counterexample):
+        lane(stack, {}, both)._check_table(SimpleNamespace(place=0), [published(loaded[1])])
+
+
+WRONG_ENDS = {
+    "succeeded, for the ledger under way": (Ended("r", "SUCCEEDED"), {"status": "running", "published_at": None}),
+    "succeeded, nothing published": (Ended("r", "SUCCEEDED"), {"status": "succeeded", "published_at": None}),
+    "failed, for the ledger under way": (Ended("r", "FAILED", "X"), {"status": "running"}),
+    "failed, and not in the ledger": (Ended("r", "FAILED", "X"), {}),
+    "lost, for the ledger under way": (Ended("r", LOST), {"status": "running"}),
+    "stopped": (Ended("r", "TIMED_OUT"), {"status": "running"}),
+}
+
+
+@pytest.mark.parametrize(("ended", "row"), WRONG_ENDS.values(), ids=WRONG_ENDS)
+def test_an_end_that_the_ledger_does_not_know_of_is_found(ended, row):
+    with pytest.raises(Counterexample):
+        checks.ended_as_it_says(ended, row)
+
+
+@pytest.mark.parametrize(
+    ("emails", "letters", "unheard", "found"),
+    [
+        pytest.param(0, [{"input": {}}], (), "no email", id="no email"),
+        pytest.param(1, [], (), "no dead letter", id="no dead letter"),
+        pytest.param(1, [{"input": {"source": "x"}}], (), "another input", id="another input"),
+        pytest.param(0, [{"input": {}}], ("sns",), None, id="SNS is away"),
+        pytest.param(1, [], ("sqs",), None, id="SQS is away"),
+        pytest.param(1, [{"input": {}}], (), None, id="told"),
+    ],
+)
+def test_a_failure_that_nobody_was_told_of_is_found(emails, letters, unheard, found):
+    mail = SimpleNamespace(emails=lambda run_id: emails, letters=lambda run_id: letters)
+    ended = Ended("r", "FAILED", "X")
+    if found is None:
+        checks.somebody_was_told(mail, ended, unheard)
+    else:
+        with pytest.raises(Counterexample, match=found):
+            checks.somebody_was_told(mail, ended, unheard)
+
+
+def test_what_is_left_behind_is_found_and_what_cannot_be_helped_is_not(stack, database_url, monkeypatch):
+    monkeypatch.setattr(checks, "SETTLED_SECONDS", 0)
+    checks.nothing_is_left(stack, LANE, [])
+    name = tables.staging_name(LANE, "r")
+    stack.database.query(f"CREATE TABLE staging.{name} (id integer)")
+    try:
+        with pytest.raises(Counterexample, match=f"staging table {name}"):
+            checks.nothing_is_left(stack, LANE, [])
+        checks.nothing_is_left(stack, LANE, ["r"])
+    finally:
+        stack.database.query(f"DROP TABLE staging.{name}")
+    session = psycopg2.connect(database_url)
+    for hold in (f"SELECT FROM curated.{LANE}", f"SELECT pg_advisory_xact_lock(hashtextextended('curated.{LANE}', 0))"):
+        with session.cursor() as cursor:
+            cursor.execute(hold)
+            with pytest.raises(Counterexample, match="lock"):
+                checks.nothing_is_left(stack, LANE, [])
+        session.rollback()
+    session.close()
