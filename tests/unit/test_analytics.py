@@ -180,7 +180,7 @@ def test_a_run_that_is_judged_again_counts_its_last_judgement(store):
     account = Account(10, 10, 0, 0, 0, 0)
     store.run(Weather(), "w1", "2026-02-01T00:00:00Z", account, "fail", [result("a", success=False), result("b")])
     store.execute("DELETE FROM pipeline.quality_results")
-    store.run(Weather(), "w1", "2026-02-01T00:00:00Z", account, "pass", [result("a")])
+    store.run(Weather(), "w1", "2026-02-01T01:00:00Z", account, "pass", [result("a")])
     [found] = store.read("weather", dt.date(2026, 2, 1), dt.date(2026, 2, 1))["quality_by_day"]
     assert (found["expectations"], found["unmet"], found["passed"], found["failed"]) == (1, 0, 1, 0)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from types import SimpleNamespace
 
 import boto3
@@ -76,19 +77,21 @@ def fault(service, action, *texts, **given):
     return {"name": "a fault", "service": service, "action": action, "texts": list(texts), **given}
 
 
+# its error, how often the work was done, what the fault is given, and how many seconds the work takes: what is to be
+# broken off takes longer than any busy machine is late
 WORKERS = {
-    "kill": ("Runtime.ExitError", 0, {"seconds": 0.1}),
-    "kill-after": ("Runtime.ExitError", 1, {}),
-    "timeout": ("Sandbox.Timedout", 0, {"seconds": 0.05}),
-    "memory": ("Runtime.ExitError", None, {}),
+    "kill": ("Runtime.ExitError", 0, {"seconds": 0.1}, 15),
+    "kill-after": ("Runtime.ExitError", 1, {}, 0),
+    "timeout": ("Sandbox.Timedout", 0, {"seconds": 0.05}, 15),
+    "memory": ("Runtime.ExitError", None, {}, 0.5),
 }
 
 
 @pytest.mark.parametrize("action", WORKERS)
 def test_a_worker_ends_as_it_would_on_aws_and_the_next_one_works(armed, invoke, action):
-    error, done, given = WORKERS[action]
+    error, done, given, seconds = WORKERS[action]
     armed.arm([fault("lambda", action, '"sleep"', function="plan", **given)])
-    answer, found = invoke(sleep=0.5)
+    answer, found = invoke(sleep=seconds)
     assert answer["errorType"] == error
     assert done in (None, found)
     assert invoke(sleep=0)[0] == {"started_at": None}
@@ -106,7 +109,11 @@ def test_what_is_not_heard_is_done_all_the_same(armed, invoke):
     armed.arm([fault("lambda", "unheard", function="plan")])
     with pytest.raises(ClientError, match="ServiceException"):
         invoke()
-    assert invoke(sleep=1)[1] == 2
+    deadline = time.monotonic() + 60
+    while not invoke.file.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert invoke()[1] == 2
 
 
 def test_the_state_machines_clock_can_be_off(armed, invoke):
@@ -209,7 +216,7 @@ def test_s3_breaks_off_in_the_middle_of_an_object(armed, objects):
 def test_a_call_of_s3_can_be_the_last_that_a_worker_makes(armed, objects, invoke):
     armed.arm([fault("s3", "kill", "PUT ", worker="run-7"), {**fault("s3", "error", "never"), "name": "other"}])
     answers = []
-    working = threading.Thread(target=lambda: answers.append(invoke(sleep=5, run="run-7")[0]))
+    working = threading.Thread(target=lambda: answers.append(invoke(sleep=15, run="run-7")[0]))
     working.start()
     while not answers:
         objects.put_object(Bucket="lake", Key="x", Body=b"x")

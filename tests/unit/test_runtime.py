@@ -237,7 +237,8 @@ def test_memory_that_another_function_left_in_the_process_is_not_counted(tmp_pat
     )
     try:
         pid = invoke(runtime, "keep", mb=400)[1]
-        assert invoke(runtime, "nap", seconds=0.5) == (None, pid)
+        assert invoke(runtime, "hoard", mb=0, seconds=0.5) == (None, 0)
+        assert invoke(runtime, "echo")[1]["pid"] == pid
         assert "Runtime.ExitError" in str(invoke(runtime, "hoard", mb=300, seconds=5))
     finally:
         runtime.close()
