@@ -4,6 +4,8 @@ import json
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chalicelib.columns import Column
 from chalicelib.conversion import encode
@@ -102,3 +104,40 @@ def test_integers_beyond_what_a_float_holds_are_judged_exactly(nulls):
 def test_small_integers_beside_nulls_stay_numbers():
     frame = copy_text.read_frame(rows_of((1, 1.5, "a", True, None), (None, 1.5, "a", True, None)), COLUMNS, {"id"})
     assert frame["id"].dtype == "float64"
+
+
+_ROWS = st.tuples(
+    st.integers(-(2**63), 2**63 - 1),
+    st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    st.none() | st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=6),
+    st.none() | st.booleans(),
+    st.none() | st.dates().map(str),
+)
+
+
+def fingerprints(rows: bytes) -> list[bytes]:
+    return [line.split(b"\t")[-2] for line in rows.split(b"\n")[:-1]]
+
+
+@given(st.lists(_ROWS, min_size=1, max_size=6), st.integers(1, 2**40))
+def test_a_fingerprint_is_that_of_the_values_alone(rows, first):
+    """The same for the same values, in whatever company and place, another for others, -0.0 and 0.0 among them."""
+    together = fingerprints(rows_of(*rows, seqs=range(first, first + len(rows))))
+    assert together == [fingerprints(rows_of(row))[0] for row in rows]
+    written = [rows_of(row).rsplit(b"\t", 2)[0] for row in rows]
+    assert len(set(together)) == len(set(written))
+
+
+@given(_ROWS, _ROWS)
+def test_rows_of_other_values_have_other_fingerprints(one, other):
+    same = all(type(a) is type(b) and repr(a) == repr(b) for a, b in zip(one, other, strict=True))
+    assert (fingerprints(rows_of(one)) == fingerprints(rows_of(other))) == same
+
+
+@given(st.lists(_ROWS, min_size=1, max_size=6))
+def test_what_is_written_is_read_back(rows):
+    written = rows_of(*rows)
+    assert written.count(b"\n") == len(rows)
+    frame = copy_text.read_frame(written, COLUMNS, {"id", "name"})
+    assert frame["id"].tolist() == [row[0] for row in rows]
+    assert [None if pd.isna(name) else name for name in frame["name"]] == [row[2] for row in rows]

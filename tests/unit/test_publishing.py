@@ -3,8 +3,12 @@
 import concurrent.futures
 import contextlib
 import io
+import uuid
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from psycopg2 import errors, sql
 
 from chalicelib import settings, sources
@@ -282,3 +286,25 @@ def test_an_empty_table_that_somebody_reads_is_merged_into_at_once(publish, quer
         cursor.execute("SELECT * FROM curated.shop")
         assert numbers(publish("r1", ROWS)) == (3, 0, 0, 0)
     assert query(INDEX) == [index]
+
+
+_ROWS = st.tuples(st.integers(1, 4), st.sampled_from([None, "a", "b"]))  # few keys, so that they come again
+
+
+@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(_ROWS, min_size=1, max_size=6), min_size=1, max_size=4))
+def test_any_runs_after_each_other_leave_the_last_row_of_each_key_and_balance(publish, query, runs):
+    """Against a dict: of every key the last row of the last run that has it, and each row counted once."""
+    if query("SELECT to_regclass('curated.shop')")[0][0]:
+        query("DELETE FROM curated.shop RETURNING 1")
+    expected: dict[int, str | None] = {}
+    name = uuid.uuid4().hex[:8]
+    for number, rows in enumerate(runs):
+        account = publish(f"{name}-{number}", [(key, value, None) for key, value in rows])
+        last = dict(rows)
+        inserted = sum(key not in expected for key in last)
+        unchanged = sum(key in expected and expected[key] == value for key, value in last.items())
+        updated = len(last) - inserted - unchanged
+        assert numbers(account) == (inserted, updated, unchanged, len(rows) - len(last))
+        expected |= last
+        assert dict(query("SELECT id, name FROM curated.shop")) == expected
