@@ -47,7 +47,8 @@ def connect(database_url: str, login: str = OWN_LOGIN):
             "the database's address is none that Postgres' clients read",
             next_step=f"check {login}: postgresql://user:password@host:5432/database",
         ) from None
-    except psycopg2.OperationalError as error:
+    # a session that is cut off while it is set up cannot even be rolled back, which is an InterfaceError
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         text = str(error).strip()
         if "password authentication failed" in text or "does not exist" in text:
             raise ConfigurationError(

@@ -92,3 +92,10 @@ def test_a_refusal_does_not_hold_what_it_locked(database_url):
     with contextlib.closing(psycopg2.connect(database_url)) as other, other.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(4711)")
         assert cursor.fetchone() == (True,)
+
+
+def test_a_session_that_ends_while_it_is_set_up_is_one_that_may_be_opened_again(database_url, monkeypatch):
+    """It cannot be rolled back any more, which psycopg2 tells by an error of another kind."""
+    monkeypatch.setattr(connection, "_SESSION", "SELECT pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(WarehouseUnavailable, match="Postgres is out of reach"):
+        connection.connect(database_url)
