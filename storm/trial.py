@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from storm import checks, truth
@@ -43,6 +43,7 @@ class Lane:
         self._table: dict[str, tuple[str, ...]] = {}
         self._following: int | None = None  # the place of the trial before which the table is as it should be
         self._begun = 0
+        self._later = ThreadPoolExecutor(4)
         self._excused: list[str] = []  # runs whose failure could not be entered in the ledger
 
     def _begin(self, place: int, windows: int = 10) -> None:
@@ -91,7 +92,7 @@ class Lane:
         disturbances = self._disturb(trial)
         ended = self._run(trial)
         for disturbance in disturbances:
-            disturbance.join()
+            disturbance.result()
         self._mend(trial, outcome)
         outcome.ended = [_how(one) for one in ended]
         published = self._check(trial, ended, trial.given, position, self._stack.generation == generation)
@@ -172,7 +173,7 @@ class Lane:
         expect(len(arns) == len(names), f"{len(names)} names made {len(arns)} executions")
         return [self._stack.wait(arn) for arn in sorted(arns)]
 
-    def _disturb(self, trial: Trial) -> list[threading.Thread]:
+    def _disturb(self, trial: Trial) -> list[Future]:
         actions = {
             "Postgres restarted": lambda: self._stack.restart_postgres(signal.SIGINT),
             "Postgres killed": lambda: self._stack.restart_postgres(signal.SIGKILL),
@@ -185,8 +186,7 @@ class Lane:
         made = []
         for fault in trial.faults:
             if fault.seam == "stack":
-                made.append(threading.Timer(fault.values["at"], actions[fault.values["action"]]))
-                made[-1].start()
+                made.append(self._later.submit(_later, fault.values["at"], actions[fault.values["action"]]))
         return made
 
     # --- what must hold ------------------------------------------------------------------------
@@ -237,6 +237,11 @@ class Lane:
         wanted = truth.window(trial.place)[1].isoformat() if published and moves else position
         found = checks.cursor(self._stack, self.name)
         expect(found == wanted, f"the cursor of {self.name} is {found}, expected {wanted}")
+
+
+def _later(seconds: float, work: Callable[[], object]) -> None:
+    time.sleep(seconds)
+    work()
 
 
 def _how(ended: Ended) -> str:

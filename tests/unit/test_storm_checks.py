@@ -50,7 +50,7 @@ def test_a_fault_strikes_at_its_row_and_as_often_as_it_should(database, database
             pass
         codes = []
         for key in range(4):
-            session = psycopg2.connect(database_url)
+            session = psycopg2.connect(database_url, application_name="sluice")
             try:
                 with session, session.cursor() as cursor:
                     cursor.execute(insert, (key,))
@@ -65,7 +65,11 @@ def test_a_fault_strikes_at_its_row_and_as_often_as_it_should(database, database
 
 def test_a_fault_of_one_lane_leaves_others_alone(database):
     database.arm([DatabaseFault("a fault", "storm_8", "merge", "disk full", times=9)])
-    database.query(f"INSERT INTO curated.{LANE} VALUES (1, '2001-01-01', 1, 'x')")
+    insert = f"SET application_name = 'sluice'; INSERT INTO curated.{LANE} VALUES (1, '2001-01-01', 1, 'x')"
+    database.query(insert)
+    database.arm([DatabaseFault("another", LANE, "merge", "disk full", times=9)])
+    with pytest.raises(psycopg2.errors.DiskFull), database.connected() as session, session.cursor() as cursor:
+        cursor.execute(insert.replace("VALUES (1", "VALUES (2"))
 
 
 # --- what must hold --------------------------------------------------------------------------------
