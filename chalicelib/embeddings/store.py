@@ -115,7 +115,9 @@ def write(
         cursor.execute(statement("embeddings", "create_batch"))
         cursor.copy_expert(statement("embeddings", "copy_batch"), stream)
         cursor.execute(statement("embeddings", "write_batch"), values)
-        cursor.execute(statement("embeddings", "remove_surplus"), values)
+        # a text that has more passages than now has had a first one; 20,000 new texts took twice as much of Postgres
+        if cursor.fetchone()[0]:
+            cursor.execute(statement("embeddings", "remove_surplus"), {**values, "keys": [row.key for row in rows]})
         cursor.execute(statement("embeddings", "drop_batch"))
 
 

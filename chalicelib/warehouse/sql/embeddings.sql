@@ -34,18 +34,23 @@ CREATE TEMPORARY TABLE embedding_batch (
 -- name: copy_batch
 COPY pg_temp.embedding_batch FROM STDIN (FORMAT binary);
 
--- name: write_batch -- in key order, so that two writers of the same keys wait instead of locking each other out
-INSERT INTO pipeline.embeddings (model, table_name, key, content_hash, passage, start, length, embedding, run_id)
-SELECT %(model)s, %(table)s, key, content_hash, passage, start, length, embedding, %(run_id)s
-FROM pg_temp.embedding_batch ORDER BY key, passage
-ON CONFLICT (model, table_name, key, passage) DO UPDATE
-SET content_hash = excluded.content_hash, start = excluded.start, length = excluded.length,
-    embedding = excluded.embedding, run_id = excluded.run_id, embedded_at = now();
+-- name: write_batch -- in key order, so that two writers of the same keys wait instead of locking each other out; whether some replaced older ones
+WITH written AS (
+    INSERT INTO pipeline.embeddings (model, table_name, key, content_hash, passage, start, length, embedding, run_id)
+    SELECT %(model)s, %(table)s, key, content_hash, passage, start, length, embedding, %(run_id)s
+    FROM pg_temp.embedding_batch ORDER BY key, passage
+    ON CONFLICT (model, table_name, key, passage) DO UPDATE
+    SET content_hash = excluded.content_hash, start = excluded.start, length = excluded.length,
+        embedding = excluded.embedding, run_id = excluded.run_id, embedded_at = now()
+    RETURNING xmax <> 0 AS replaced  -- a row that was inserted has none
+)
+SELECT coalesce(bool_or(replaced), false) FROM written;
 
--- name: remove_surplus -- passages that a text no longer has, since it became shorter
+-- name: remove_surplus -- passages that a text no longer has, since it became shorter; by keys, or every vector of the table is looked at
 DELETE FROM pipeline.embeddings AS e
 USING (SELECT key, count(*) AS passages FROM pg_temp.embedding_batch GROUP BY key) AS written
-WHERE e.model = %(model)s AND e.table_name = %(table)s AND e.key = written.key AND e.passage >= written.passages;
+WHERE e.model = %(model)s AND e.table_name = %(table)s AND e.key = ANY(%(keys)s::text[])
+  AND e.key = written.key AND e.passage >= written.passages;
 
 -- name: drop_batch
 DROP TABLE pg_temp.embedding_batch;
