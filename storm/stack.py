@@ -18,6 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import executions
+from chalicelib.errors import TerminalError
 from local import environment
 from local.home import REPOSITORY, Home
 from local.provision import Resources, definition
@@ -58,7 +59,10 @@ class StormStack:
         self.database = Database(self.env["DATABASE_URL"])
 
     def _start(self) -> None:
-        self._stack.up()
+        try:
+            self._stack.up()
+        except TerminalError:  # once more: the machine may have been too busy for it
+            self._stack.up()
         self.env = self._stack.env()
         machine = json.loads(definition(Resources(self.env["AWS_ENDPOINT_URL"])))
         self._client("stepfunctions").update_state_machine(
