@@ -79,7 +79,7 @@ bench: $(VENV)/installed $(BENCH)/installed
 	@$(BIN)/python -m benchmarks.search
 
 storm: $(VENV)/installed
-	@$(BIN)/python -m storm --seed $(or $(SEED),1) $(if $(ONLY),--only $(ONLY),--runs $(or $(RUNS),1000))
+	@$(BIN)/python -m storm --seed $(or $(SEED),1) $(if $(ONLY),--only $(ONLY),--runs $(or $(RUNS),1000)) $(if $(CALM),--calm)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -18,9 +18,7 @@ from storm.upstream import Upstream
 
 def main(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
-    planned = plan.trials(given.seed, given.runs, not given.calm)
-    if given.only:
-        planned = [trial for trial in plan.trials(given.seed, max(given.only) + 1) if trial.number in given.only]
+    planned = chosen(given)
     stopping, started = threading.Event(), time.time()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -37,12 +35,19 @@ def main(arguments: list[str]) -> int:
     finally:
         stack.close()
         upstream.close()
-    found = report.Report(given.seed, len(planned), outcomes, time.time() - started, rest)
+    found = report.Report(given.seed, given.calm, len(planned), outcomes, time.time() - started, rest)
     given.report.mkdir(parents=True, exist_ok=True)
     (given.report / "storm.json").write_text(found.as_json())
     (given.report / "storm.md").write_text(found.as_markdown())
     print(found.as_text(), flush=True)
     return 1 if found.counterexamples or rest else 0
+
+
+def chosen(given: argparse.Namespace) -> list[plan.Trial]:
+    """The trials that are asked for; one alone is what it is among the others."""
+    runs = max(given.only) + 1 if given.only else given.runs
+    trials = plan.trials(given.seed, runs, not given.calm)
+    return [trial for trial in trials if not given.only or trial.number in given.only]
 
 
 def _weather(
@@ -61,7 +66,7 @@ def _weather(
             outcome = lane.play(trial)
             with lock:
                 outcomes.append(outcome)
-                print(report.line(outcome, len(outcomes), len(planned), given.seed), flush=True)
+                print(report.line(outcome, len(outcomes), len(planned), given.seed, given.calm), flush=True)
 
     with holding, ThreadPoolExecutor(len(plan.LANES)) as pool:
         for done in [pool.submit(lane_of, name) for name in plan.LANES]:

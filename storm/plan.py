@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from dataclasses import dataclass
 
@@ -10,7 +9,6 @@ from storm import faults, truth
 from storm.faults import Fault
 
 # trials of the same lane follow each other; those of several are under way at once
-REDRIVE = importlib.util.find_spec("cli.redrive") is not None
 LANES = ("storm_0", "storm_1_lines", "storm_2", "storm_3_lines")
 
 
@@ -51,7 +49,7 @@ def trials(seed: int, runs: int, disturbing: bool = True) -> list[Trial]:
         drawn = tuple(faults.draw(rng, disturbing))
         # of simultaneous runs the second might find the cursor moved, and ask for other days
         by_cursor = rng.random() < 0.5 and not any(fault.seam == "starts" for fault in drawn)
-        redriven = REDRIVE and rng.random() < 0.5
+        redriven = rng.random() < 0.5
         lane, place = LANES[number % len(LANES)], number // len(LANES)
         made.append(Trial(number, lane, place, by_cursor, redriven, drawn))
     return made

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from storm.trial import Outcome
 
 
-def line(outcome: Outcome, done: int, planned: int, seed: int) -> str:
+def line(outcome: Outcome, done: int, planned: int, seed: int, calm: bool) -> str:
     faults = ", ".join(kind if struck else f"({kind})" for kind, struck in outcome.struck)
     told = (
         f"{done}/{planned} trial {outcome.trial.number} {outcome.seconds:.1f} s: {faults}: {', '.join(outcome.ended)}"
@@ -17,12 +17,12 @@ def line(outcome: Outcome, done: int, planned: int, seed: int) -> str:
     if outcome.redriven:
         told += ", redriven"
     if outcome.counterexample:
-        told += f"\n  COUNTEREXAMPLE {outcome.counterexample}\n  {replay(seed, outcome)}"
+        told += f"\n  COUNTEREXAMPLE {outcome.counterexample}\n  {replay(seed, calm, outcome)}"
     return told
 
 
-def replay(seed: int, outcome: Outcome) -> str:
-    return f"again: make storm SEED={seed} ONLY={outcome.trial.number}"
+def replay(seed: int, calm: bool, outcome: Outcome) -> str:
+    return f"again: make storm SEED={seed} ONLY={outcome.trial.number}" + " CALM=1" * calm
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Report:
     """`rest`: what was left when all trials were over, None if nothing was."""
 
     seed: int
+    calm: bool
     planned: int
     outcomes: list[Outcome]
     seconds: float
@@ -81,7 +82,7 @@ class Report:
                         "faults": [vars(fault) for fault in outcome.trial.faults],
                         "ended": outcome.ended,
                         "what": outcome.counterexample,
-                        "replay": replay(self.seed, outcome),
+                        "replay": replay(self.seed, self.calm, outcome),
                     }
                     for outcome in self.counterexamples
                 ],
@@ -109,6 +110,7 @@ class Report:
         if self.rest:
             told.append(f"Left when all was over: {self.rest}")
         told += [
-            f"trial {one.trial.number}: {one.counterexample}; {replay(self.seed, one)}" for one in self.counterexamples
+            f"trial {one.trial.number}: {one.counterexample}; {replay(self.seed, self.calm, one)}"
+            for one in self.counterexamples
         ]
         return "\n".join(filter(None, told))

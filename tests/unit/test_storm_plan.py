@@ -5,8 +5,9 @@ import datetime as dt
 import pytest
 
 from local import faults as aws
-from storm import plan, truth
+from storm import campaign, plan, report, truth
 from storm.database import ACTIONS, PLACES
+from storm.trial import Outcome
 
 DAY = dt.date(2001, 2, 3)
 
@@ -42,6 +43,16 @@ def test_every_fault_is_drawn_and_can_be_done():
 
 def test_who_wants_no_disturbance_of_others_gets_none():
     assert "stack" not in {fault.seam for trial in plan.trials(1, 500, disturbing=False) for fault in trial.faults}
+
+
+@pytest.mark.parametrize("more", [[], ["--calm"]], ids=["all", "calm"])
+def test_a_trial_alone_is_the_one_that_it_is_among_the_others(more):
+    asked = campaign.parser().parse_args
+    among = campaign.chosen(asked(["--seed", "7", "--runs", "60", *more]))
+    alone = campaign.chosen(asked(["--seed", "7", "--only", "12,48", *more]))
+    assert alone == [among[12], among[48]]
+    told = report.replay(7, bool(more), Outcome(alone[0]))
+    assert told == "again: make storm SEED=7 ONLY=12" + (" CALM=1" if more else "")
 
 
 def test_days_of_a_lane_follow_each_other():
