@@ -27,7 +27,8 @@ class Sensors(FileSource):
     simulator = "simulate_sensors"  # the object that it writes then starts the run
     # what each finds of the faults that the simulator plants is measured, see docs/quality.md
     anomalies = (
-        Anomaly("temperature", by=("sensor",), time="measured_at", season="hour", threshold=4.0),
+        # an hour of a day gives eight values at most: not judged by less than two weeks of weather
+        Anomaly("temperature", by=("sensor",), time="measured_at", season="hour", threshold=4.0, minimum=112),
         Anomaly("temperature", by=("sensor",), time="measured_at", of="change", history_days=3, threshold=8.0),
         Anomaly("humidity", by=("sensor",), time="measured_at", of="change", history_days=3, threshold=8.0, stuck=15),
         Anomaly("pressure", by=("sensor",), time="measured_at", of="change", history_days=3, threshold=8.0),
