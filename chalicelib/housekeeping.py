@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from psycopg2 import sql
 
 from chalicelib import executions
-from chalicelib.errors import ContractError, WarehouseUnavailable
+from chalicelib.errors import WarehouseUnavailable
 from chalicelib.quarantine import claims
-from chalicelib.run_input import RunInput
 from chalicelib.telemetry import logger
 from chalicelib.triggers import starting
 from chalicelib.warehouse import connection, ledger, migrations, queries, tables
@@ -52,13 +51,19 @@ def _close_lost(stepfunctions) -> tuple[str, ...]:
         found = queries.rows(cursor, FILE, "under_way", age=AGE)
     # Step Functions is asked between two transactions: neither waits for it
     lost = [(run, why) for run in found if (why := _ended(stepfunctions, run["execution"])) is not None]
-    for run, (error, reason) in lost:
-        with connection.transaction() as open_connection, open_connection.cursor() as cursor:
-            told = {"state": "unknown", "error": error, "reason": reason}
-            ledger.fail(cursor, run["run_id"], run["source"], run["execution"], run["input"], told)
-            if (claim := _claim(run["input"])) is not None:
-                claims.release(cursor, claim, judged=False)
-    return tuple(run["run_id"] for run, _ in lost)
+    return tuple(run["run_id"] for run, (error, reason) in lost if _close(run, error, reason))
+
+
+def _close(run: dict, error: str, reason: str) -> bool:
+    """False where the run is no longer the one that was asked after."""
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        cursor.execute(statement(FILE, "hold_lost"), {"run_id": run["run_id"], "started_at": run["started_at"]})
+        if not cursor.rowcount:
+            return False
+        told = {"state": "unknown", "error": error, "reason": reason}
+        ledger.fail(cursor, run["run_id"], run["source"], run["execution"], run["input"], told)
+        claims.release_of_lost(cursor, run["run_id"])
+    return True
 
 
 def _ended(stepfunctions, execution: str) -> tuple[str, str] | None:
@@ -70,13 +75,6 @@ def _ended(stepfunctions, execution: str) -> tuple[str, str] | None:
         return None
     why = found.get("cause") or "no state could tell"
     return found.get("error") or LOST, f"its execution ended as {found['status']}: {why}. Next: `sluice redrive`"
-
-
-def _claim(given: object) -> str | None:
-    try:
-        return RunInput.from_json(given).replay
-    except ContractError:
-        return None
 
 
 def _drop_orphans() -> tuple[str, ...]:

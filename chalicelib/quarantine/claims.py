@@ -126,6 +126,14 @@ def release_lost(cursor, claim: str) -> None:
     cursor.execute(statement(FILE, "release_lost"), {"claim": claim, "seconds": BEGUN_SECONDS})
 
 
+def release_of_lost(cursor, run_id: str) -> None:
+    """Free the rows that a lost replay was to judge, but those that a later attempt at the same claim is to judge.
+
+    Attempts have their claim's name in common, so a row tells by when it was claimed whose it is.
+    """
+    cursor.execute(statement(FILE, "release_of_lost"), {"run_id": run_id})
+
+
 @dataclass(frozen=True)
 class Discarded:
     """So many rows were `discarded`; `left` open ones are meant too, and `replaying` ones, which stay as they are."""

@@ -25,18 +25,19 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
     error, reason = read_cause(_told(request, settings.bucket))
     state = _failed_state(request.execution)
     source = str(request.input.get("source", "unknown")) if isinstance(request.input, dict) else "unknown"
+    given = _given(request.input)
     with connection.transaction() as open_connection:
         with open_connection.cursor() as cursor:
             details = {"state": state, "error": error, "reason": reason}
-            ledger.fail(cursor, request.run_id, source, request.execution, redaction.strings(request.input), details)
+            shown = redaction.strings(request.input)
+            is_first = ledger.fail(cursor, request.run_id, source, request.execution, shown, details)
+            # an invocation that nobody waits for any more would free the rows that the next attempt has claimed since
+            if is_first and given is not None and given.replay is not None:
+                claims.release(cursor, given.replay, judged=False)
         run = ledger.get_run(open_connection, request.run_id)
         if run["table_name"]:
             with open_connection.cursor() as cursor:
                 tables.drop_staging(cursor, run["table_name"], request.run_id)
-    given = _given(request.input)
-    if given is not None and given.replay is not None:
-        with connection.transaction() as open_connection, open_connection.cursor() as cursor:
-            claims.release(cursor, given.replay, judged=False)
     unread = inbox.unreadable(given, error, reason, Lake(settings.bucket))
     if unread is not None:
         with connection.transaction() as open_connection, open_connection.cursor() as cursor:

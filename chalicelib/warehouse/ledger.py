@@ -236,7 +236,8 @@ def complete(cursor, run_id: str, embedded: int) -> None:
     cursor.execute(statement("ledger", "complete_run"), {"run_id": run_id, "embedded": embedded})
 
 
-def fail(cursor, run_id: str, source: str, execution: str, given: Mapping, error: Mapping) -> None:
+def fail(cursor, run_id: str, source: str, execution: str, given: Mapping, error: Mapping) -> bool:
+    """Close the run as failed; False where it has ended already, and nothing is to be done for it any more."""
     cursor.execute(
         statement("ledger", "fail_run"),
         {
@@ -247,3 +248,4 @@ def fail(cursor, run_id: str, source: str, execution: str, given: Mapping, error
             "error": json.dumps(error),
         },
     )
+    return cursor.rowcount == 1

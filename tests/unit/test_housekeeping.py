@@ -120,16 +120,76 @@ def test_a_staging_table_of_no_run_or_of_one_that_has_ended_goes(runs):
     assert runs.run(ended)["status"] == "succeeded"
 
 
-def test_the_rows_that_a_lost_replay_was_to_judge_are_free_again(runs):
-    original = runs.enter(hours_ago=2, staging=False)
-    runs.query(
-        "INSERT INTO pipeline.quarantine (run_id, source, chunk, part, line, reasons, record, claimed_by)"
-        " VALUES (%s, 'yard', 0, 0, 1, '[]', 'x', 'claim-1')",
-        original,
-    )
-    replay = runs.enter(hours_ago=1, replay="claim-1")
-    sweep(StepFunctions(**{original: RUNNING, replay: {"status": "ABORTED"}}))
-    assert runs.query("SELECT claimed_by FROM pipeline.quarantine WHERE run_id = %s", original) == [(None,)]
+@pytest.fixture
+def claimed(runs):
+    """The claim on a row that was set aside two hours ago, claimed that many hours ago; the rows' claims now."""
+
+    class Claimed:
+        def __init__(self, hours_ago):
+            self.name = uuid.uuid4().hex
+            self.original = runs.enter(hours_ago=3, staging=False)
+            runs.query("UPDATE pipeline.runs SET status = 'succeeded', finished_at = now() WHERE run_id = %s", self.original)
+            runs.query(
+                "INSERT INTO pipeline.quarantine (run_id, source, chunk, part, line, reasons, record, claimed_by, claimed_at)"
+                " VALUES (%s, 'yard', 0, 0, 1, '[]', 'x', %s, now() - %s * interval '1 hour')",
+                self.original,
+                self.name,
+                hours_ago,
+            )
+
+        def now(self):
+            ((by,),) = runs.query("SELECT claimed_by FROM pipeline.quarantine WHERE run_id = %s", self.original)
+            return by
+
+    return Claimed
+
+
+def test_the_rows_that_a_lost_replay_was_to_judge_are_free_again(runs, claimed):
+    claim = claimed(hours_ago=1.1)
+    runs.enter(hours_ago=1, replay=claim.name)
+    sweep(StepFunctions())
+    assert claim.now() is None
+
+
+def test_rows_that_a_later_attempt_at_the_lost_replay_claimed_anew_stay_its_own(runs, claimed):
+    claim = claimed(hours_ago=0.1)
+    lost = runs.enter(hours_ago=1, replay=claim.name)
+    assert sweep(StepFunctions()).lost == (lost,) and claim.now() == claim.name
+
+
+def test_rows_that_a_later_attempt_found_claimed_stay_its_own_until_it_is_lost_too(runs, claimed):
+    claim = claimed(hours_ago=2.1)
+    lost, later = runs.enter(hours_ago=2, replay=claim.name), runs.enter(hours_ago=1, replay=claim.name)
+    assert sweep(StepFunctions(**{later: RUNNING})).lost == (lost,) and claim.now() == claim.name
+    assert sweep(StepFunctions()).lost == (later,) and claim.now() is None
+
+
+class Meanwhile(StepFunctions):
+    """While it is asked, something else happens."""
+
+    def __init__(self, happens):
+        super().__init__()
+        self.happens = happens
+
+    def describe_execution(self, executionArn):
+        self.happens(executionArn)
+        return super().describe_execution(executionArn)
+
+
+HAPPENS = {
+    "begun again under its name": "UPDATE pipeline.runs SET started_at = now() WHERE run_id = %s",
+    "ended by itself": "UPDATE pipeline.runs SET status = 'succeeded', finished_at = now() WHERE run_id = %s",
+}
+
+
+@pytest.mark.parametrize("happens", HAPPENS.values(), ids=HAPPENS)
+def test_a_run_that_is_another_by_the_time_it_would_be_closed_is_left_alone(runs, claimed, happens):
+    claim = claimed(hours_ago=1.1)
+    run_id = runs.enter(hours_ago=1, replay=claim.name)
+    before = runs.run(run_id)
+    assert sweep(Meanwhile(lambda arn: runs.query(happens, arn))).lost == ()
+    after = runs.run(run_id)
+    assert after["status"] != "failed" and after["error"] == before["error"] and claim.now() == claim.name
 
 
 def test_while_the_ledger_is_being_written_no_table_is_dropped_and_the_sweep_goes_on(runs, database_url):

@@ -113,3 +113,14 @@ WHERE q.claimed_by = %(claim)s;
 
 -- name: release -- nothing came of the claim; `judged` is 1 where the rows were judged all the same
 UPDATE pipeline.quarantine SET claimed_by = NULL, replays = replays + %(judged)s WHERE claimed_by = %(claim)s;
+
+-- name: release_of_lost -- what a lost run was to judge, unless a later attempt is to judge it now: one that claimed it anew, or found it claimed
+UPDATE pipeline.quarantine AS q SET claimed_by = NULL
+FROM pipeline.runs AS lost
+WHERE lost.run_id = %(run_id)s AND q.claimed_by = lost.input ->> 'replay'
+  AND coalesce(q.claimed_at, '-infinity') <= lost.started_at
+  AND NOT EXISTS (
+    SELECT FROM pipeline.runs AS later
+    WHERE later.input ->> 'replay' = q.claimed_by AND later.status IN ('running', 'published')
+      AND later.started_at > lost.started_at
+  );

@@ -1,0 +1,63 @@
+"""RecordFailure, invoked once more when nobody waits for it any more, takes nothing from the attempt that follows."""
+
+import uuid
+
+import pytest
+from memory_s3 import MemoryS3
+
+from chalicelib import settings
+from chalicelib.columns import Column
+from chalicelib.contracts import RecordFailureRequest, Window
+from chalicelib.lake.store import Lake
+from chalicelib.settings import Settings
+from chalicelib.sources.base import Source
+from chalicelib.stages import record_failure as stage
+from chalicelib.warehouse import connection, ledger, tables
+
+
+class Booth(Source):
+    name = "booth"
+    key = ("id",)
+    columns = (Column("id", "integer"),)
+
+
+@pytest.fixture
+def query(database_url):
+    def asked(text, *values):
+        with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+            cursor.execute(text, values)
+            return cursor.fetchall() if cursor.description else []
+
+    return asked
+
+
+@pytest.fixture
+def replay(query, database_url, monkeypatch):
+    """(run, claim) of a replay under way, to which a row of another run is claimed."""
+    monkeypatch.setattr(settings, "current", lambda: Settings(bucket="bucket", database_url=database_url))
+    monkeypatch.setattr(stage, "Lake", lambda bucket: Lake(bucket, MemoryS3()))
+    monkeypatch.setattr(stage, "_failed_state", lambda execution: "Process")
+    claim = uuid.uuid4().hex[:16]
+    with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+        tables.ensure_curated(cursor, Booth())
+        for run_id, given in ((f"of-{claim}", {}), (f"replay-{claim}", {"replay": claim})):
+            given = {"source": "booth", **given}
+            ledger.open_run(cursor, Booth(), run_id, "arn", given, Window(), "2026-01-01T00:00:00Z")
+    query(
+        "INSERT INTO pipeline.quarantine (run_id, source, chunk, part, line, reasons, record, claimed_by)"
+        " VALUES (%s, 'booth', 0, 0, 1, '[]', '{}', %s)",
+        f"of-{claim}",
+        claim,
+    )
+    return f"replay-{claim}", claim
+
+
+def test_rows_that_the_next_attempt_has_claimed_stay_claimed(replay, query):
+    run_id, claim = replay
+    request = RecordFailureRequest(run_id, "arn", {"source": "booth", "replay": claim}, {"Error": "E", "Cause": "c"})
+    claimed = "SELECT claimed_by FROM pipeline.quarantine WHERE run_id = %s"
+    stage.record_failure(request)
+    assert query(claimed, f"of-{claim}") == [(None,)]
+    query("UPDATE pipeline.quarantine SET claimed_by = %s WHERE run_id = %s", claim, f"of-{claim}")
+    stage.record_failure(request)
+    assert query(claimed, f"of-{claim}") == [(claim,)]
