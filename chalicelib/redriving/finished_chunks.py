@@ -55,18 +55,19 @@ def marked(lake: Lake, source: Source, run: dict, failed: Sequence[dict], chunks
         return list(chunks)
     if source.schema_contract != DISCARD:
         schema = lake.get_json(keys.schema(run_id))
-        if schema["revision"] or schema != lake.get_json(keys.schema(name)):
+        earlier = keys.schema(name)
+        if schema["revision"] or not lake.has(earlier) or schema != lake.get_json(earlier):
             return list(chunks)
-    there = {tuple(key.split("/")[-2:]) for key in lake.keys(keys.chunks(name))}
     planned = [read_contract(Chunk, chunk) for chunk in lake.get_json(keys.manifest(name))]
-    earlier = {chunk.chunk: chunk for chunk in planned}
-    return [_marked(chunk, earlier.get(chunk.chunk), name, there) for chunk in chunks]
+    done_by = {chunk.chunk: (chunk, chunk.done_by or name) for chunk in planned}
+    # a run before the failed one may have expired meanwhile, and of the failed one what it did not do itself is there
+    there = {key for each in {by for _, by in done_by.values()} for key in lake.keys(keys.chunks(each))}
+    return [_marked(chunk, *done_by.get(chunk.chunk, (None, name)), there) for chunk in chunks]
 
 
-def _marked(chunk: Chunk, earlier: Chunk | None, before: str, there: set[tuple[str, ...]]) -> Chunk:
+def _marked(chunk: Chunk, earlier: Chunk | None, done_by: str, there: set[str]) -> Chunk:
     if earlier is None or dataclasses.replace(earlier, done_by=None) != chunk:
         return chunk
-    folder = keys.chunk(before, chunk.chunk, RESULTS).split("/")[-2]
-    if earlier.done_by is None and not {(folder, RESULTS), (folder, ROWS)} <= there:
+    if not {keys.chunk(done_by, chunk.chunk, left) for left in (RESULTS, ROWS)} <= there:
         return chunk
-    return dataclasses.replace(chunk, done_by=earlier.done_by or before)
+    return dataclasses.replace(chunk, done_by=done_by)

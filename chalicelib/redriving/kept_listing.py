@@ -25,14 +25,16 @@ def key(partition: Partition) -> str | None:
 
 
 def read(lake: Lake, kept: str, index: int) -> Listing:
-    """The listing, as that of the partition `index`. Raises NotFound where a raw object in it is gone."""
+    """The listing, as that of the partition `index`. Raises NotFound where an object that it names is gone."""
     listing = read_contract(Listing, lake.get_json(kept), kept)
-    for stored in listing.objects:
+    # working copies expire with the run that made them, raw objects may stay for good
+    read = (piece.key for chunk in listing.chunks for piece in chunk.slices)
+    for key in dict.fromkeys([*(stored.key for stored in listing.objects), *read]):
         try:
-            lake.about(stored.key)
+            lake.about(key)
         except NotFound as error:
             raise NotFound(
-                f"the raw object {stored.key} is not there any more",
+                f"{key}, which was fetched before, is not there any more",
                 next_step="`sluice run` fetches all of it anew",
             ) from error
     chunks = tuple(dataclasses.replace(chunk, partition=index) for chunk in listing.chunks)

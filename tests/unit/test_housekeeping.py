@@ -128,9 +128,10 @@ def claimed(runs):
         def __init__(self, hours_ago):
             self.name = uuid.uuid4().hex
             self.original = runs.enter(hours_ago=3, staging=False)
-            runs.query("UPDATE pipeline.runs SET status = 'succeeded', finished_at = now() WHERE run_id = %s", self.original)
+            runs.query("UPDATE pipeline.runs SET status = 'succeeded' WHERE run_id = %s", self.original)
             runs.query(
-                "INSERT INTO pipeline.quarantine (run_id, source, chunk, part, line, reasons, record, claimed_by, claimed_at)"
+                "INSERT INTO pipeline.quarantine"
+                " (run_id, source, chunk, part, line, reasons, record, claimed_by, claimed_at)"
                 " VALUES (%s, 'yard', 0, 0, 1, '[]', 'x', %s, now() - %s * interval '1 hour')",
                 self.original,
                 self.name,
