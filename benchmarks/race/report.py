@@ -55,7 +55,7 @@ def lines(figures: Figures) -> Iterator[str]:
         yield ""
         yield (
             f"**Taken under load**: others used {cores:.1f} of the machine's cores during the median load. Seconds are"
-            f" too high by that; compare them with each other only."
+            " too high by that, and ratios are off where others used more during one load than during the other."
         )
     yield ""
     yield f"![Seconds of each contestant, first load and the same data again]({PICTURE})"
@@ -92,15 +92,16 @@ def _race(figures: Figures) -> Iterator[str]:
         " they share counted once. Sluice's are those of the whole local stack, S3 and Step Functions among them."
     )
     yield ""
-    yield "| | CPU | Postgres' CPU | largest process | together |"
-    yield "|---|---:|---:|---:|---:|"
+    yield "| | CPU | Postgres' CPU | largest process | together | cores that others used |"
+    yield "|---|---:|---:|---:|---:|---:|"
     for contestant in _ran(figures):
         if figures.of(contestant.name):
             values = [
                 figures.median(contestant.name, value=lambda result, name=name: getattr(result.used, name))
                 for name in ("cpu", "postgres_cpu", "largest_mb", "together_mb")
             ]
-            yield "| {} | {:.1f} | {:.1f} | {:,.0f} | {:,.0f} |".format(contestant.title, *values)
+            values.append(figures.median(contestant.name, value=lambda result: result.used.others_cpu / result.seconds))
+            yield "| {} | {:.1f} | {:.1f} | {:,.0f} | {:,.0f} | {:.1f} |".format(contestant.title, *values)
     yield ""
 
 

@@ -231,6 +231,7 @@ def test_the_report_shows_medians_ratios_and_what_is_missed(taken):
     assert "| Validate | 2000.00 | 2000.00 | 1000.00 | 1000.00 | 1000.00 | 1000.00 |" in text
     assert "take 1.0 s of 6.1 s" in text
     assert "Taken under load" not in text
+    assert "| Sluice | 6.0 | 1.0 | 100 | 200 | 0.0 |" in text
     busy = [
         dataclasses.replace(result, used=dataclasses.replace(result.used, others_cpu=result.seconds))
         for result in taken.results
