@@ -169,7 +169,8 @@ def test_an_end_that_the_ledger_does_not_know_of_is_found(ended, row):
         pytest.param(1, [{"input": {}}], (), None, id="told"),
     ],
 )
-def test_a_failure_that_nobody_was_told_of_is_found(emails, letters, unheard, found):
+def test_a_failure_that_nobody_was_told_of_is_found(monkeypatch, emails, letters, unheard, found):
+    monkeypatch.setattr(checks, "HELD_SECONDS", 0)
     mail = SimpleNamespace(emails=lambda run_id: emails, letters=lambda run_id: letters)
     ended = Ended("r", "FAILED", "X")
     if found is None:
