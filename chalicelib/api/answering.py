@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg2
 from pydantic import BaseModel, ValidationError
 
 from chalicelib import settings
 from chalicelib.api import table
 from chalicelib.api.callers import Caller
 from chalicelib.api.table import Route
-from chalicelib.errors import RequestRefused
-from chalicelib.warehouse import migrations
+from chalicelib.errors import RequestRefused, SluiceError
 
 _SHOWN = 8  # faults that a problem lists
 # pages show what sources said: nothing in them may be run, sent or loaded
@@ -78,8 +76,10 @@ def answer(route: Route, arrived: Arrived) -> Response:
     handler = table.load(route.handler)
     try:
         given = handler(_raw(arrived) if route.raw else _checked(route, arrived))
-    except psycopg2.ProgrammingError as error:  # such as a table, a column or a right that is not there
-        if missing := migrations.pending():
+    except SluiceError:
+        raise
+    except Exception as error:
+        if missing := _pending(error):
             raise _older(missing) from error
         raise
     if isinstance(given, Text):
@@ -87,6 +87,17 @@ def answer(route: Route, arrived: Arrived) -> Response:
     model = table.load(route.answer)
     content = model.model_validate(given).model_dump_json(by_alias=True)
     return Response(route.status, content, table.JSON)
+
+
+def _pending(error: Exception) -> list[str]:
+    """The migrations that are, where the database misses what they may bring."""
+    # not at the top: a webhook is taken without a database
+    import psycopg2
+
+    from chalicelib.warehouse import migrations
+
+    # such as a table, a column or a right that is not there
+    return migrations.pending() if isinstance(error, psycopg2.ProgrammingError) else []
 
 
 def _older(missing: list[str]) -> RequestRefused:

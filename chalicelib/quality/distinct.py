@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from chalicelib.quality.engine import Outcome
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from chalicelib.quality.suite import Item
@@ -37,6 +36,8 @@ class Distinct:
         """What was found of the kinds, as it would have been found of the rows."""
         if found.error:
             return found
+        import numpy as np  # not at the top: the gate and who tells of failures judge no rows
+
         fails = np.zeros(len(self.values), dtype=bool)
         fails[[int(place) for place in found.result.get("unexpected_index_list") or ()]] = True
         positions = np.flatnonzero(fails[self.numbers]).tolist()
@@ -53,6 +54,7 @@ def of(frame: pd.DataFrame, items: Sequence[Item]) -> Distinct | None:
     """The kinds of the frame's only column; None where rows have to be judged, or might as well be."""
     if len(frame.columns) != 1 or len(frame) < _ROWS or any("row_condition" in item.kwargs for item in items):
         return None
+    import numpy as np
     import pandas as pd
 
     values = frame.iloc[:, 0]
