@@ -112,10 +112,11 @@ def replayed(pipeline, run):
 
 
 def half_failed(pipeline):
-    """A run of two files, one of which has a column too few: the other one's chunk is finished."""
-    other = "inbox/half_failed.2.csv"
-    pipeline.client("s3").put_object(Bucket=pipeline.env["SLUICE_BUCKET"], Key=other, Body=b"id,other\n3,x\n")
-    return files(pipeline, "half_failed.1.csv", b"id,name\n1,ada\n2,grace\n", location="half_failed.*.csv")
+    """A run of two packed files, one of which has a column too few: the other one's chunk is finished."""
+    other, content = "inbox/half_failed.2.csv.gz", gzip.compress(b"id,other\n3,x\n")
+    pipeline.client("s3").put_object(Bucket=pipeline.env["SLUICE_BUCKET"], Key=other, Body=content)
+    content = gzip.compress(b"id,name\n1,ada\n2,grace\n")
+    return files(pipeline, "half_failed.1.csv.gz", content, location="half_failed.*.csv.gz")
 
 
 def redriven(pipeline, run):
