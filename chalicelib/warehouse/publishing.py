@@ -112,7 +112,7 @@ def merge(
         actions = _filled(cursor, source, staging, run_id) if staged >= filling.ROWS and not unchanged else None
         actions = actions or merge_rows(cursor, source, staging, run_id)
     if unchanged:
-        _confirm_unchanged(cursor, curated, staging, same_key_curated, {**run, "later": later})
+        _confirm_unchanged(cursor, curated, staging, same_key_curated, run)
     account = Account(
         fetched=fetched,
         inserted=actions.get("INSERT", 0),
@@ -129,12 +129,13 @@ def merge(
 def _confirm_unchanged(cursor, curated, staging, same_key_curated, run: dict) -> None:
     """Make the rows that this run found unchanged its own, where an earlier run might still overwrite them.
 
-    Without one that is open nothing is written: a repeated load touches no row.
+    Without one that is open nothing is written, and for each that is, a row once: a repeated load touches no row.
     """
-    cursor.execute(statement("publish", "earlier_is_open"), run)
-    if cursor.fetchone()[0]:
+    cursor.execute(statement("publish", "open_before"), run)
+    if (open_before := cursor.fetchone()[0]) is not None:
         identifiers = {"curated": curated, "staging": staging, "same_key_curated": same_key_curated}
-        cursor.execute(statement("publish", "confirm_unchanged", **identifiers, raw=sql.SQL(_RAW)), run)
+        confirm = statement("publish", "confirm_unchanged", **identifiers, raw=sql.SQL(_RAW))
+        cursor.execute(confirm, {**run, "open": open_before})
 
 
 def merge_rows(cursor, source: Source, staging: sql.Composable, run_id: str) -> dict[str, int]:

@@ -106,6 +106,26 @@ def test_a_row_that_came_too_late_is_a_duplicate_of_the_newer_one(store, names):
     assert (account.inserted, account.updated, account.unchanged, account.duplicates) == (1, 0, 1, 1)
 
 
+@pytest.mark.parametrize("status", ["failed", "rejected"])
+def test_nor_is_it_by_an_older_one_that_failed_and_is_redriven(store, names, status):
+    first, failed, later = names
+    store.open(first)
+    store.publish(first, [(1, "as it was")])
+    store.open(failed)
+    store.query("UPDATE pipeline.runs SET status = %s, finished_at = now() WHERE run_id = %s", status, failed)
+    store.open(later)
+    store.publish(later, [(1, "as it was")])
+    assert store.rows() == [(1, "as it was", later)]
+    store.open("repeated")
+    store.publish("repeated", [(1, "as it was")])
+    assert store.rows() == [(1, "as it was", later)]  # written once for a failed run, not by each load from then on
+    store.open("redriven")
+    entry = "UPDATE pipeline.runs SET entry = (SELECT entry FROM pipeline.runs WHERE run_id = %s) WHERE run_id = %s"
+    store.query(entry, failed, "redriven")
+    account = store.publish("redriven", [(1, "for a while")])
+    assert store.rows() == [(1, "as it was", later)] and account.duplicates == 1
+
+
 def test_a_value_that_a_later_run_found_unchanged_is_not_replaced_by_an_older_one(store, names):
     first, late, third = names
     store.open(first)

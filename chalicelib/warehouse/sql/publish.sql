@@ -39,17 +39,20 @@ WHERE original.run_id = %(replay_of)s AND {same_key_curated} AND t._fingerprint 
     )
 );
 
--- name: earlier_is_open -- whether a run that was entered before this one may still publish; an execution lasts a day at most, and a replay has the entry of a run that was long before
-SELECT EXISTS (
-    SELECT FROM pipeline.runs
-    WHERE table_name = %(table)s AND status = 'running' AND greatest(entered_at, started_at) > now() - interval '25 hours'
-    AND entry < (SELECT entry FROM pipeline.runs WHERE run_id = %(run_id)s)
+-- name: open_before -- the entry of the newest run that was entered before this one and may still publish, null for none: one under way, for a day at most, as its execution (a replay was entered long before it started), and one that failed or was rejected, as the run that redrives it has its entry
+SELECT max(entry) FROM pipeline.runs AS r
+WHERE table_name = %(table)s AND entry < (SELECT entry FROM pipeline.runs WHERE run_id = %(run_id)s) AND (
+    status = 'running' AND greatest(entered_at, started_at) > now() - interval '25 hours'
+    OR status IN ('failed', 'rejected') AND NOT EXISTS (
+        SELECT FROM pipeline.runs AS p WHERE p.table_name = %(table)s AND p.entry = r.entry AND p.published_at IS NOT NULL
+    )
 );
 
--- name: confirm_unchanged -- rows that this run found as they were are its own from now on: an earlier run finds them taken
+-- name: confirm_unchanged -- rows that this run found as they were are its own from now on, where a run that is open would not find them taken
 UPDATE {curated} AS t SET _run_id = %(run_id)s, _raw = {raw}
 FROM {staging} AS s
-WHERE {same_key_curated} AND t._fingerprint = s._fingerprint AND t._run_id <> ALL(%(later)s::text[] || %(run_id)s::text);
+WHERE {same_key_curated} AND t._fingerprint = s._fingerprint
+  AND t._run_id NOT IN (SELECT run_id FROM pipeline.runs WHERE table_name = %(table)s AND entry > %(open)s);
 
 -- name: merge -- (action, rows): insert new keys, update those that differ, leave the rest alone
 WITH merged AS (
