@@ -22,6 +22,7 @@ hypothesis.settings.load_profile("sluice")
 # the files that take longest, in this order, so that no worker has a long one left at the end
 LONGEST = (
     # unit tests: a whole deployment to moto takes 2 s of CPU, a stack 5
+    "test_deploy_command",
     "test_apply",
     "test_stack",
     "test_destroying",
@@ -33,8 +34,11 @@ LONGEST = (
     # feature tests
     "test_documents",
     "test_deploy",
+    "test_storm",
+    "test_redriving",
     "test_dashboard_in_browser",
     "test_change_data_capture",
+    "test_race_on_the_stack",
     "test_unpacked_functions",
     "test_template_deploys",
     "test_error_paths",

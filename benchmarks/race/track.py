@@ -21,7 +21,7 @@ from benchmarks.race import truth
 from benchmarks.race.contestants import ROOT, Contestant
 from benchmarks.race.heat import Load, to_json
 from benchmarks.race.measure import Meter, Used
-from chalicelib.lake import Lake
+from chalicelib.lake import Lake, keys
 from local import environment
 from local.home import Home
 from local.stack import Stack
@@ -218,7 +218,7 @@ class Track:
             cursor.execute("DROP TABLE IF EXISTS curated.orders, curated.warm_up")
             cursor.execute("DELETE FROM pipeline.runs WHERE table_name IN (%s, 'warm_up')", (TABLE,))
         lake = self.lake()
-        for prefix in ("raw/source=files/", "runs/"):
+        for prefix in ("raw/source=files/", "runs/", keys.DECLARATIONS):
             for key in lake.keys(prefix):
                 lake.delete(key)
 
