@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from psycopg2 import sql
 
 from chalicelib import executions
-from chalicelib.errors import WarehouseUnavailable
+from chalicelib.errors import TerminalError, WarehouseUnavailable
 from chalicelib.quarantine import claims
 from chalicelib.telemetry import logger
 from chalicelib.triggers import starting
@@ -68,7 +68,11 @@ def _close(run: dict, error: str, reason: str) -> bool:
 
 def _ended(stepfunctions, execution: str) -> tuple[str, str] | None:
     """(error, reason) of an execution that is over without success, or forgotten; None for any other."""
-    found = executions.described(stepfunctions, execution)
+    try:
+        found = executions.described(stepfunctions, execution)
+    except TerminalError as error:  # of another stage or account, as in a database that was restored: others wait
+        logger.warning("nothing can be known of an execution", execution=execution, reason=str(error))
+        return None
     if found is None:
         return LOST, "Step Functions knows nothing of its execution any more. Next: `sluice redrive`"
     if found["status"] not in _OVER or found.get("error") == starting.REJECTED:

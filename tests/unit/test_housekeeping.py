@@ -107,6 +107,18 @@ def test_a_run_whose_execution_is_over_is_closed_and_its_staging_table_goes(runs
     assert sweep(StepFunctions(**states)) == housekeeping.Swept((), (), 0)
 
 
+def test_a_run_whose_execution_may_not_be_looked_at_keeps_no_other_from_being_closed(runs):
+    class Guarded(StepFunctions):
+        def describe_execution(self, executionArn):
+            if executionArn == foreign:
+                raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeExecution")
+            return super().describe_execution(executionArn)
+
+    foreign, lost = sorted(runs.enter(hours_ago=1) for _ in range(2))  # in the order in which they are asked after
+    assert sweep(Guarded()).lost == (lost,)
+    assert runs.run(foreign)["status"] == "running" and runs.staged(foreign)
+
+
 def test_a_run_that_began_a_moment_ago_is_not_asked_after(runs):
     young = runs.enter()
     assert sweep(StepFunctions()).lost == () and runs.staged(young)
