@@ -192,9 +192,10 @@ class StormStack:
         if info is None:
             return
         with contextlib.suppress(psutil.Error, ProcessLookupError):
-            victims = [psutil.Process(info.postgres_pid)]
+            # while it is being started again, the pid that is told may be anybody's
+            victims = [one for one in psutil.Process(info.pid).children() if one.pid == info.postgres_pid]
             if number == signal.SIGKILL:
-                victims += victims[0].children(recursive=True)
+                victims += [one for victim in victims for one in victim.children(recursive=True)]
             for process in victims:
                 process.send_signal(number)
 
