@@ -116,7 +116,7 @@ class Lane:
         checks.nothing_is_left(self._stack, self.name, self._excused)
 
     def _is_done(self, ended: list[Ended]) -> bool:
-        """Whether one of the runs succeeded, by the ledger too: of a lost engine, or of lost answers, only that knows."""
+        """Whether one of the runs succeeded: of a lost engine, or of lost answers, the ledger alone knows."""
         return any(checks.ledger(self._stack, one.run_id).get("status") == "succeeded" for one in ended)
 
     def _given_again(self, trial: Trial, ended: list[Ended], published: bool) -> dict:
