@@ -64,6 +64,7 @@ def list_(run_id, source, reason, since, state, limit, before, as_json) -> None:
     session = connect()
     wanted = _wanted((), run_id, source, reason, since, state)
     with reader.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
+        rows.check(cursor, wanted)
         found, following = rows.page(cursor, wanted, limit, before)
         counted = rows.reasons(cursor, wanted, found if following is None else None) if before is None else None
     found = rows.masked(found, Lake(session.settings.bucket))
@@ -185,9 +186,11 @@ def discard(numbers, run_id, source, reason, since, why, as_json) -> None:
     if as_json:
         _print({"discarded": number, "replaying": done.replaying})
         return
-    click.echo(f"discarded {number:,}")
+    click.echo(f"discarded {number:,}" + ("" if number else ": no open row is like that"))
     if done.replaying:
         click.echo(f"left     {done.replaying:,} rows that are being replayed")
+    if others := len(set(numbers)) - number - done.replaying if numbers else 0:
+        click.echo(f"left     {others:,} of the rows: settled before, or not like that")
 
 
 @quarantine.command("objects")

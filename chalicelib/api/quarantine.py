@@ -161,13 +161,14 @@ class Discarded(Answer):
 
 
 def listed(request: Request) -> dict:
-    """Raises RequestRefused (422) for a page of another query."""
+    """Raises NotFound, UnknownSource, RequestRefused (422) for a page of another query."""
     query = request.parameters
     given = query.model_dump(mode="json", by_alias=True, exclude_none=True)
     wanted = Filter(None, query.run, query.source, query.reason, query.since, query.state)
     lake = Lake(settings.current().bucket, impatient_client())
     before = _before(given)
     with reader.transaction() as opened, opened.cursor() as cursor:
+        rows.check(cursor, wanted)
         found, following = rows.page(cursor, wanted, query.limit, before)
         counted = rows.reasons(cursor, wanted, found if following is None else None) if before is None else None
     place = following and places.following(PATH, given, [following])
@@ -175,7 +176,7 @@ def listed(request: Request) -> dict:
 
 
 def replay(request: Request) -> dict:
-    """Raises NotFound where no open row is meant, ContractError where none of them may be replayed.
+    """Raises NotFound where no open row is meant or what is named is not there, UnknownSource, ContractError where none of them may be replayed.
 
     Where each run was refused and no row is left, it raises what the first one was refused for.
     """
@@ -188,6 +189,7 @@ def replay(request: Request) -> dict:
 
 
 def discard(request: Request) -> claims.Discarded:
+    """Raises NotFound, UnknownSource."""
     return starting.discard(request.body.filter(), request.caller.name, request.body.why, _BOUNDS)
 
 

@@ -202,6 +202,7 @@ ROUTES = (
         f"{_API}.quarantine.listed",
         parameters=f"{_API}.quarantine.RowsQuery",
         answer=f"{_API}.quarantine.Rows",
+        problems=(404,),
     ),
     Route(
         "POST",
@@ -222,6 +223,7 @@ ROUTES = (
         f"{_API}.quarantine.discard",
         body=f"{_API}.quarantine.DiscardBody",
         answer=f"{_API}.quarantine.Discarded",
+        problems=(404,),
     ),
     Route(
         "GET",

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from chalicelib import personal, sources
 from chalicelib.errors import NotFound
 from chalicelib.lake import Lake
-from chalicelib.warehouse import queries
+from chalicelib.warehouse import ledger, queries
 from chalicelib.warehouse.queries import statement
 
 FILE = "quarantine"
 STATES = ("open", "replaying", "published", "duplicate", "discarded")
 REASONS = 50  # that a count of reasons lists
+NAMED = 10  # numbers in a message, of the 1,000 that a request may have
 NEWEST = 20_000  # rows that it looks at: of 1,000,000 it took 17 s, of these 0.3
 
 # declarations of runs, an object each, of which a page of 1,000 rows may need as many; a client has 10 connections
@@ -51,6 +52,25 @@ def matching():
     return statement(FILE, "matching")
 
 
+def check(cursor, wanted: Filter) -> None:
+    """Raises NotFound for a row or a run that is not there, UnknownSource: a name that was mistyped means no rows at
+    all, which is not to look like rows that are settled."""
+    cursor.execute(statement(FILE, "unknown"), wanted.values())
+    numbers, no_run, no_run_of_source = cursor.fetchone()
+    if numbers:
+        raise _no_row(numbers)
+    if no_run:
+        raise ledger.no_run(wanted.run_id)
+    if no_run_of_source:  # a source that is gone may have rows; one that has none must be there
+        sources.get(wanted.source)
+
+
+def _no_row(numbers: list[int]) -> NotFound:
+    named = ", ".join(map(str, numbers[:NAMED])) + (f" and {len(numbers) - NAMED} others" if numbers[NAMED:] else "")
+    words = f"number {named}" if len(numbers) == 1 else f"numbers {named}"
+    return NotFound(f"no quarantined row has the {words}", next_step="`sluice quarantine list` shows them")
+
+
 def page(cursor, wanted: Filter, limit: int, before: int | None = None) -> tuple[list[dict], int | None]:
     """The newest rows first, those with an id below `before`, and the last one's id where others follow.
 
@@ -77,7 +97,7 @@ def one(cursor, number: int) -> dict:
     """One row, with `attempts`: what it failed for each time it was replayed. Raises NotFound."""
     found, _ = page(cursor, Filter(ids=(number,)), limit=1)
     if not found:
-        raise NotFound(f"no quarantined row has the number {number}", next_step="`sluice quarantine list` shows them")
+        raise _no_row([number])
     return {**found[0], "attempts": queries.rows(cursor, FILE, "attempts", id=number)}
 
 

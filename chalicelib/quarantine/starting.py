@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from chalicelib import sources, triggers
 from chalicelib.errors import ContractError, NotFound, TerminalError, TransientError
-from chalicelib.quarantine import claims
+from chalicelib.quarantine import claims, rows
 from chalicelib.quarantine.claims import Claim, Discarded, Portion
 from chalicelib.quarantine.rows import Filter
 from chalicelib.redaction import MASK
@@ -79,12 +79,12 @@ def start(wanted: Filter, after: int | None = None, bounds: Bounds = PATIENT) ->
     """Replay the first open rows that are meant, behind the row `after`: a run for each run that set some aside.
 
     Asked for once more while they are replayed, it answers with the same runs and starts nothing. Rows of a run that is
-    refused are open again. Raises NotFound where no row is meant, ContractError where no row may be replayed, and what
+    refused are open again. Raises NotFound where no row is meant or what is named is not there, UnknownSource, ContractError where no row may be replayed, and what
     `triggers.start` raises that may pass, also after the seconds of `bounds`: what was not begun then is open, and
     begun by asking again.
     """
     begun = time.monotonic()
-    _release_lost(wanted, bounds.transaction)
+    _prepare(wanted, bounds.transaction)
     with bounds.transaction() as open_connection, open_connection.cursor() as cursor:
         portion = claims.take(cursor, wanted, after, bounds.rows, bounds.runs)
         if not portion.claims:
@@ -95,8 +95,8 @@ def start(wanted: Filter, after: int | None = None, bounds: Bounds = PATIENT) ->
 
 
 def discard(wanted: Filter, who: str, why: str, bounds: Bounds = PATIENT) -> Discarded:
-    """Discard the first open rows that are meant."""
-    _release_lost(wanted, bounds.transaction)
+    """Discard the first open rows that are meant. Raises NotFound, UnknownSource for what is named and not there."""
+    _prepare(wanted, bounds.transaction)
     with bounds.transaction() as open_connection, open_connection.cursor() as cursor:
         return claims.discard(cursor, wanted, who, why, bounds.rows)
 
@@ -159,9 +159,10 @@ def _release(unbegun: list[Claim], transaction: Transaction) -> None:
                 claims.release(cursor, claim.name, judged=False)
 
 
-def _release_lost(wanted: Filter, transaction: Transaction) -> None:
-    """Free the rows that are meant of replays that ended without doing so."""
+def _prepare(wanted: Filter, transaction: Transaction) -> None:
+    """Free the rows that are meant of replays that ended without doing so. Raises as `rows.check`."""
     with transaction() as open_connection, open_connection.cursor() as cursor:
+        rows.check(cursor, wanted)
         held = claims.held(cursor, wanted)
     # Step Functions is asked between two transactions: neither waits for it
     lost = [claim for claim in held if not triggers.stands(Trigger(REPLAY, claim.source, claim.name))]

@@ -93,8 +93,12 @@ def get_run(connection, run_id: str) -> dict:
         cursor.execute(statement("ledger", "get_run"), {"run_id": run_id})
         row = cursor.fetchone()
     if row is None:
-        raise NotFound(f"no run is called {run_id!r}", next_step="`sluice runs list` shows those there are")
+        raise no_run(run_id)
     return dict(row)
+
+
+def no_run(run_id: str) -> NotFound:
+    return NotFound(f"no run is called {run_id!r}", next_step="`sluice runs list` shows those there are")
 
 
 def find_run(connection, run_id: str | None) -> dict | None:

@@ -194,6 +194,38 @@ def test_what_is_no_filter_is_refused_by_name(query, named):
     assert refused("get_quarantine", **query) == [named]
 
 
+UNKNOWN = [
+    ({"run": "people-nope"}, NotFound, "no run is called 'people-nope'"),
+    ({"source": "nosuch"}, UnknownSource, "no source is called 'nosuch'"),
+]
+
+
+@pytest.mark.parametrize(("named", "error", "told"), UNKNOWN, ids=["run", "source"])
+def test_what_is_named_and_not_there_is_refused_wherever_rows_are_asked_for(started, states, named, error, told):
+    for name, body in (("post_quarantine_replay", {}), ("post_quarantine_discard", {"why": "a test"})):
+        with pytest.raises(error, match=told):
+            ask(name, {**named, **body})
+    with pytest.raises(error, match=told):
+        ask("get_quarantine", **named)
+    assert (started, states()) == ([], {"open": [1, 2, 3, 4, 5, 6, 7, 8]})
+
+
+def test_a_number_that_no_row_has_is_told_and_nothing_is_done_to_the_others(started, ledger, states):
+    [(last,)] = ledger("SELECT max(id) FROM pipeline.quarantine")
+    [(there,)] = ledger("SELECT min(id) FROM pipeline.quarantine WHERE source = %s", SOURCE)
+    ids = [there, *range(last + 1, last + 13)]
+    for name, body in (("post_quarantine_replay", {}), ("post_quarantine_discard", {"why": "a test"})):
+        with pytest.raises(NotFound, match=f"has the numbers {last + 1}, .*{last + 10} and 2 others") as raised:
+            ask(name, {"ids": ids, **body})
+        assert str(there) not in raised.value.message.replace(",", "").split()
+    assert (started, states()) == ([], {"open": [1, 2, 3, 4, 5, 6, 7, 8]})
+
+
+def test_a_source_that_is_there_and_has_set_nothing_aside_has_no_rows():
+    assert ask("get_quarantine", source="market")["rows"] == []
+    assert ask("post_quarantine_discard", {"source": "market", "why": "a test"})["discarded"] == 0
+
+
 def test_a_replay_is_a_run_for_each_run_and_the_same_one_when_it_is_asked_for_again(started):
     answer = ask("post_quarantine_replay", {"source": SOURCE})
     [replay] = answer["replays"]

@@ -8,7 +8,7 @@ import pytest
 import test_api_quarantine as by_api
 from click.testing import CliRunner
 
-from chalicelib.errors import ContractError
+from chalicelib.errors import ContractError, NotFound, UnknownSource
 from chalicelib.quarantine import starting
 from chalicelib.quarantine.starting import Bounds
 from cli import quarantine as commands
@@ -102,6 +102,32 @@ def test_rows_that_are_being_replayed_are_told_when_the_others_are_discarded(slu
     ran = sluice("discard", "--run", RUN, "--reason", "a test")
     assert ran.stdout == "discarded 6\nleft     1 rows that are being replayed\n"
     assert states()["replaying"] == [3]
+
+
+@pytest.mark.parametrize("command", [("discard", "--reason", "x"), ("replay",), ("list",)], ids=lambda given: given[0])
+@pytest.mark.parametrize(
+    ("named", "error"), [(("--run", "nope"), NotFound), (("--source", "nosuch"), UnknownSource)], ids=["run", "source"]
+)
+def test_a_name_that_was_mistyped_is_refused(sluice, states, command, named, error):
+    ran = sluice(*command, *named)
+    assert ran.exit_code == 1 and isinstance(ran.exception, error) and ran.stdout == ""
+    assert states() == {"open": [1, 2, 3, 4, 5, 6, 7, 8]}
+
+
+def test_discarding_a_number_that_no_row_has_discards_nothing(sluice, ledger, states):
+    [(first, last)] = ledger("SELECT min(id), max(id) FROM pipeline.quarantine WHERE source = %s", SOURCE)
+    ran = sluice("discard", first, last + 1000, "--reason", "a test")
+    assert isinstance(ran.exception, NotFound) and f"the number {last + 1000}" in str(ran.exception)
+    assert "open" in states() and "discarded" not in states()
+
+
+def test_rows_that_were_settled_before_are_told_when_they_are_discarded(sluice, ledger):
+    [(first,)] = ledger("SELECT min(id) FROM pipeline.quarantine WHERE source = %s", SOURCE)
+    assert sluice("discard", first, "--reason", "a test").stdout == "discarded 1\n"
+    ran = sluice("discard", first, first + 1, "--reason", "a test")
+    assert ran.stdout == "discarded 1\nleft     1 of the rows: settled before, or not like that\n"
+    ran = sluice("discard", "--run", RUN, "--because", "no such reason", "--reason", "a test")
+    assert (ran.exit_code, ran.stdout) == (0, "discarded 0: no open row is like that\n")
 
 
 def test_a_row_is_told_whole(sluice, ledger):

@@ -16,6 +16,14 @@ AND (%(reason)s::text IS NULL OR EXISTS (
        OR strpos(lower(reason ->> 'message'), lower(%(reason)s)) > 0
 ))
 
+-- name: unknown -- of what a filter names: numbers that no row has, and whether there is no such run, no run of such a source
+SELECT ARRAY(
+           SELECT DISTINCT named FROM unnest(%(ids)s::bigint[]) AS named
+           WHERE NOT EXISTS (SELECT FROM pipeline.quarantine AS q WHERE q.id = named AND q.replay_of IS NULL) ORDER BY 1
+       ),
+       %(run_id)s::text IS NOT NULL AND NOT EXISTS (SELECT FROM pipeline.runs WHERE run_id = %(run_id)s),
+       %(source)s::text IS NOT NULL AND NOT EXISTS (SELECT FROM pipeline.runs WHERE source = %(source)s);
+
 -- name: list_rows -- newest first
 SELECT q.id, q.run_id, q.source, o.key AS raw, q.line, q.state, q.reasons, q.record, q.added_at, q.replays,
        q.settled_by, q.settled_at, q.why, r.status AS run_status, r.published_at IS NOT NULL AS replayable,
