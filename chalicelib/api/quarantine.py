@@ -176,7 +176,8 @@ def listed(request: Request) -> dict:
 
 
 def replay(request: Request) -> dict:
-    """Raises NotFound where no open row is meant or what is named is not there, UnknownSource, ContractError where none of them may be replayed.
+    """Raises NotFound where no open row is meant or what is named is not there, UnknownSource, and ContractError where
+    none of them may be replayed.
 
     Where each run was refused and no row is left, it raises what the first one was refused for.
     """

@@ -79,9 +79,9 @@ def start(wanted: Filter, after: int | None = None, bounds: Bounds = PATIENT) ->
     """Replay the first open rows that are meant, behind the row `after`: a run for each run that set some aside.
 
     Asked for once more while they are replayed, it answers with the same runs and starts nothing. Rows of a run that is
-    refused are open again. Raises NotFound where no row is meant or what is named is not there, UnknownSource, ContractError where no row may be replayed, and what
-    `triggers.start` raises that may pass, also after the seconds of `bounds`: what was not begun then is open, and
-    begun by asking again.
+    refused are open again. Raises NotFound where no row is meant or what is named is not there, UnknownSource,
+    ContractError where no row may be replayed, and what `triggers.start` raises that may pass, also after the seconds
+    of `bounds`: what was not begun then is open, and begun by asking again.
     """
     begun = time.monotonic()
     _prepare(wanted, bounds.transaction)
