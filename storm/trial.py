@@ -13,7 +13,7 @@ from storm import checks, truth
 from storm.checks import Counterexample, expect
 from storm.database import DatabaseFault
 from storm.plan import Trial
-from storm.stack import Ended, StormStack
+from storm.stack import LOST, Ended, RedriveRefused, StormStack
 from storm.upstream import SourceFault, Upstream
 
 AGAIN = 6  # a run that makes up for one may itself be hit by what hits the runs beside it
@@ -105,15 +105,31 @@ class Lane:
             position = checks.cursor(self._stack, self.name)
             engine = self._stack.generation
             given = self._given_again(trial, ended, published)
-            if trial.redriven and ended[-1].status != "SUCCEEDED" and "Reject" not in ended[-1].states:
-                ended = [self._stack.redrive(ended[-1].run_id)]
-                outcome.redriven += 1
-            else:
-                ended = [self._stack.wait(self._stack.start(f"{trial.name}again{outcome.again}", given))]
+            ended = [
+                (self._redriven(trial, ended[-1], outcome) if trial.redriven else None)
+                or self._stack.wait(self._stack.start(f"{trial.name}again{outcome.again}", given))
+            ]
             outcome.ended += [_how(one) for one in ended]
             now = self._check(trial, ended, given, position, engine)
             published = published or now
         checks.nothing_is_left(self._stack, self.name, self._excused)
+
+    def _redriven(self, trial: Trial, ended: Ended, outcome: Outcome) -> Ended | None:
+        """What `sluice redrive` makes of the run; None where it is none to be redriven.
+
+        A run that was lost with its engine may have been before it was entered, and its last objects with it: then
+        the command says so, and to run the source again.
+        """
+        if ended.status == "SUCCEEDED" or "Reject" in ended.states:
+            return None
+        try:
+            found = self._stack.redrive(ended.run_id)
+        except RedriveRefused as refused:
+            if ended.status != LOST or "NotFound" not in str(refused):
+                raise
+            return None
+        outcome.redriven += 1
+        return found
 
     def _is_done(self, ended: list[Ended]) -> bool:
         """Whether one of the runs succeeded: of a lost engine, or of lost answers, the ledger alone knows."""
