@@ -237,7 +237,8 @@ class Driver:
         if row.get("status") == "succeeded":
             return DONE, row["fetched"], None
         if row.get("status") == "rejected":
-            return REJECTED, row["fetched"], "QualityFailed: the data did not pass the quality gate"
+            why = (row["error"] or {}).get("reason") or "the data did not pass the quality gate"
+            return REJECTED, row["fetched"], f"QualityFailed: {why}"
         details = row.get("error") or {}
         error = details.get("error") or (found or {}).get("error") or (found or {}).get("status", "unknown")
         reason = details.get("reason") or plain_cause((found or {}).get("cause"))

@@ -135,24 +135,26 @@ def replay(context, numbers, run_id, source, reason, since, after, as_json) -> N
         unpublished = started.unpublished
         refused += len(started.refused)
         for each in started.refused:
-            click.echo(f"refused  {each.rows:,} rows of {each.replay_of}: {each.error}", err=True)
+            click.echo(f"refused  {_rows(each.rows)} of {each.replay_of}: {each.error}", err=True)
         ended = []
         for each in started.replays:
-            console.print(f"run {each.run_id} replays {each.rows:,} rows of {each.replay_of}")
+            console.print(f"run {each.run_id} replays {_rows(each.rows)} of {each.replay_of}")
             ended.append(watched(context, session, each.run_id, each.execution, console))
             if not as_json:
                 tell(ended[-1])
                 _tell_states(session, each.replay_of)
         results += ended
         if started.left and any(each.exit_status for each in ended):
-            click.echo(f"left     {started.left:,} rows. Next: the same with --after {started.after}", err=True)
+            click.echo(f"left     {_rows(started.left)}. Next: the same with --after {started.after}", err=True)
             break
         if started.left:
-            console.print(f"left     {started.left:,} rows, which are replayed now")
+            console.print(f"left     {_rows(started.left)}, being replayed now")
     if as_json:
         _print([result.to_json() for result in results])
     elif unpublished:
-        click.echo(f"left     {unpublished:,} rows of runs that published nothing: run these again, or discard them")
+        click.echo(
+            f"left     {_rows(unpublished)} of runs that published nothing: run these runs again, or discard the rows"
+        )
     context.exit(max([FAILED if refused else 0, *(result.exit_status for result in results)]))
 
 
@@ -188,7 +190,7 @@ def discard(numbers, run_id, source, reason, since, why, as_json) -> None:
         return
     click.echo(f"discarded {number:,}" + ("" if number else ": no open row is like that"))
     if done.replaying:
-        click.echo(f"left     {done.replaying:,} rows that are being replayed")
+        click.echo(f"left     {_rows(done.replaying)} being replayed")
     if others := len(set(numbers)) - number - done.replaying if numbers else 0:
         click.echo(f"left     {others:,} of the rows: settled before, or not like that")
 
@@ -236,6 +238,10 @@ def _tell_states(session: Session, run_id: str) -> None:
         states = rows.states(cursor, run_id)
     counted = ", ".join(f"{number:,} {state}" for state, number in states.items() if number)
     click.echo(f"original {run_id}: {counted}")
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'s' * (number != 1)}"
 
 
 def _print(value) -> None:

@@ -37,11 +37,14 @@ class _Begun:
 @click.option("--from-dead-letters", is_flag=True, help="The runs whose dead letters are in the queue.")
 @click.option("--source", help="With --all: only runs of this source.")
 @click.option("--judge-again", is_flag=True, help="Also a run that its quality gate rejected.")
+@click.option(
+    "--discard", is_flag=True, help="Start nothing: delete the dead letter of RUN, or all that are in the queue."
+)
 @click.option("--dry-run", is_flag=True, help="Say which runs are meant and start nothing.")
 @click.option("--yes", is_flag=True, help=f"Do not ask, however many there are; else asks for more than {FEW}.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of progress.")
 @click.pass_context
-def redrive(context, run_id, every, from_dead_letters, source, judge_again, dry_run, yes, as_json) -> None:
+def redrive(context, run_id, every, from_dead_letters, source, judge_again, discard, dry_run, yes, as_json) -> None:
     """Start RUN, which failed, again, and wait for it.
 
     What it had fetched is not fetched again, nor is a chunk that it finished transformed again.
@@ -50,7 +53,12 @@ def redrive(context, run_id, every, from_dead_letters, source, judge_again, dry_
         raise click.UsageError("name a run, or give --all or --from-dead-letters")
     if source and not every:
         raise click.UsageError("--source goes with --all")
+    if discard and (every or judge_again or dry_run):
+        raise click.UsageError("--discard goes with RUN or --from-dead-letters, and starts nothing")
     session = connect()
+    if discard:
+        _discard(session, run_id, yes, as_json)
+        return
     begun = _Begun()
     if from_dead_letters:
         _from_dead_letters(session, begun, judge_again, dry_run, yes)
@@ -97,14 +105,16 @@ def _from_dead_letters(session: Session, begun: _Begun, judge_again: bool, dry_r
             if letter.run_id is None:
                 begun.left.append((letter.id, "it is no dead letter of a run"))
                 continue
-            done = _is_answered(letter) or _begin(begun, letter.run_id, letter.input, judge_again, dry_run)
+            done = _is_over(letter) or _begin(begun, letter.run_id, letter.input, judge_again, dry_run)
             if done and not dry_run:
                 holding.delete(client, url, letter.receipt)  # after it: rather twice than never
 
 
-def _is_answered(letter: letters.Letter) -> bool:
-    """Whether a later attempt is under way or succeeded, such as one whose letter could not be removed."""
+def _is_over(letter: letters.Letter) -> bool:
+    """Whether there is nothing to begin: a later attempt is under way or succeeded, or a replay's rows are settled."""
     try:
+        if starting.is_settled(letter.run_id, letter.input):
+            return True
         attempt = starting.last_attempt(letter.run_id, letter.input)
     except SluiceError:
         return False  # beginning it says why
@@ -123,6 +133,35 @@ def _remove_letters(session: Session, begun: _Begun) -> None:
                     holding.delete(client, url, letter.receipt)
     except (NotFound, TerminalError) as error:  # the runs are under way; the letters tell of themselves for 14 days
         click.echo(f"sluice: the dead letters stay: {error}", err=True)
+
+
+def _discard(session: Session, run_id: str | None, yes: bool, as_json: bool) -> None:
+    """Delete the dead letters of the run, or all. Raises NotFound where there is none."""
+    client, url = session.client("sqs"), _url(session)
+    with holding.held(client, url) as messages:
+        wanted = {
+            each.id: each.run_id or each.id for each in map(letters.read, messages) if run_id in (None, each.run_id)
+        }
+    if not wanted and run_id:
+        raise NotFound(f"no dead letter of {run_id} is in the queue", next_step="nothing: letters are kept for 14 days")
+    if wanted and not yes:
+        for each in wanted.values():
+            click.echo(f"letter   {each}", err=True)
+        click.confirm(f"Delete {len(wanted)} dead letter{'s' * (len(wanted) != 1)} for good?", abort=True, err=True)
+    discarded = []
+    # held a second time: a person may take longer to answer than messages are held
+    with holding.held(client, url) as messages:
+        for letter in map(letters.read, messages):
+            if letter.id in wanted:
+                holding.delete(client, url, letter.receipt)
+                discarded.append(wanted[letter.id])
+    if as_json:
+        sys.stdout.write(json.dumps({"discarded": discarded}) + "\n")
+        return
+    for each in discarded:
+        click.echo(f"discarded {each}")
+    if not discarded:
+        click.echo("No dead letter is in the queue.")
 
 
 def _agreed(wanted: Iterable[str], yes: bool) -> None:

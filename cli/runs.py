@@ -92,7 +92,9 @@ def show(run_id, as_json) -> None:
     for name, value in found.items():
         if name in _LISTS:
             continue
-        if value is not None:
+        if name == "error" and value is not None:
+            click.echo(f"{name:13} {value.get('error')}: {value.get('reason')}")
+        elif value is not None:
             click.echo(f"{name:13} {json.dumps(value) if isinstance(value, dict) else value}")
     if changes:
         click.echo("\ncolumns that changed")

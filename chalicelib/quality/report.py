@@ -9,12 +9,15 @@ import orjson
 
 from chalicelib.contracts import Window
 from chalicelib.lake import keys
+from chalicelib.letters import VALUE, cut
 from chalicelib.quality import page
 from chalicelib.quality.results import ItemResult
 from chalicelib.quality.suite import Tolerance
-from chalicelib.quality.verdict import TOLERANCE, Finding
+from chalicelib.quality.verdict import FAIL, TOLERANCE, Finding
 from chalicelib.schema import DISCARD
 from chalicelib.schema.model import SchemaReport
+
+_CAUSES = 20  # that are named where a run is rejected
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,19 @@ class Report:
     def reasons(self) -> tuple[Finding, ...]:
         """What is wrong, worst first, without the bare fact that the tolerance was exceeded."""
         return tuple(finding for finding in self.findings if finding.kind != TOLERANCE)
+
+    @property
+    def why_rejected(self) -> str | None:
+        """Every finding that fails the run, worst first, and what to do about it; None where none does."""
+        causes = [cut(" ".join(finding.text.split()), 2 * VALUE) for finding in self.findings if finding.level == FAIL]
+        if self.verdict != FAIL:
+            return None
+        more = f"; and {len(causes) - _CAUSES} more, in the report" if len(causes) > _CAUSES else ""
+        return (
+            f"{'; '.join(causes[:_CAUSES])}{more} "
+            f"Next: once the source is corrected, or {self.suite or 'the suite'} where it asks too much, "
+            f"`{self.command or f'sluice run {self.source}'}`"
+        )
 
     def to_json(self) -> bytes:
         """The report as JSON: the fields above, and the share of each result."""

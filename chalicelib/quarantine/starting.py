@@ -107,8 +107,9 @@ def _after(portion: Portion) -> int | None:
 
 def _nothing(wanted: Filter, unpublished: int) -> Exception:
     if unpublished:
+        them = "1 row is open, but its run" if unpublished == 1 else f"{unpublished:,} rows are open, but their runs"
         return ContractError(
-            f"{unpublished} rows are open, but their runs published nothing: a replay would load the bad rows alone",
+            f"{them} published nothing: a replay would load the bad rows alone",
             run_id=wanted.run_id,
             next_step="run the source again with the same input, or discard the rows",
         )

@@ -19,6 +19,7 @@ from chalicelib import boto_clients, executions, redaction
 from chalicelib import settings as settings_module
 from chalicelib.errors import ContractError, NotFound
 from chalicelib.lake import Lake, keys
+from chalicelib.quarantine import rows
 from chalicelib.run_input import RunInput
 from chalicelib.triggers import starting
 from chalicelib.triggers.starting import REDRIVE, REJECTED
@@ -92,10 +93,7 @@ def last_attempt(run_id: str, given: dict | None = None) -> Attempt:
     if not isinstance(shown, dict) or "source" not in shown:
         raise ContractError("its input is none that a run can have", run_id=run_id)
     if "replay" in shown:
-        command = RunInput.from_json(shown).command()
-        raise ContractError(
-            "it judged quarantined rows again, and these are open as before", run_id=run_id, next_step=f"`{command}`"
-        )
+        raise _is_replay(run_id, row, shown)
     base, number = _base(run_id, row, shown)
     found, following = (run_id, row, described), None
     for attempt in range(number + 1, ATTEMPTS + 1):
@@ -116,6 +114,54 @@ def last_attempt(run_id: str, given: dict | None = None) -> Attempt:
         wanted=_input(row, described, wanted),
         following=following,
     )
+
+
+def is_settled(run_id: str, given: dict | None = None) -> bool:
+    """Whether the run replayed quarantined rows, and none of those that lay beside them is open any more."""
+    row, described = _known(run_id)
+    shown = row["input"] if row else _input(row, described, given) if described or given else None
+    if not isinstance(shown, dict) or "replay" not in shown:
+        return False
+    states = _states(_replayed(row, shown))
+    return states is not None and not states["open"] and not states["replaying"]
+
+
+def _is_replay(run_id: str, row: dict | None, shown: dict) -> ContractError:
+    """Why a replay is not redriven: its rows are replayed anew, as many as are open today."""
+    original, command = _replayed(row, shown), RunInput.from_json(shown).command()
+    states = _states(original)
+    if states is None:
+        return ContractError("it judged quarantined rows again", run_id=run_id, next_step=f"`{command}`")
+    number, what = states["open"], f"it judged quarantined rows of {original} again"
+    if number:
+        them = "is 1 open row" if number == 1 else f"are {number:,} open rows"
+        return ContractError(f"{what}; of that run there {them}", run_id=run_id, next_step=f"`{command}`")
+    if number := states["replaying"]:
+        them = "1 row is" if number == 1 else f"{number:,} rows are"
+        return ContractError(
+            f"{what}; {them} being replayed now",
+            run_id=run_id,
+            next_step=f"wait for that: `sluice quarantine list --run {original}`",
+        )
+    return ContractError(
+        f"{what}, and none of these is open any more: nothing is left to redrive",
+        run_id=run_id,
+        next_step=f"`sluice redrive {run_id} --discard` deletes its dead letter",
+    )
+
+
+def _replayed(row: dict | None, shown: dict) -> str | None:
+    """The run whose rows a replay judged; its trigger names it where it was never entered."""
+    return (row and row["replay_of"]) or str(shown.get("trigger", "")).partition("replay of ")[2] or None
+
+
+def _states(original: str | None) -> dict[str, int] | None:
+    """As `quarantine.rows.states`; None where nobody knows the run or it has no rows."""
+    if original is None:
+        return None
+    with connection.transaction() as open_connection, open_connection.cursor() as cursor:
+        states = rows.states(cursor, original)
+    return states if any(states.values()) else None
 
 
 def start(run_id: str, given: dict | None = None, judge_again: bool = False) -> Redriven:
@@ -152,7 +198,8 @@ def expect_redrivable(attempt: Attempt, judge_again: bool = False) -> dict:
         raise ContractError(
             f"{which} was rejected by its quality gate: the same data would get the same verdict",
             next_step=f"see why with `sluice runs show {last}`; once the suite or the source is mended, "
-            f"`sluice redrive {attempt.asked} --judge-again`; or `{attempt.command}` to fetch anew",
+            f"`sluice redrive {attempt.asked} --judge-again`; or `{attempt.command}` to fetch anew; "
+            f"`sluice redrive {last} --discard` deletes its dead letter",
         )
     if attempt.following is None:
         raise ContractError(f"{attempt.asked} was tried {ATTEMPTS} times", next_step=f"`{attempt.command}`")

@@ -27,6 +27,7 @@ from chalicelib.rejection import EXPECTATION
 from chalicelib.run_input import RunInput
 from chalicelib.sources import Source
 from chalicelib.triggers import inbox
+from chalicelib.triggers.starting import REJECTED
 from chalicelib.warehouse import connection, ledger, tables
 from chalicelib.warehouse.ledger import ChunkCounts
 
@@ -90,8 +91,10 @@ def quality_gate(request: QualityGateRequest) -> QualityGateResult:
     )
     lake.put(keys.report(request.run_id, "json"), report.to_json(), "application/json")
     lake.put(report.key, report.to_html(), "text/html; charset=utf-8")
+    why = report.why_rejected
+    error = {"state": "QualityGate", "error": REJECTED, "reason": why} if why is not None else None
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
-        ledger.judge(cursor, request.run_id, judged.verdict, report.key, fetched, quarantined)
+        ledger.judge(cursor, request.run_id, judged.verdict, report.key, fetched, quarantined, error)
         ledger.add_quality_results(cursor, request.run_id, judged.results)
         ledger.add_examples(cursor, request.run_id, [one.result for one in observations if one.result.examples])
     return QualityGateResult(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -23,14 +25,14 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
     settings = settings_module.current()
     settings.require("bucket", "database_url")
     error, reason = read_cause(_told(request, settings.bucket))
-    state = _failed_state(request.execution)
+    state, started_at = _told_by_history(request.execution)
     source = str(request.input.get("source", "unknown")) if isinstance(request.input, dict) else "unknown"
     given = _given(request.input)
     with connection.transaction() as open_connection:
         with open_connection.cursor() as cursor:
             details = {"state": state, "error": error, "reason": reason}
             shown = redaction.strings(request.input)
-            is_first = ledger.fail(cursor, request.run_id, source, request.execution, shown, details)
+            is_first = ledger.fail(cursor, request.run_id, source, request.execution, shown, details, started_at)
             # an invocation that nobody waits for any more would free the rows that the next attempt has claimed since
             if is_first and given is not None and given.replay is not None:
                 claims.release(cursor, given.replay, judged=False)
@@ -77,14 +79,19 @@ def _given(wanted: object) -> RunInput | None:
         return None
 
 
-def _failed_state(execution: str) -> str:
-    """The state whose Catch led here: the last one that was left. Catch itself is not told its name."""
+def _told_by_history(execution: str) -> tuple[str, dt.datetime | None]:
+    """The state whose Catch led here, and when the execution started; None where it took more steps than are read.
+
+    The state is the last one that was left: Catch itself is not told its name. Only a run that failed before it was
+    entered needs the start, and Plan with all its retries has fewer events than are read.
+    """
     try:
         history = boto3.client("stepfunctions").get_execution_history(
             executionArn=execution, reverseOrder=True, maxResults=100, includeExecutionData=False
         )
     except (BotoCoreError, ClientError):
-        return "unknown"  # the email is worth more than the name
+        return "unknown", None  # the email is worth more than the name
+    started_at = next((event["timestamp"] for event in history["events"] if event["type"] == "ExecutionStarted"), None)
     history["events"] = [event for event in history["events"] if event["type"] != "PassStateExited"]
     exited = (event.get("stateExitedEventDetails") for event in sorted(history["events"], key=lambda e: -e["id"]))
-    return next((details["name"] for details in exited if details), "unknown")
+    return next((details["name"] for details in exited if details), "unknown"), started_at

@@ -188,7 +188,10 @@ def rows(cursor, name: str, **values) -> list[dict]:
     return queries.rows(cursor, "ledger", name, **values)
 
 
-def judge(cursor, run_id: str, verdict: str, report_key: str, fetched: int, quarantined: int) -> None:
+def judge(
+    cursor, run_id: str, verdict: str, report_key: str, fetched: int, quarantined: int, error: Mapping | None = None
+) -> None:
+    """Keep what the gate found; `error`, as of `fail`, where the run will be rejected."""
     cursor.execute(
         statement("ledger", "judge_run"),
         {
@@ -197,6 +200,7 @@ def judge(cursor, run_id: str, verdict: str, report_key: str, fetched: int, quar
             "report_key": report_key,
             "fetched": fetched,
             "quarantined": quarantined,
+            "error": json.dumps(error) if error is not None else None,
         },
     )
 
@@ -240,8 +244,19 @@ def complete(cursor, run_id: str, embedded: int) -> None:
     cursor.execute(statement("ledger", "complete_run"), {"run_id": run_id, "embedded": embedded})
 
 
-def fail(cursor, run_id: str, source: str, execution: str, given: Mapping, error: Mapping) -> bool:
-    """Close the run as failed; False where it has ended already, and nothing is to be done for it any more."""
+def fail(
+    cursor,
+    run_id: str,
+    source: str,
+    execution: str,
+    given: Mapping,
+    error: Mapping,
+    started_at: dt.datetime | None = None,
+) -> bool:
+    """Close the run as failed; False where it has ended already, and nothing is to be done for it any more.
+
+    `started_at` counts where the run was never entered; None: nobody knows it.
+    """
     cursor.execute(
         statement("ledger", "fail_run"),
         {
@@ -250,6 +265,7 @@ def fail(cursor, run_id: str, source: str, execution: str, given: Mapping, error
             "execution": execution,
             "input": json.dumps(given),
             "error": json.dumps(error),
+            "started_at": started_at,
         },
     )
     return cursor.rowcount == 1

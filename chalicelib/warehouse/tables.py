@@ -79,21 +79,20 @@ def _compare(cursor, source: Source) -> None:
     declared.update(LINEAGE)
     found.pop(ANOMALIES, None)  # marks stay where they are when a source declares no anomalies any more
     table = f"{CURATED}.{source.table}"
-    remedies = [
-        f"ALTER TABLE {table} ADD COLUMN {name} {kind};"
-        for name, kind in declared.items()
-        if name not in found and name not in accepted
-    ]
-    remedies += [
-        f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind} USING {name}::{kind};"
-        for name, kind in declared.items()
-        if name in found and found[name] != kind and name not in accepted
-    ]
-    remedies += [
-        f"ALTER TABLE {table} DROP COLUMN {name}; -- and its data"
-        for name in found
-        if name not in declared and name not in accepted
-    ]
+    differences, remedies = [], []
+    for name, kind in declared.items():
+        if name in accepted or found.get(name) == kind:
+            continue
+        if name in found:
+            differences.append(f"{name} is {found[name]}, declared as {kind}")
+            remedies.append(f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {kind} USING {name}::{kind};")
+        else:
+            differences.append(f"{name}, declared as {kind}, is not there")
+            remedies.append(f"ALTER TABLE {table} ADD COLUMN {name} {kind};")
+    for name, kind in found.items():
+        if name not in declared and name not in accepted:
+            differences.append(f"{name}, {kind}, is not declared")
+            remedies.append(f"ALTER TABLE {table} DROP COLUMN {name}; -- and its data")
     cursor.execute(
         "SELECT array_agg(a.attname::text ORDER BY array_position(i.indkey::int2[], a.attnum)) FROM pg_index i"
         " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)"
@@ -102,12 +101,13 @@ def _compare(cursor, source: Source) -> None:
     )
     key = tuple(cursor.fetchone()[0] or ())
     if sorted(key) != sorted(source.key):
+        differences.append(f"its key is {', '.join(key) or 'none'}, declared as {', '.join(source.key)}")
         remedies.append(
             f"ALTER TABLE {table} DROP CONSTRAINT {source.table}_pkey, ADD PRIMARY KEY ({', '.join(source.key)});"
         )
     if remedies:
         raise SchemaMismatch(
-            f"{table} differs from the columns that the source declares",
+            f"{table} differs from the columns that the source declares: {'; '.join(differences)}",
             source=source.name,
             next_step="change the declaration, or the table: " + " ".join(remedies),
         )

@@ -90,6 +90,7 @@ def expect_failure(pipeline: Pipeline, run: Run, given: dict, state: str, error:
     assert pipeline.states(run)[-len(FAILURE) :] == FAILURE
     assert run.row["status"] == "failed"
     assert (run.row["error"]["state"], run.row["error"]["error"]) == (state, error)
+    assert run.row["started_at"] < run.row["finished_at"]
     [email] = pipeline.emails(run.run_id)
     assert email["subject"] == f"[sluice] {given['source']}: run failed in {state} ({error})"
     for word in words:
@@ -421,5 +422,6 @@ def test_the_command_line_shows_a_failed_run(pipeline, scene):
     assert (result["status"], result["error"]) == ("failed", "SchemaMismatch")
     shown = json.loads(pipeline.sluice("runs", "show", result["run_id"], "--json").stdout)
     assert shown["error"]["state"] == "Plan"
+    assert "colour, declared as text, is not there" in shown["error"]["reason"]
     assert "ADD COLUMN colour text;" in shown["error"]["reason"]
     assert "SchemaMismatch" in pipeline.sluice("runs", "show", result["run_id"]).stdout

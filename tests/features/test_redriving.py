@@ -335,6 +335,32 @@ def test_dead_letters_go_when_their_runs_have_begun_and_those_of_others_stay(sho
     assert "rejected by its quality gate" in left[rejected]
     assert "it is no dead letter of a run" in left.values()
     assert shop.dead_letters(failed) == [] and len(shop.dead_letters(rejected)) == 1
+    assert shop.redrive(rejected, "--discard", "--yes") == {"discarded": [rejected]}
+    assert shop.dead_letters(rejected) == []
+    assert f"no dead letter of {rejected} is in the queue" in shop.refused(rejected, "--discard", "--yes")
+    shop.redrive("--from-dead-letters", "--discard", "--yes")
+    assert shop.redrive("--from-dead-letters", "--yes") == {"runs": [], "left": []}
+
+
+def test_a_replay_says_what_is_open_and_leaves_no_letter_once_its_rows_are_settled(shop):
+    name = shop.source("settled")
+    shop.library.titles[name, 0] = "x"
+    run = shop.run(name).run_id
+    [(key,)] = shop.query("SELECT key FROM pipeline.raw_objects WHERE run_id = %s AND part = 0", run)
+    shop.client("s3").delete_object(Bucket=shop.env["SLUICE_BUCKET"], Key=key)
+    [failed] = json.loads(shop.sluice("quarantine", "replay", "--run", run, "--json", status=4).stdout)
+    replay = failed["run_id"]
+    told = shop.refused(replay)
+    assert f"rows of {run} again; of that run there is 1 open row (run_id={replay})" in told
+    assert f"Next: `sluice quarantine replay --run {run}`" in told
+    shop.sluice("redrive", "--from-dead-letters", "--yes", "--json", status=None)
+    assert len(shop.dead_letters(replay)) == 1
+    shop.sluice("quarantine", "discard", "--run", run, "--reason", "a test")
+    told = shop.refused(replay)
+    assert "none of these is open any more" in told and f"`sluice redrive {replay} --discard`" in told
+    shop.sluice("redrive", "--from-dead-letters", "--yes", "--json", status=None)
+    assert shop.dead_letters(replay) == []
+    assert shop.query("SELECT count(*) FROM pipeline.runs WHERE source = 'settled'") == [(2,)]
 
 
 def test_the_letter_of_a_run_that_is_redriven_by_name_goes_too(shop):

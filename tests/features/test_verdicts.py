@@ -284,4 +284,9 @@ def test_the_command_line_tells_a_quality_failure_by_its_exit_status(pipeline, d
     assert (result["status"], result["verdict"], result["quarantined"]) == ("rejected", "fail", 20)
     shown = pipeline.sluice("runs", "show", result["run_id"]).stdout
     assert re.search(r"^verdict +fail$", shown, re.MULTILINE)
+    why = "20 of 20 rows quarantined, 100%; "
+    [line] = re.findall(r"^error +QualityFailed: (.*)$", shown, re.MULTILINE)
+    assert line == result["reason"] and line.startswith(why) and "tolerates " in line
+    assert "; 20 of 20 rows quarantined: amount" in line
+    assert line.endswith(f"`sluice run files --input {declaration}`")
     assert "20  amount is -1, expected at least 0" in shown

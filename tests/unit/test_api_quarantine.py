@@ -246,7 +246,7 @@ def test_rows_by_number_are_replayed_alone(started):
 def test_what_cannot_be_replayed_says_why_and_claims_nothing(started, ledger):
     with pytest.raises(NotFound, match="no open row of the quarantine is like that"):
         ask("post_quarantine_replay", {"reason": "there is no such reason"})
-    with pytest.raises(ContractError, match="1 rows are open, but their runs published nothing"):
+    with pytest.raises(ContractError, match="1 row is open, but its run published nothing"):
         ask("post_quarantine_replay", {"run": f"{RUN}-rejected"})
     assert not started
     assert ledger("SELECT count(*) FROM pipeline.quarantine WHERE claimed_by IS NOT NULL AND source = %s", SOURCE) == [

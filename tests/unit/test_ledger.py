@@ -1,5 +1,6 @@
 """What the ledger tells of runs: each reason of a quarantine once, with its first record; the last run of a source."""
 
+import datetime as dt
 import json
 import uuid
 
@@ -151,3 +152,52 @@ def nodes(plan):
     yield plan
     for child in plan.get("Plans", ()):
         yield from nodes(child)
+
+
+def judged(cursor, run_id, error=None):
+    ledger.judge(cursor, run_id, "fail" if error else "pass", "report", 20, 9, error)
+
+
+def error_of(cursor, run_id):
+    return ledger.get_run(cursor.connection, run_id)["error"]
+
+
+WHY = {"state": "QualityGate", "error": "QualityFailed", "reason": "9 of 20 rows quarantined, 45%"}
+
+
+def test_a_rejected_run_keeps_why(cursor, run_id):
+    judged(cursor, run_id, WHY)
+    ledger.reject(cursor, run_id)
+    assert error_of(cursor, run_id) == WHY
+    assert ledger.get_run(cursor.connection, run_id)["status"] == "rejected"
+
+
+def test_a_gate_that_is_tried_again_takes_back_what_it_said(cursor, run_id):
+    judged(cursor, run_id, WHY)
+    judged(cursor, run_id)
+    assert error_of(cursor, run_id) is None
+
+
+def test_a_gate_that_answers_late_leaves_a_failed_run_its_own_error(cursor, run_id):
+    lost = {"state": "QualityGate", "error": "States.Timeout", "reason": ""}
+    ledger.fail(cursor, run_id, "orders", "arn", {}, lost)
+    judged(cursor, run_id, WHY)
+    assert error_of(cursor, run_id) == lost
+
+
+STARTED = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize("started_at", [STARTED, None], ids=["known", "unknown"])
+def test_a_run_that_fails_before_it_is_entered_began_with_its_execution(cursor, started_at):
+    name = f"run-{uuid.uuid4().hex}"
+    ledger.fail(cursor, name, "orders", "arn", {}, {"error": "UnknownSource"}, started_at)
+    run = ledger.get_run(cursor.connection, name)
+    assert run["started_at"] == (started_at or run["finished_at"]) and run["finished_at"] > STARTED
+
+
+def test_a_clock_ahead_of_postgres_lets_no_run_end_before_it_began(cursor):
+    name, ahead = f"run-{uuid.uuid4().hex}", dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+    ledger.fail(cursor, name, "orders", "arn", {}, {"error": "UnknownSource"}, ahead)
+    run = ledger.get_run(cursor.connection, name)
+    assert run["started_at"] == run["finished_at"]

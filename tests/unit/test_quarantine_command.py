@@ -61,9 +61,9 @@ def test_a_replay_goes_on_until_every_row_was_taken_once_and_says_what_is_left(s
     assert ran.exit_code == 0, ran.output
     assert len(started) == 3
     assert states() == {"published": [1, 3, 4, 5, 6, 7], "open": [2, 8]}
-    assert "left     4 rows, which are replayed now" in ran.output
-    assert "left     1 rows, which are replayed now" in ran.output
-    assert "left     1 rows of runs that published nothing" in ran.output
+    assert "left     4 rows, being replayed now" in ran.output
+    assert "left     1 row, being replayed now" in ran.output
+    assert "left     1 row of runs that published nothing" in ran.output
 
 
 def test_after_a_replay_that_failed_it_stops_and_says_how_to_go_on(sluice, started, states):
@@ -71,7 +71,7 @@ def test_after_a_replay_that_failed_it_stops_and_says_how_to_go_on(sluice, start
     ran = sluice("replay", "--run", RUN)
     assert (ran.exit_code, len(started)) == (4, 2)
     assert states() == {"published": [1, 3], "open": [2, 4, 5, 6, 7, 8]}
-    after = ran.output.partition("left     1 rows. Next: the same with --after ")[2].split()[0]
+    after = ran.output.partition("left     1 row. Next: the same with --after ")[2].split()[0]
     ran = sluice("replay", "--run", RUN, "--after", after)
     assert (ran.exit_code, states()["published"]) == (0, [1, 3, 7])
 
@@ -85,7 +85,7 @@ def test_a_replay_that_is_refused_is_told_with_its_reason_and_the_rows_are_open(
     started.refuses = {RUN: ContractError("the window is none", next_step="mend it")}
     ran = sluice("replay", "--run", RUN)
     assert ran.exit_code == 1
-    assert ran.output.count(f"rows of {RUN}: the window is none Next: mend it") == 3
+    assert ran.output.count(f" of {RUN}: the window is none Next: mend it") == 3
     assert states() == {"open": [1, 2, 3, 4, 5, 6, 7, 8]}
 
 
@@ -100,7 +100,7 @@ def test_discarding_goes_on_until_nothing_is_left(sluice, states):
 def test_rows_that_are_being_replayed_are_told_when_the_others_are_discarded(sluice, started, states):
     by_api.ask("post_quarantine_replay", {"run": RUN, "reason": "x3"})
     ran = sluice("discard", "--run", RUN, "--reason", "a test")
-    assert ran.stdout == "discarded 6\nleft     1 rows that are being replayed\n"
+    assert ran.stdout == "discarded 6\nleft     1 row being replayed\n"
     assert states()["replaying"] == [3]
 
 

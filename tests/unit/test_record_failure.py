@@ -1,8 +1,10 @@
 """RecordFailure, invoked once more when nobody waits for it any more, takes nothing from the attempt that follows."""
 
+import datetime as dt
 import uuid
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from memory_s3 import MemoryS3
 
 from chalicelib import settings
@@ -36,7 +38,7 @@ def replay(query, database_url, monkeypatch):
     """(run, claim) of a replay under way, to which a row of another run is claimed."""
     monkeypatch.setattr(settings, "current", lambda: Settings(bucket="bucket", database_url=database_url))
     monkeypatch.setattr(stage, "Lake", lambda bucket: Lake(bucket, MemoryS3()))
-    monkeypatch.setattr(stage, "_failed_state", lambda execution: "Process")
+    monkeypatch.setattr(stage, "_told_by_history", lambda execution: ("Process", None))
     claim = uuid.uuid4().hex[:16]
     with connection.transaction(database_url) as conn, conn.cursor() as cursor:
         tables.ensure_curated(cursor, Booth())
@@ -61,3 +63,31 @@ def test_rows_that_the_next_attempt_has_claimed_stay_claimed(replay, query):
     query("UPDATE pipeline.quarantine SET claimed_by = %s WHERE run_id = %s", claim, f"of-{claim}")
     stage.record_failure(request)
     assert query(claimed, f"of-{claim}") == [(claim,)]
+
+
+STARTED = dt.datetime(2026, 11, 21, 10, tzinfo=dt.UTC)
+EVENTS = [
+    {"id": 9, "type": "PassStateExited", "timestamp": STARTED, "stateExitedEventDetails": {"name": "PlanFailed"}},
+    {"id": 7, "type": "TaskStateExited", "timestamp": STARTED, "stateExitedEventDetails": {"name": "Plan"}},
+    {"id": 1, "type": "ExecutionStarted", "timestamp": STARTED, "executionStartedEventDetails": {}},
+]
+
+
+class StepFunctions:
+    def __init__(self, events):
+        self.events = events
+
+    def get_execution_history(self, **_):
+        if self.events is None:
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+        return {"events": self.events}
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [(EVENTS, ("Plan", STARTED)), (EVENTS[:2], ("Plan", None)), (None, ("unknown", None))],
+    ids=["whole", "its last events", "out of reach"],
+)
+def test_the_history_tells_where_a_run_failed_and_when_it_began(monkeypatch, events, told):
+    monkeypatch.setattr(stage.boto3, "client", lambda name: StepFunctions(events))
+    assert stage._told_by_history("arn") == told

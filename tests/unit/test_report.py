@@ -107,5 +107,24 @@ def test_the_json_has_the_same_content():
     assert document["window"]["start"] == "2024-01-01"
 
 
+def test_why_a_run_is_rejected_names_every_finding_that_fails_it_and_what_to_do():
+    noted = Finding("warn", "expectation", "3 of 4 rows: name, expected matching ^[a-z]+$")
+    found = report(findings=(*report().findings, noted), command="sluice run weather --from 2024-01-01")
+    tolerance, unfit = found.why_rejected.split("; ")
+    assert tolerance == "60 of 1,000 rows quarantined, 6%"
+    assert unfit.startswith("temperature_max is ") and "name, expected" not in unfit
+    assert unfit.endswith(
+        " Next: once the source is corrected, or expectations/weather.json where it asks too much, "
+        "`sluice run weather --from 2024-01-01`"
+    )
+    many = tuple(Finding("fail", "expectation", f"column {number}") for number in range(23))
+    assert "; column 19; and 3 more, in the report Next: " in report(findings=many).why_rejected
+
+
+@pytest.mark.parametrize("verdict", ["pass", "warn"])
+def test_a_run_that_is_published_has_no_reason_to_be_rejected(verdict):
+    assert report(verdict=verdict, findings=()).why_rejected is None
+
+
 def test_the_reasons_leave_out_the_bare_tolerance():
     assert [finding.kind for finding in report().reasons] == ["expectation"]

@@ -120,8 +120,9 @@ WHERE r.run_id = %(run_id)s;
 -- name: add_examples
 UPDATE pipeline.quality_results SET examples = %(examples)s WHERE run_id = %(run_id)s AND expectation = %(expectation)s;
 
--- name: judge_run
-UPDATE pipeline.runs SET verdict = %(verdict)s, report_key = %(report_key)s, fetched = %(fetched)s, quarantined = %(quarantined)s
+-- name: judge_run -- `error` is why it is about to be rejected; one that has ended keeps its own, whoever is late
+UPDATE pipeline.runs SET verdict = %(verdict)s, report_key = %(report_key)s, fetched = %(fetched)s, quarantined = %(quarantined)s,
+    error = CASE WHEN finished_at IS NULL THEN %(error)s ELSE error END
 WHERE run_id = %(run_id)s;
 
 -- name: publish_run -- closes the account; the table refuses one that does not balance
@@ -137,9 +138,9 @@ UPDATE pipeline.runs SET status = 'rejected', finished_at = now() WHERE run_id =
 -- name: complete_run
 UPDATE pipeline.runs SET status = 'succeeded', embedded = %(embedded)s, finished_at = now() WHERE run_id = %(run_id)s;
 
--- name: fail_run -- also for a run that failed before it was entered; one that is finished stays what it is
+-- name: fail_run -- also for a run that failed before it was entered, since `started_at` where that is known; one that is finished stays what it is
 INSERT INTO pipeline.runs (run_id, source, execution, input, status, error, started_at, finished_at)
-VALUES (%(run_id)s, %(source)s, %(execution)s, %(input)s, 'failed', %(error)s, now(), now())
+VALUES (%(run_id)s, %(source)s, %(execution)s, %(input)s, 'failed', %(error)s, least(coalesce(%(started_at)s::timestamptz, now()), now()), now())
 ON CONFLICT (run_id) DO UPDATE SET status = 'failed', error = excluded.error, finished_at = now()
 WHERE runs.finished_at IS NULL;
 
