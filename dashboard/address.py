@@ -6,10 +6,16 @@ never used here on another: Streamlit takes it out of an address that leads from
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import streamlit as st
+
+from dashboard import wording
+
+DAY: tuple[str, ...] = ()  # in place of options
 
 
 def value(name: str) -> str | None:
@@ -33,6 +39,37 @@ def change(**wanted: str | int | list[str] | None) -> None:
     if any(values(name) != listed for name, listed in given.items()):
         # an empty list is no parameter; deleting them one by one would be a step each
         st.query_params.update(given)
+
+
+@contextlib.contextmanager
+def checked(page: str, **options: Iterable[str]) -> Iterator[None]:
+    """Around the widgets of the page that are bound: says what of the address they dropped, which they do wordlessly.
+
+    `options` are the texts that a widget shows, by its name; DAY of one that takes a day. It is said until something
+    else is chosen in them, or another page is shown.
+    """
+    given = {name: value(name) for name in options}
+    refused = {name: text for name, text in given.items() if text and not _takes(options[name], text)}
+    yield
+    now = {name: st.session_state.get(name) for name in options}
+    if refused:
+        st.session_state["refused_by_page"] = (page, now, refused)
+    kept = st.session_state.get("refused_by_page")
+    if not kept or kept[:2] != (page, now):
+        st.session_state.pop("refused_by_page", None)
+        return
+    told = ", ".join(wording.code(f"{name}={text}") for name, text in kept[2].items())
+    st.warning(f"The address asks for what is not here: {told}. This is shown without it.")
+
+
+def _takes(options: Iterable[str], text: str) -> bool:
+    if options != DAY:
+        return text in options
+    try:
+        dt.datetime.fromisoformat(text)  # a day too
+    except ValueError:
+        return False
+    return True
 
 
 def chosen(

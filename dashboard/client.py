@@ -12,6 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
+from chalicelib.api import table
 from chalicelib.errors import RequestRefused, SourceUnavailable
 
 _SECONDS = 35  # API Gateway gives up after 29
@@ -20,6 +21,12 @@ _AGAIN = urllib3.Retry(total=2, connect=1, read=1, status=0, backoff_factor=0.1)
 
 # what API Gateway answers, with a 403, to a path that it does not have
 _NO_ROUTE = "Missing Authentication Token"
+# and to a token whose policy does not allow the route; where the policy denies it, more follows
+_NOT_ALLOWED = "User is not authorized to access this resource"
+NEW_TOKEN = (
+    "`sluice token create dashboard --scope read --scope run` makes one with both scopes; set it as SLUICE_API_TOKEN "
+    "and start the dashboard again"
+)
 
 Query = Mapping[str, Any]
 
@@ -142,7 +149,7 @@ class Client:
             return answer.data
         if answer.status < 400:
             raise _moved(self.address, answer.status, answer.headers.get("Location", ""))
-        raise _refused(answer.status, answer.data)
+        raise _refused(answer.status, answer.data, _scope(method, path))
 
 
 def _part(value: str) -> str:
@@ -170,7 +177,18 @@ def _moved(address: str, status: int, location: str) -> RequestRefused:
     )
 
 
-def _refused(status: int, content: bytes) -> RequestRefused:
+def _scope(method: str, path: str) -> str:
+    """What a token needs for it."""
+    parts = path.partition("?")[0].split("/")
+    for route in table.ROUTES:
+        named = route.path.split("/")
+        alike = len(named) == len(parts) and all(a == b or a[:1] == "{" for a, b in zip(named, parts, strict=True))
+        if route.method == method and route.scope and alike:
+            return route.scope
+    return table.READ
+
+
+def _refused(status: int, content: bytes, scope: str) -> RequestRefused:
     """What a problem document says, or API Gateway, which knows no more than `message`."""
     try:
         document = json.loads(content)
@@ -192,13 +210,20 @@ def _refused(status: int, content: bytes) -> RequestRefused:
             reason="route",
             next_step="it is older than this dashboard: deploy the stage again, or restart the local stack",
         )
+    # no statement about a token that is known is about the route; that about another one denies all
+    if status == 403 and told and told.startswith(_NOT_ALLOWED) and "explicit deny" not in told:
+        return RequestRefused(
+            f"the token lacks the scope {scope!r}",
+            status=status,
+            reason="scope",
+            next_step=NEW_TOKEN,
+        )
     if status in (401, 403) and not reason:
         return RequestRefused(
             "the API does not know the token, or it has expired or was revoked",
             status=status,
             reason="token",
-            next_step="`sluice token create dashboard --scope read --scope run` makes one; "
-            "set it as SLUICE_API_TOKEN and start the dashboard again",
+            next_step=NEW_TOKEN,
         )
     return RequestRefused(told or "the API refused the request and did not say why", status=status, reason=reason)
 

@@ -25,7 +25,8 @@ def show() -> None:
     own = declared.get(found["source"], {})
     types = {column["name"]: column["type"] for column in own.get("columns", ())}
     # each run of a source without columns of its own declares its table
-    wanted = selection.chosen(found, list(types) or _columns(client, found), several=not types)
+    with address.checked("data", day_from=address.DAY, day_to=address.DAY):
+        wanted = selection.chosen(found, list(types) or _columns(client, found), several=not types)
     with session.told():
         if _view() == VIEWS[0]:
             records.show(client, name, wanted, types)

@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from dashboard import navigation, session, table, wording
+from dashboard import address, navigation, session, table, wording
 from dashboard.table import Column
 
 _KEPT = {"bind": "query-params", "persist_state": "session"}
@@ -38,12 +38,12 @@ _UNLIKE = (
 
 def show() -> None:
     st.title("Quality")
-    source, days = st.container(key="filters").columns(2)
-    wanted = source.selectbox(
-        "Source", session.source_names(), index=None, placeholder="All", key="quality_of", **_KEPT
-    )
+    names = session.source_names()
     spans = wording.DAYS
-    back = days.selectbox("Of the last", list(spans), index=1, format_func=spans.get, key="days", **_KEPT)
+    with address.checked("quality", quality_of=names, days=spans.values()):
+        source, days = st.container(key="filters").columns(2)
+        wanted = source.selectbox("Source", names, index=None, placeholder="All", key="quality_of", **_KEPT)
+        back = days.selectbox("Of the last", list(spans), index=1, format_func=spans.get, key="days", **_KEPT)
     first = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=back - 1)
     found = session.client().analytics(source=wanted, **{"from": first})
     _verdicts(found)

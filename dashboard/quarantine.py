@@ -32,7 +32,9 @@ _ROWS = (
 
 def show() -> None:
     st.title("Quarantine")
-    wanted = _wanted()
+    names = session.source_names()
+    with address.checked("quarantine", rows=STATES, rows_of=names, set_aside=wording.DAYS.values()):
+        wanted = _wanted(names)
     limit = address.number("shown", LIMIT, _MOST)
     found = session.client().quarantine(**wanted, limit=limit)
     quarantine_actions.told()
@@ -45,7 +47,7 @@ def show() -> None:
     _rows(found, limit)
 
 
-def _wanted() -> dict:
+def _wanted(names: list[str]) -> dict:
     """What `GET /quarantine` takes. Of one run all days are meant."""
     run_id = address.value("of")
     if run_id:
@@ -69,7 +71,7 @@ def _wanted() -> dict:
         return chosen
     source, days = of_all
     chosen["source"] = source.selectbox(
-        "Source", session.source_names(), index=None, placeholder="All", key="rows_of", on_change=_fewer, **_KEPT
+        "Source", names, index=None, placeholder="All", key="rows_of", on_change=_fewer, **_KEPT
     )
     spans = wording.DAYS
     back = days.selectbox(

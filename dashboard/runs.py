@@ -40,16 +40,18 @@ def show() -> None:
     st.session_state["list_of_runs"] = st.query_params.to_dict()
     st.title("Runs")
     every = _BUSY if st.session_state.get("runs_under_way") else _IDLE
-    st.fragment(_list, run_every=every)(_filters())
+    names = session.source_names()
+    days = {"from": address.DAY, "to": address.DAY}
+    with address.checked("runs", source=names, status=STATUSES, verdict=VERDICTS, **days):
+        wanted = _filters(names)
+    st.fragment(_list, run_every=every)(wanted)
 
 
-def _filters() -> dict[str, str | dt.date | None]:
+def _filters(names: list[str]) -> dict[str, str | dt.date | None]:
     kept = {"bind": "query-params", "persist_state": "session"}
     source, status, verdict, first, last = st.container(key="filters").columns(5)
     return {
-        "source": source.selectbox(
-            "Source", session.source_names(), index=None, placeholder="All", key="source", **kept
-        ),
+        "source": source.selectbox("Source", names, index=None, placeholder="All", key="source", **kept),
         "status": status.selectbox("Status", STATUSES, index=None, placeholder="All", key="status", **kept),
         "verdict": verdict.selectbox("Verdict", VERDICTS, index=None, placeholder="All", key="verdict", **kept),
         "from": first.date_input("Started from", None, format="YYYY-MM-DD", key="from", **kept),

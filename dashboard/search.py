@@ -6,7 +6,7 @@ import html
 
 import streamlit as st
 
-from dashboard import session, wording
+from dashboard import address, session, wording
 
 MODES = {"hybrid": "Meaning and words", "semantic": "Meaning", "text": "Words"}
 _KEPT = {"bind": "query-params", "persist_state": "session"}
@@ -15,13 +15,15 @@ _LIMITS = (10, 20, 50)
 
 def show() -> None:
     st.title("Search")
-    query = st.text_input("Search for", key="q", placeholder="stopping insects that eat my plants", **_KEPT)
-    mode, source, limit = st.columns([2, 2, 1])
-    chosen = {
-        "mode": mode.selectbox("Find by", list(MODES), format_func=MODES.get, key="mode", **_KEPT),
-        "source": source.selectbox("Source", _searchable(), index=None, placeholder="All", key="search_in", **_KEPT),
-        "limit": limit.selectbox("At most", _LIMITS, key="limit", **_KEPT),
-    }
+    names = _searchable()
+    with address.checked("search", mode=MODES.values(), search_in=names, limit=[str(most) for most in _LIMITS]):
+        query = st.text_input("Search for", key="q", placeholder="stopping insects that eat my plants", **_KEPT)
+        mode, source, limit = st.columns([2, 2, 1])
+        chosen = {
+            "mode": mode.selectbox("Find by", list(MODES), format_func=MODES.get, key="mode", **_KEPT),
+            "source": source.selectbox("Source", names, index=None, placeholder="All", key="search_in", **_KEPT),
+            "limit": limit.selectbox("At most", _LIMITS, key="limit", **_KEPT),
+        }
     if not query.strip():
         st.info("Type what you look for: words of a text, or what it is about in other words.")
         return

@@ -10,15 +10,17 @@ from typing import Any
 import streamlit as st
 
 from chalicelib import settings
-from chalicelib.errors import SluiceError
+from chalicelib.errors import ConfigurationError, SluiceError
 from dashboard import wording
-from dashboard.client import Client
+from dashboard.client import NEW_TOKEN, Client
 
 
 def client() -> Client:
     """Raises ConfigurationError for what is not set."""
     current = settings.load()
-    current.require("api_url", "api_token")
+    current.require("api_url")
+    if not current.api_token:
+        raise ConfigurationError("SLUICE_API_TOKEN is not set", stage=current.stage, next_step=NEW_TOKEN)
     return Client(current.api_url.rstrip("/"), current.api_token, current.api_key)
 
 

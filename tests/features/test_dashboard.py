@@ -289,7 +289,7 @@ def test_a_token_that_may_only_read_is_told_so_when_it_discards(asked, pipeline,
     script = asked(run=quarantined.run_id)
     script.text_input(key="why").input("a test order")
     button(script, "Discard").click().run()
-    assert "scope" in texts(script) and "403" in texts(script)
+    assert "The token lacks the scope 'run'" in texts(script) and "403" in texts(script)
     outcomes = pipeline.query("SELECT DISTINCT outcome FROM pipeline.quarantine WHERE run_id = %s", quarantined.run_id)
     assert outcomes == [(None,)]
 

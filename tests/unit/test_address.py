@@ -62,3 +62,23 @@ def test_a_number_is_within_its_limits_whatever_the_address_says(written, read):
     if written is not None:
         script.query_params["shown"] = written
     assert script.run().text[0].value == str(read)
+
+
+def test_what_a_widget_will_not_take_is_said_until_something_else_is_chosen():
+    def page():
+        import streamlit as st
+
+        from dashboard import address
+
+        kept = {"bind": "query-params", "persist_state": "session"}
+        with address.checked("runs", status=["failed", "running"], days=["A week", "A month"]):
+            st.selectbox("Status", ["failed", "running"], index=None, key="status", **kept)
+            st.selectbox("Days", ["A week", "A month"], key="days", **kept)
+
+    script = AppTest.from_function(page, default_timeout=60)
+    script.query_params["status"] = "bogus"
+    assert "`status=bogus`" in script.run().warning[0].value
+    # the page looks again by itself; the parameter is gone by then
+    assert len(script.run().warning) == 1
+    assert len(script.selectbox[0].set_value("failed").run().warning) == 0
+    assert len(script.selectbox[0].set_value(None).run().warning) == 0

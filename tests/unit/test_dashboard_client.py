@@ -95,6 +95,32 @@ def test_a_token_that_api_gateway_refuses_is_told_with_the_next_step(api, status
     assert "sluice_token" not in str(raised.value)
 
 
+NOT_ALLOWED = "User is not authorized to access this resource"
+
+
+@pytest.mark.parametrize(
+    ("ask", "scope"),
+    [
+        (lambda asked: asked.runs(source="weather"), "read"),
+        (lambda asked: asked.state("weather-1", "Plan"), "read"),
+        (lambda asked: asked.replay(run="r"), "run"),
+        (lambda asked: asked.discard(run="r", why="tests"), "run"),
+    ],
+    ids=["list", "parameters", "replay", "discard"],
+)
+def test_a_token_without_the_scope_is_told_which_one_it_lacks(api, ask, scope):
+    api.answers = [document({"Message": NOT_ALLOWED}, 403)]
+    with pytest.raises(RequestRefused, match=f"the token lacks the scope '{scope}'") as raised:
+        ask(client(api))
+    assert raised.value.where == {"status": 403, "reason": "scope"} and f"--scope {scope}" in raised.value.next_step
+
+
+def test_a_token_that_is_denied_everything_is_none_that_the_api_knows(api):
+    api.answers = [document({"Message": f"{NOT_ALLOWED} with an explicit deny"}, 403)]
+    with pytest.raises(RequestRefused, match="does not know the token"):
+        client(api).runs()
+
+
 def test_a_route_that_the_api_does_not_have_is_no_unknown_token(api):
     api.answers = [document({"message": "Missing Authentication Token"}, 403)]
     with pytest.raises(RequestRefused, match="no such route") as raised:

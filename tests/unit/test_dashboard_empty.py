@@ -46,7 +46,9 @@ def said(monkeypatch):
                 script.query_params[key] = value
             script.run()
         assert not script.exception, script.exception[0]
-        return "\n".join(element.value for kind in ("info", "error", "title") for element in script.get(kind))
+        return "\n".join(
+            element.value for kind in ("info", "error", "warning", "title") for element in script.get(kind)
+        )
 
     return run
 
@@ -81,3 +83,34 @@ def said(monkeypatch):
 def test_what_is_empty_says_why_and_what_comes_next(said, page, query, words):
     found = said(page, **query)
     assert [word for word in words if word not in found] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "value"),
+    [
+        ("runs", "source", "nosuch"),
+        ("runs", "status", "bogus"),
+        ("runs", "from", "x"),
+        ("quality", "quality_of", "nosuch"),
+        ("quality", "days", "8 days"),
+        ("quarantine", "rows", "lost"),
+        ("quarantine", "rows_of", "nosuch"),
+        ("search", "search_in", "weather"),
+    ],
+)
+def test_a_link_that_asks_for_what_is_not_there_says_that_it_was_left_out(said, page, name, value):
+    assert f"The address asks for what is not here: `{name}={value}`." in said(page, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("page", "query"),
+    [
+        ("runs", {"source": "weather", "status": "failed", "verdict": "warn", "from": "2024-01-01"}),
+        ("quality", {"quality_of": "weather", "days": "7 days"}),
+        ("quarantine", {"rows": "discarded", "rows_of": "weather", "set_aside": "90 days"}),
+        ("search", {"mode": "Words", "limit": "20"}),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "query",
+)
+def test_a_link_that_a_page_made_is_taken_whole(said, page, query):
+    assert "The address asks" not in said(page, **query)
