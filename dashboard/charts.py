@@ -22,6 +22,7 @@ _SMALL = 190  # of one chart among several
 _BESIDE = 2
 _APART = 10  # times as large: on one axis the smaller series is a line at the bottom
 _MARKED = "#b3261e"
+_DAYS = ("date", "timestamp")
 _NUMBER = re.compile(
     r"(smallint|integer|int|int[248]|bigint|real|double|float[48]?|numeric|decimal)\b(?!.*\[)", re.IGNORECASE
 )
@@ -67,7 +68,7 @@ def show(client: Client, wanted: Wanted, day: str | None, declared: dict[str, An
         if day in frame:
             _by_day(frame, day)
         else:
-            _counts(frame)
+            _counts(frame, day, declared)
         return
     value, only = st.columns([1, 2])
     numbers = [name for name in lines.values if name in frame and _numbers(frame[name]).notna().any()]
@@ -244,12 +245,22 @@ def _by_day(frame: pd.DataFrame, day: str) -> None:
     st.altair_chart(bars.properties(height=_HEIGHT), width="stretch")
 
 
-def _counts(frame: pd.DataFrame) -> None:
+def _tell_of_days(declared: dict[str, Any]) -> None:
+    days = [each["name"] for each in declared.get("columns", ()) if each["type"].lower().startswith(_DAYS)]
+    if days:
+        named = " or ".join(wording.code(f'day = "{name}"') for name in days)
+        st.info(f"To see its rows by day, say {named} in the source, and run it again.")
+
+
+def _counts(frame: pd.DataFrame, day: str | None, declared: dict[str, Any]) -> None:
     """Rows by the values of the column that has a few of them, as a kind or a country does."""
     values = {name: frame[name].dropna().map(str).nunique() for name in frame if name != "_marked"}
     few = [name for name, distinct in values.items() if 1 < distinct <= min(_FEW, len(frame) - 1)]
     if not few:
-        st.info("There is nothing to draw: the table has no column of a day, and none with a few different values.")
+        st.info("There is nothing to draw: its source names no day, and no column has a few different values.")
+    if day is None:
+        _tell_of_days(declared)
+    if not few:
         return
     name = address.chosen(st, "Count rows by", few, "by", selection.change)
     counted = frame[name].dropna().map(str).value_counts().rename_axis("value").reset_index(name="rows")

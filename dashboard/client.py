@@ -12,12 +12,14 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from chalicelib.api import table
 from chalicelib.errors import RequestRefused, SourceUnavailable
 
 _SECONDS = 35  # API Gateway gives up after 29
 # a connection that was closed meanwhile is found out by reading from it
 _AGAIN = urllib3.Retry(total=2, connect=1, read=1, status=0, backoff_factor=0.1)
+
+# which scope a token needs for what is asked here
+_SCOPES = {"GET": "read", "POST": "run"}
 
 # what API Gateway answers, with a 403, to a path that it does not have
 _NO_ROUTE = "Missing Authentication Token"
@@ -149,7 +151,7 @@ class Client:
             return answer.data
         if answer.status < 400:
             raise _moved(self.address, answer.status, answer.headers.get("Location", ""))
-        raise _refused(answer.status, answer.data, _scope(method, path))
+        raise _refused(answer.status, answer.data, _SCOPES[method])
 
 
 def _part(value: str) -> str:
@@ -175,17 +177,6 @@ def _moved(address: str, status: int, location: str) -> RequestRefused:
         reason="redirect",
         next_step="set SLUICE_API_URL to the address at which the API itself answers, and start the dashboard again",
     )
-
-
-def _scope(method: str, path: str) -> str:
-    """What a token needs for it."""
-    parts = path.partition("?")[0].split("/")
-    for route in table.ROUTES:
-        named = route.path.split("/")
-        alike = len(named) == len(parts) and all(a == b or a[:1] == "{" for a, b in zip(named, parts, strict=True))
-        if route.method == method and route.scope and alike:
-            return route.scope
-    return table.READ
 
 
 def _refused(status: int, content: bytes, scope: str) -> RequestRefused:

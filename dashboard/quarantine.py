@@ -92,13 +92,12 @@ def _fewer() -> None:
 
 
 def _nothing(wanted: dict) -> None:
+    where = "by the run" if wanted["run"] else "in these days"
     if wanted["reason"]:
         st.info("No row is in quarantine for such a reason: take a part of it, or the name of a column.")
     elif wanted["state"] == "open":
-        where = "of the run" if wanted["run"] else "in these days"
-        st.info(f"Nothing waits in quarantine: every row that was fetched {where} was published or settled.")
+        st.info(f"Nothing waits in quarantine: no row that was set aside {where} is open.")
     else:
-        where = "by the run" if wanted["run"] else "in these days"
         st.info(f"No row that was set aside {where} is {wanted['state']}.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from chalicelib.errors import RequestRefused
 from dashboard import navigation, session, wording
 
 _NAMES = {
@@ -15,6 +16,7 @@ _NAMES = {
 }
 # where a replay died its rows stay `replaying` until somebody replays or discards them
 SETTLED_LATER = ("open", "replaying")
+_EVERY = 2.0  # seconds between looks at replays that are under way
 _REPLAY, _DISCARD = ":material/replay:", ":material/delete:"
 
 
@@ -70,11 +72,9 @@ def _discarded(answer: dict) -> None:
 
 
 def _replayed(answer: dict, meant: dict) -> None:
-    for begun in answer["replays"]:
-        how = "is running" if begun["new"] else "was running already"
-        name, rows = wording.escaped(begun["run_id"]), wording.several(begun["rows"], "row")
-        st.success(f"{rows} of {wording.escaped(begun['replay_of'])}: the replay {name} {how}.")
-        st.page_link(navigation.page("runs"), label=f"See {name}", query_params={"run": begun["run_id"]})
+    ended = st.session_state["done_in_quarantine"].setdefault("ended", {})
+    under_way = any(begun["run_id"] not in ended for begun in answer["replays"])
+    st.fragment(_replays, run_every=_EVERY if under_way else None)(answer["replays"], ended)
     for refusal in answer["refused"]:
         rows, reason = wording.several(refusal["rows"], "row"), wording.escaped(refusal["reason"])
         st.error(f"{rows} of {wording.escaped(refusal['replay_of'])} cannot be replayed, and stay open: {reason}")
@@ -86,6 +86,43 @@ def _replayed(answer: dict, meant: dict) -> None:
     if answer["unpublished"]:
         rows = wording.several(answer["unpublished"], "row")
         st.info(f"Left: {rows} of runs that published nothing, which are run again whole.")
+
+
+def _replays(replays: list[dict], ended: dict[str, dict]) -> None:
+    """How each replay stands; `ended` are the runs that have ended, by name, which are not asked for again."""
+    known = len(ended)
+    for begun in replays:
+        with session.told():
+            if begun["run_id"] not in ended and (run := _run(begun["run_id"])) and not wording.is_under_way(run):
+                ended[begun["run_id"]] = run
+        _replay(begun, ended.get(begun["run_id"]))
+    if known < len(ended) == len(replays):
+        st.rerun()  # the rows below are others now, and nothing is to be looked at again
+
+
+def _run(run_id: str) -> dict | None:
+    """None where it has not entered the ledger yet."""
+    try:
+        return session.client().run(run_id)
+    except RequestRefused as error:
+        if error.where.get("status") != 404:
+            raise
+        return None
+
+
+def _replay(begun: dict, run: dict | None) -> None:
+    name, rows = wording.escaped(begun["run_id"]), wording.several(begun["rows"], "row")
+    about = f"{rows} of {wording.escaped(begun['replay_of'])}: the replay {name}"
+    if run is None:
+        st.info(f"{about} {'is running' if begun['new'] else 'was running already'}.", icon=":material/play_circle:")
+    elif run["status"] == "succeeded":
+        failed = wording.count(run["account"]["quarantined"]) or "0"
+        st.success(f"{about} has ended. Rows that failed again: {failed}.")
+    elif run["error"]:
+        st.error(f"{about} has failed. {wording.failure(run['error']['error'], run['error']['reason'])}")
+    else:
+        st.error(f"{about} was {wording.escaped(run['status'])}: nothing was published, and the rows are open.")
+    st.page_link(navigation.page("runs"), label=f"See {name}", query_params={"run": begun["run_id"]})
 
 
 def _did(answer: dict, meant: dict) -> None:

@@ -35,8 +35,8 @@ _REASONS = (Column("message", "Reason"), Column("rows", "Rows", "right"), Column
 
 def show(run_id: str) -> None:
     """Raises what the client does."""
+    st.title(wording.escaped(run_id))
     found = session.client().run(run_id)
-    st.title(wording.escaped(found["run_id"]))
     if wording.is_under_way(found):
         _under_way(run_id)
     else:

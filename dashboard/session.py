@@ -52,8 +52,10 @@ def told() -> Iterator[None]:
         yield
     except SluiceError as error:
         status = error.where.get("status")
-        message = error.message + (f": {error.quote}" if error.quote else "")
+        # the API's own next step is in what it said
+        message, _, following = error.message.partition(" Next: ")
+        message += f": {error.quote}" if error.quote else ""
         said = wording.escaped(f"{message[:1].upper()}{message[1:]}.")
         st.error(said + (f" (HTTP {status})" if status else ""), icon=":material/error:")
-        if error.next_step:
-            st.info(f"Next: {error.next_step}")
+        if step := error.next_step or following:
+            st.info(f"Next: {wording.sentence(step)}")

@@ -61,11 +61,18 @@ def escaped(text: Any) -> str:
     return _SPECIAL.sub(r"\\\g<0>", " ".join(str(text).split()))
 
 
+def sentence(text: Any) -> str:
+    """Markdown: `text` as it is, but what stands in it between backticks, such as a command, as code."""
+    parts = re.split("`([^`]+)`", " ".join(str(text).split()))
+    shown = [code(part) if place % 2 else _SPECIAL.sub(r"\\\g<0>", part) for place, part in enumerate(parts)]
+    return "".join(shown)
+
+
 def failure(error: str | None, reason: str | None) -> str:
     """Markdown: what an error is called and says, and on a line of its own what to do about it."""
     said, _, following = (reason or "no reason was given").partition(" Next: ")
     words = f"**{escaped(error or 'Failed')}**: {escaped(said)}"
-    return f"{words}  \n**Next**: {escaped(following)}" if following else words
+    return f"{words}  \n**Next**: {sentence(following)}" if following else words
 
 
 def code(text: Any) -> str:

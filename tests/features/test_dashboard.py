@@ -211,7 +211,9 @@ def test_a_run_that_failed_says_why_and_where(opened, failed):
 
 def test_a_run_that_never_was_is_told_in_words(opened):
     script = opened("runs", run="no-such-run")
-    assert "no-such-run" in texts(script) and "404" in texts(script)
+    assert [element.value.replace("\\", "") for element in script.title] == ["no-such-run"]
+    assert "No run is called 'no-such-run'" in texts(script) and "404" in texts(script)
+    assert "Next: `sluice runs list` shows those there are" in [element.value for element in script.info]
 
 
 # --- quality --------------------------------------------------------------------------------------

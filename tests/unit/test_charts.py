@@ -137,11 +137,20 @@ def test_names_that_mean_something_to_the_chart_are_escaped(drawn):
     assert spec["layer"][0]["encoding"]["y"]["field"] == "price\\.usd" and "price.usd by day" in said
 
 
+@pytest.mark.parametrize("kinds", [1, 3], ids=["nothing-to-count", "counted"])
+def test_a_source_with_a_date_that_it_does_not_name_as_its_day_is_told_how(drawn, kinds):
+    records = [{"id": n, "title": f"t {n}", "day": f"{1900 + n}-11-01", "kind": n % kinds} for n in range(100)]
+    types = {"id": "bigint", "title": "text", "day": "date", "kind": "text"}
+    declared = {"key": ["id"], "columns": [{"name": name, "type": of} for name, of in types.items()]}
+    _, said, _ = drawn("goods", records, declared=declared)
+    assert 'say `day = "day"` in the source' in said and ("nothing to draw" in said) == (kinds == 1)
+
+
 @pytest.mark.parametrize(
     ("records", "why"),
     [
         ([], "no row is like that"),
-        ([{"id": n, "title": f"title {n}"} for n in range(100)], "no column of a day"),
+        ([{"id": n, "title": f"title {n}"} for n in range(100)], "its source names no day"),
     ],
     ids=["empty", "nothing-to-count"],
 )

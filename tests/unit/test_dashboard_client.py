@@ -8,6 +8,7 @@ import pytest
 from loopback import serving
 from werkzeug import Request, Response
 
+from chalicelib.api import table
 from chalicelib.errors import RequestRefused, SourceUnavailable
 from dashboard.client import Client
 
@@ -113,6 +114,12 @@ def test_a_token_without_the_scope_is_told_which_one_it_lacks(api, ask, scope):
     with pytest.raises(RequestRefused, match=f"the token lacks the scope '{scope}'") as raised:
         ask(client(api))
     assert raised.value.where == {"status": 403, "reason": "scope"} and f"--scope {scope}" in raised.value.next_step
+
+
+def test_the_scopes_that_it_tells_of_are_those_of_the_routes():
+    routes = [route for route in table.ROUTES if route.method == "GET" or route.path.startswith("/quarantine/")]
+    needed = {(route.method, route.scope) for route in routes if route.scope}
+    assert needed == {("GET", "read"), ("POST", "run")}
 
 
 def test_a_token_that_is_denied_everything_is_none_that_the_api_knows(api):

@@ -57,3 +57,16 @@ def test_code_ends_where_its_text_ends(text, shown):
 )
 def test_an_error_has_what_to_do_on_a_line_of_its_own(error, reason, shown):
     assert wording.failure(error, reason) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("`sluice runs list` shows *those*", "`sluice runs list` shows \\*those\\*"),
+        ("of `[a](b)`", "of `[a](b)`"),
+        ("one ` alone", "one \\` alone"),
+    ],
+    ids=["command", "link", "alone"],
+)
+def test_a_command_in_a_sentence_is_code_and_the_rest_is_a_text(text, shown):
+    assert wording.sentence(text) == shown
