@@ -58,7 +58,8 @@ def _print(names: list[str], rows: list[list]) -> None:
     table = Table(box=None, pad_edge=False)
     for place, name in enumerate(names):
         numbers = all(isinstance(row[place], int | float | None) for row in rows)
-        table.add_column(name, justify="right" if numbers else "left")
+        # what is cut off between two lines, such as a text in a script without spaces, is missed by whoever reads it
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_printable(_text(value)) for value in row))
     console = Console(markup=False, highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -65,6 +66,8 @@ def find(
     embedded, with_words, vector = [], [], None
     with transaction() as connection:
         searched = [each for each in known if _is_loaded(connection, each, notes)]
+        if source is None and not searched:
+            notes += _without_text(connection)
         kept = _filter(connection, searched, filters)
         if model:
             embedded = [each for each in searched if _is_embedded(connection, each, model, notes)]
@@ -124,10 +127,26 @@ def _searched(name: str | None, notes: list[str]) -> list[Source]:
     return found
 
 
-def _is_loaded(connection, source: Source, notes: list[str]) -> bool:
+def _without_text(connection) -> list[str]:
+    """A note on the sources that have rows, and are not searched all the same."""
+    names = []
+    for each in sources.names():
+        with contextlib.suppress(DeclarationError):  # told before
+            source = sources.get(each)
+            if not source.text and _has_table(connection, source):
+                names.append(each)
+    return [f"not searched, as they name no text: {', '.join(names)}"] if names else []
+
+
+def _has_table(connection, source: Source) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(statement("search", "is_loaded"), {"table": f'{tables.CURATED}."{source.table}"'})
         (found,) = cursor.fetchone()
+    return found
+
+
+def _is_loaded(connection, source: Source, notes: list[str]) -> bool:
+    found = _has_table(connection, source)
     if not found:
         notes.append(f"nothing of {source.name} was loaded yet: sluice run {source.name}")
     return found

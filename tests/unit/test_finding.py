@@ -27,6 +27,7 @@ from chalicelib.reading import records
 from chalicelib.search import declaration, finding, fulltext, semantic
 from chalicelib.search.answer import HYBRID, MODES, SEMANTIC, TEXT
 from chalicelib.search.hit import Filter
+from chalicelib.warehouse import tables
 
 
 @pytest.fixture
@@ -229,6 +230,23 @@ def test_vectors_of_other_models_are_not_compared(connection, declared):
 
     answer = find(connection, "abc", SEMANTIC, "notes", provider=Others())
     assert answer.results == () and "others/26 has embedded none of it yet" in answer.notes[0]
+
+
+def test_sources_that_have_rows_and_no_text_are_named_where_nothing_else_could_be_searched(connection, declared):
+    told = "not searched, as they name no text: counts"
+    with connection.cursor() as cursor:
+        tables.ensure_curated(cursor, declared["counts"])
+        put(connection, (1, "Taps", "The tap dripped."))
+        assert told not in find(connection, "tap", TEXT).notes
+        cursor.execute("DROP TABLE curated.search_notes, curated.search_memos")
+        connection.commit()
+        try:
+            answer = find(connection, "tap", TEXT)
+        finally:
+            cursor.execute("DROP TABLE curated.counts")
+            connection.commit()
+    assert answer.results == () and told in answer.notes
+    assert told not in find(connection, "tap", TEXT).notes
 
 
 # --- by words --------------------------------------------------------------------------------
