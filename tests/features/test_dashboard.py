@@ -209,6 +209,15 @@ def test_a_run_that_failed_says_why_and_where(opened, failed):
     assert plan["status"] == "caught" and failed.error in plan["error"]
 
 
+def test_a_rejected_run_says_why_and_opens_the_state_that_ended_it(opened, rejected):
+    script = opened("runs", run=rejected.run_id)
+    said = texts(script)
+    assert (
+        "**QualityFailed**: 1 of 2 rows quarantined, 50%" in said and "**Next**: once the source is corrected" in said
+    )
+    assert any(button.label == "All states" for button in script.button)
+
+
 def test_a_run_that_never_was_is_told_in_words(opened):
     script = opened("runs", run="no-such-run")
     assert [element.value.replace("\\", "") for element in script.title] == ["no-such-run"]
