@@ -192,6 +192,9 @@ def _module(created: Created, look: Sample, contract: str) -> str:
     if created.rename:
         pairs = "".join(f"        {_quoted(old)}: {_quoted(new)},\n" for old, new in created.rename.items())
         options.append(f"    rename: ClassVar = {{  # field in the file: column in the table\n{pairs}    }}\n")
+    days = [column.name for column in created.columns if column.type == "date"]
+    if len(days) == 1:  # whether it is the day of the row, or somebody's birthday, the sample does not tell
+        options.append(f"    # by which rows are counted, drawn and asked for:\n    # day = {_quoted(days[0])}\n")
     texts = [column.name for column in created.columns if column.type == "text"]
     return _TEMPLATE.format(
         title=created.name,

@@ -320,6 +320,18 @@ def test_a_key_that_a_missing_header_row_hides_is_told_with_it(folder):
     assert "where the first line is a record, put the names above it" in message
 
 
+@pytest.mark.parametrize(
+    ("fields", "hint"), [(("on",), True), ((), False), (("on", "until"), False)], ids=["one", "none", "several"]
+)
+def test_the_one_date_of_a_sample_is_offered_as_the_day(folder, fields, hint):
+    sample = folder / "sample.ndjson"
+    rows = [{"id": n, **dict.fromkeys(fields, "2026-01-02")} for n in range(9)]
+    sample.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = create("things", sample, ["id"], folder).module_path.read_text()
+    assert ('    # day = "on"\n' in text) == hint == ("# day =" in text)
+    compile(text.replace("    # day =", "    day ="), "things.py", "exec")
+
+
 def test_the_module_is_formatted_as_the_rest(folder):
     created = create("orders", write_csv(folder / "orders.csv", orders()), ["order_id"], folder)
     text = created.module_path.read_text()
