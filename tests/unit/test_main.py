@@ -20,8 +20,9 @@ def test_ctrl_c_ends_any_command_with_the_status_that_shells_know(monkeypatch):
 
 def test_ctrl_c_while_the_commands_are_imported_prints_no_traceback(tmp_path):
     # stands in for click: the signal comes while it is being imported
-    stub = "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nos.kill(os.getpid(), signal.SIGINT)\n"
-    (tmp_path / "click.py").write_text(stub)  # the shell that started the tests may have the signal ignored
+    # the shell that started the tests may have the signal ignored
+    stub = "import os, signal; signal.signal(signal.SIGINT, signal.default_int_handler); os.kill(os.getpid(), 2)"
+    (tmp_path / "click.py").write_text(stub)
     path = os.pathsep.join([str(tmp_path), os.getcwd()])
     started = [sys.executable, "-m", "cli", "runs", "list"]
     ended = subprocess.run(started, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
