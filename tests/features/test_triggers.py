@@ -214,7 +214,11 @@ def test_an_object_for_no_source_or_for_one_that_reads_no_files_is_quarantined_a
     folder = f"{folder}_{uuid.uuid4().hex[:8]}" if folder == "nobody" else folder
     names = [uuid.uuid4().hex for _ in range(2)]
     addresses = [ways.put(f"inbox/{folder}/{name}.csv", "id\n1\n") for name in names]
-    listed = "SELECT key, bytes, run_id FROM pipeline.quarantined_objects WHERE source = %s AND key LIKE ANY(%s)"
+    # an email that is owed would be sent by the notice that comes again, too: it is sent at least once
+    listed = (
+        "SELECT key, bytes, run_id FROM pipeline.quarantined_objects"
+        " WHERE source = %s AND key LIKE ANY(%s) AND email IS DISTINCT FROM 'owed'"
+    )
     found = until(
         lambda: len(found := ways.pipeline.query(listed, folder, [f"%{name}%" for name in names])) == 2 and found
     )
