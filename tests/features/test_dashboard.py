@@ -8,25 +8,13 @@ from urllib.parse import urlencode
 
 import pyarrow
 import pytest
-from streamlit.testing.v1 import AppTest
+from dashboard_script import page, ran
 
 from chalicelib import simulation
 from dashboard import charts
 from tests.features.http_api import call, token
 
 POSITIVE = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "id", "min_value": 0}}
-
-
-def page():
-    """The script of one page: what `navigation` calls."""
-    import importlib
-
-    import streamlit as st
-
-    from dashboard import session
-
-    with session.told():
-        importlib.import_module(f"dashboard.{st.session_state['page']}").show()
 
 
 @pytest.fixture
@@ -43,13 +31,7 @@ def opened(pipeline, bearer, monkeypatch):
     monkeypatch.setenv("SLUICE_API_TOKEN", bearer)
 
     def run(name, **query):
-        script = AppTest.from_function(page, default_timeout=120)
-        script.session_state["page"] = name
-        for key, value in query.items():
-            script.query_params[key] = value
-        script.run()
-        assert not script.exception, script.exception[0]
-        return script
+        return ran(page, query, seconds=120, page=name)
 
     return run
 
@@ -270,9 +252,7 @@ def asked(opened):
     """asked(reason=…) is the dialog that asks whether those rows are to be discarded."""
 
     def run(**meant):
-        script = AppTest.from_function(discarding, default_timeout=120)
-        script.session_state["meant"] = meant
-        return script.run()
+        return ran(discarding, {}, seconds=120, meant=meant)
 
     return run
 

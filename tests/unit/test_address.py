@@ -1,7 +1,7 @@
 """What a page keeps in its address, and what it makes of an address that somebody wrote."""
 
 import pytest
-from streamlit.testing.v1 import AppTest
+from dashboard_script import ran
 
 
 @pytest.fixture
@@ -19,13 +19,7 @@ def after():
         st.session_state["left"] = {name: address.values(name) for name in names if address.value(name)}
 
     def run(*changes, **query):
-        script = AppTest.from_function(page, default_timeout=60)
-        script.session_state["changes"] = changes
-        for name, value in query.items():
-            script.query_params[name] = value
-        script.run()
-        assert not script.exception, script.exception[0]
-        return script.session_state["left"]
+        return ran(page, query, changes=changes).session_state["left"]
 
     return run
 
@@ -58,10 +52,8 @@ def test_a_number_is_within_its_limits_whatever_the_address_says(written, read):
 
         st.text(address.number("shown", 25, 1000))
 
-    script = AppTest.from_function(page, default_timeout=60)
-    if written is not None:
-        script.query_params["shown"] = written
-    assert script.run().text[0].value == str(read)
+    script = ran(page, {} if written is None else {"shown": written})
+    assert script.text[0].value == str(read)
 
 
 def test_what_a_widget_will_not_take_is_said_until_something_else_is_chosen():
@@ -75,9 +67,8 @@ def test_what_a_widget_will_not_take_is_said_until_something_else_is_chosen():
             st.selectbox("Status", ["failed", "running"], index=None, key="status", **kept)
             st.selectbox("Days", ["A week", "A month"], key="days", **kept)
 
-    script = AppTest.from_function(page, default_timeout=60)
-    script.query_params["status"] = "bogus"
-    assert "`status=bogus`" in script.run().warning[0].value
+    script = ran(page, {"status": "bogus"})
+    assert "`status=bogus`" in script.warning[0].value
     # the page looks again by itself; the parameter is gone by then
     assert len(script.run().warning) == 1
     assert len(script.selectbox[0].set_value("failed").run().warning) == 0

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from dashboard_script import page, ran
 from loopback import serving
-from streamlit.testing.v1 import AppTest
 from werkzeug import Request, Response
 
 FIELDS = ("sources", "rows_by_day", "runs_by_day", "quality_by_day", "anomalies_by_day", "unmet_expectations")
@@ -22,16 +22,6 @@ ANSWERS = {
 def said(monkeypatch):
     """said("runs") is what the page says, and the parameters with which it asked each path."""
 
-    def page():
-        import importlib
-
-        import streamlit as st
-
-        from dashboard import session
-
-        with session.told():
-            importlib.import_module(f"dashboard.{st.session_state['page']}").show()
-
     def run(name, **query):
         @Request.application
         def api(request):
@@ -40,12 +30,7 @@ def said(monkeypatch):
         with serving(api) as address:
             monkeypatch.setenv("SLUICE_API_URL", address)
             monkeypatch.setenv("SLUICE_API_TOKEN", "t")
-            script = AppTest.from_function(page, default_timeout=60)
-            script.session_state["page"] = name
-            for key, value in query.items():
-                script.query_params[key] = value
-            script.run()
-        assert not script.exception, script.exception[0]
+            script = ran(page, query, page=name)
         return "\n".join(
             element.value for kind in ("info", "error", "warning", "title") for element in script.get(kind)
         )

@@ -4,8 +4,8 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from dashboard_script import ran
 from loopback import serving
-from streamlit.testing.v1 import AppTest
 from test_dashboard_empty import ANALYTICS
 from test_dashboard_run import RUN, STATE
 from werkzeug import Request, Response
@@ -81,12 +81,7 @@ def shown(monkeypatch):
         with serving(api) as address:
             monkeypatch.setenv("SLUICE_API_URL", address)
             monkeypatch.setenv("SLUICE_API_TOKEN", "t")
-            script = AppTest.from_function(page, default_timeout=60)
-            script.session_state["page"] = name
-            for key, value in query.items():
-                script.query_params[key] = value
-            script.run()
-        assert not script.exception, script.exception[0]
+            script = ran(page, query, page=name)
         return script, asked
 
     return run
@@ -158,11 +153,7 @@ def done(monkeypatch):
         quarantine_actions.told()
 
     def run(answer):
-        script = AppTest.from_function(page, default_timeout=60)
-        script.session_state["answer"] = answer
-        script.run()
-        assert not script.exception, script.exception[0]
-        return script
+        return ran(page, {}, answer=answer)
 
     return run
 
