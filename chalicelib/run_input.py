@@ -51,7 +51,7 @@ class RunInput:
     def command(self) -> str:
         """What to type to run it again; `***` stands where the input holds a secret."""
         if self.replay is not None:
-            run_id = (self.trigger or "").partition("replay of ")[2]  # as `quarantine.starting` says it
+            run_id = replayed_run(self.trigger or "")
             return "sluice quarantine replay " + shlex.join(["--run", run_id] if run_id else ["--source", self.source])
         shown = self.input and redaction.url(self.input)
         words = ["sluice", "run", self.source]
@@ -66,3 +66,8 @@ class RunInput:
         ):
             words += [option] if value else []
         return shlex.join(words)
+
+
+def replayed_run(trigger: str) -> str | None:
+    """The run whose rows are replayed, in the words of `trigger`; None where it is no replay's."""
+    return trigger.partition("replay of ")[2] or None

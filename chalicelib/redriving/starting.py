@@ -20,7 +20,7 @@ from chalicelib import settings as settings_module
 from chalicelib.errors import ContractError, NotFound
 from chalicelib.lake import Lake, keys
 from chalicelib.quarantine import rows
-from chalicelib.run_input import RunInput
+from chalicelib.run_input import RunInput, replayed_run
 from chalicelib.triggers import starting
 from chalicelib.triggers.starting import REDRIVE, REJECTED
 from chalicelib.triggers.trigger import ATTEMPTS, NAME_LENGTH
@@ -51,7 +51,7 @@ class Attempt:
     @property
     def command(self) -> str:
         shown = self.row["input"] if self.row else self.wanted
-        return RunInput.from_json({name: value for name, value in shown.items() if name != REDRIVE}).command()
+        return RunInput.from_json(starting.without_redrive(shown)).command()
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _is_replay(run_id: str, row: dict | None, shown: dict) -> ContractError:
 
 def _replayed(row: dict | None, shown: dict) -> str | None:
     """The run whose rows a replay judged; its trigger names it where it was never entered."""
-    return (row and row["replay_of"]) or str(shown.get("trigger", "")).partition("replay of ")[2] or None
+    return (row and row["replay_of"]) or replayed_run(str(shown.get("trigger", "")))
 
 
 def _states(original: str | None) -> dict[str, int] | None:
@@ -265,16 +265,12 @@ def _input(row: dict | None, described: dict | None, given: dict | None) -> dict
         return None
     else:
         whole = row["input"]
-    return {name: value for name, value in whole.items() if name != REDRIVE} if isinstance(whole, dict) else whole
+    return starting.without_redrive(whole) if isinstance(whole, dict) else whole
 
 
 def _asks_the_same(shown: dict, row: dict | None, described: dict | None) -> bool:
     found = row["input"] if row else redaction.strings(json.loads(described["input"]))
-    return isinstance(found, dict) and _bare(found) == _bare(shown)
-
-
-def _bare(shown: dict) -> dict:
-    return {name: value for name, value in shown.items() if name != REDRIVE}
+    return isinstance(found, dict) and starting.without_redrive(found) == starting.without_redrive(shown)
 
 
 def _base(run_id: str, row: dict | None, shown: dict) -> tuple[str, int]:

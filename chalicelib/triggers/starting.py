@@ -163,6 +163,11 @@ def _remembered(run_id: str, wanted: dict | None, counted: bool) -> str:
     return _FAILED if run["status"] == "failed" else _TAKEN
 
 
+def without_redrive(given: dict) -> dict:
+    """The input of a run less the run that it redrives: what all attempts at the same thing have in common."""
+    return {name: value for name, value in given.items() if name != REDRIVE}
+
+
 def _exhausted(trigger: Trigger) -> TriggerConflict:
     last, command = trigger.attempt(ATTEMPTS), RunInput.from_json(trigger.run_input()).command()
     return TriggerConflict(
@@ -173,8 +178,7 @@ def _exhausted(trigger: Trigger) -> TriggerConflict:
 
 
 def _expect_same(run_id: str, found: dict, wanted: dict | None) -> None:
-    # an attempt that was redriven is one at the same thing
-    if wanted is not None and {name: value for name, value in found.items() if name != REDRIVE} != wanted:
+    if wanted is not None and without_redrive(found) != wanted:
         raise TriggerConflict(
             f"{run_id} is a run of {json.dumps(redaction.strings(found))}, not of "
             f"{json.dumps(redaction.strings(wanted))}",
