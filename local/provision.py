@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
+from botocore.config import Config
 
 from deploy.intrinsics import has_unknown
 from deploy.kinds import storage
@@ -48,13 +49,15 @@ class Resources:
         return f"{self.endpoint}/{ACCOUNT}/{STAGE_NAME}-{name}"
 
 
-def client(service: str, endpoint: str):
+def client(service: str, endpoint: str, config: Config | None = None):
+    """boto3's client of what the stack emulates."""
     return boto3.client(
         service,
         endpoint_url=endpoint,
         region_name=REGION,
         aws_access_key_id=ACCESS_KEY["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=ACCESS_KEY["AWS_SECRET_ACCESS_KEY"],
+        config=config,
     )
 
 

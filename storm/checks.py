@@ -9,12 +9,12 @@ from collections.abc import Iterable
 
 from chalicelib.triggers import holding
 from chalicelib.warehouse import tables
+from chalicelib.warehouse.publishing import COUNTS, Account
 from storm import truth
 from storm.stack import LOST, Ended, StormStack
 
 SETTLED_SECONDS = 30  # a killed worker's session ends within client_connection_check_interval, 5 s
 HELD_SECONDS = holding.SECONDS + 30
-ACCOUNT = "fetched, inserted, updated, unchanged, duplicates, quarantined"
 
 
 class Counterexample(AssertionError):
@@ -102,12 +102,14 @@ def somebody_was_told(mail: Mail, ended: Ended, unheard: Iterable[str]) -> None:
         expect(letters[0]["input"] == ended.given, f"the dead letter of {ended.run_id} has another input")
 
 
-def accounts(found: dict, possible: Iterable[truth.Account]) -> None:
+def accounts(found: dict, possible: Iterable[Account]) -> None:
     """The row account of a published run is what the source said."""
-    shown = tuple(found[name] for name in ACCOUNT.split(", "))
+    shown = tuple(found[name] for name in COUNTS)
     expect(shown[0] == sum(shown[1:]), f"the account of {found['run_id']} does not balance: {shown}")
     wanted = {tuple(vars(account).values()) for account in possible}
-    expect(shown in wanted, f"the account of {found['run_id']} ({ACCOUNT}) is {shown}, expected {sorted(wanted)}")
+    expect(
+        shown in wanted, f"the account of {found['run_id']} ({', '.join(COUNTS)}) is {shown}, expected {sorted(wanted)}"
+    )
 
 
 def quarantine(stack: StormStack, found: dict) -> None:

@@ -12,14 +12,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import boto3
 import psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import executions
 from chalicelib.errors import TerminalError
-from local import environment
+from local import environment, provision
 from local.home import REPOSITORY, Home
 from local.provision import Resources, definition
 from local.stack import Stack
@@ -74,14 +73,8 @@ class StormStack:
         self._stack.down()
 
     def _client(self, service: str):
-        return boto3.client(
-            service,
-            endpoint_url=self.env["AWS_ENDPOINT_URL"],
-            region_name=self.env["AWS_DEFAULT_REGION"],
-            aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=30, max_pool_connections=20),
-        )
+        config = Config(retries={"total_max_attempts": 1}, read_timeout=30, max_pool_connections=20)
+        return provision.client(service, self.env["AWS_ENDPOINT_URL"], config)
 
     def call(self, service: str, operation: str, **given) -> dict:
         """A call of AWS; it waits for a stack that is being started again."""

@@ -6,7 +6,8 @@ import datetime as dt
 import itertools
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from chalicelib.warehouse.publishing import Account
 
 FIRST_DAY = dt.date(2001, 1, 1)
 WINDOW_DAYS = 2
@@ -58,18 +59,6 @@ def _row(rng: random.Random, day: dt.date) -> Row:
     elif kind < 0.02:
         amount = "-" + amount
     return {"id": rng.randrange(KEYS), "day": day.isoformat(), "amount": amount, "note": f"note {rng.randrange(50)}"}
-
-
-@dataclass(frozen=True)
-class Account:
-    """What must become of the rows of one run."""
-
-    fetched: int
-    inserted: int
-    updated: int
-    unchanged: int
-    duplicates: int
-    quarantined: int
 
 
 def apply(before: Table, sent: Iterable[Page]) -> tuple[dict[str, tuple[str, ...]], Account]:

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import boto3
 import psycopg2
 import pytest
 from issuer_on_loopback import AUDIENCE, Issuer
@@ -23,6 +22,7 @@ from issuer_on_loopback import AUDIENCE, Issuer
 from chalicelib import executions
 from chalicelib.warehouse import migrations, tables
 from chalicelib.warehouse.publishing import COUNTS
+from local import provision
 from local.stack import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -57,13 +57,7 @@ class Pipeline:
         self.env = self.stack.env()
 
     def client(self, service: str):
-        return boto3.client(
-            service,
-            endpoint_url=self.env["AWS_ENDPOINT_URL"],
-            region_name=self.env["AWS_DEFAULT_REGION"],
-            aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
-        )
+        return provision.client(service, self.env["AWS_ENDPOINT_URL"])
 
     def start(self, source: str, name: str | None = None, **given) -> str:
         """Start an execution; returns its ARN. `start` and `end` are passed as `from` and `to`."""
