@@ -29,7 +29,8 @@ from local import postgres
 from statemachine import render
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "benchmarks/RESULTS.md")]
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _DONE = "@@@ exit status"
