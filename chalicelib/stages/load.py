@@ -9,15 +9,14 @@ from itertools import islice
 import psycopg2
 from psycopg2 import sql
 
+from chalicelib import kept_chunks, sources
 from chalicelib import settings as settings_module
-from chalicelib import sources
 from chalicelib.columns import Column
 from chalicelib.contracts import LoadRequest, LoadResult
 from chalicelib.conversion import encode
 from chalicelib.errors import AccountError
 from chalicelib.lake import Lake
 from chalicelib.quarantine import claims
-from chalicelib.redriving import finished_chunks
 from chalicelib.rejection import read as read_rejected
 from chalicelib.warehouse import connection, copy_text, ledger, tables
 from chalicelib.warehouse.ledger import ChunkCounts
@@ -46,7 +45,7 @@ def load(request: LoadRequest) -> LoadResult:
     lake = Lake(settings.bucket)
     source = sources.for_run(request.source, request.run_id, lake)
     validated = request.validated
-    results = finished_chunks.counted(lake.get_json(validated.results_key))
+    results = kept_chunks.counted(lake.get_json(validated.results_key))
     clean = copy_text.without(lake.get(validated.rows_key), results.pop("set_aside"))
     counts = ChunkCounts(validated.chunk, validated.records, validated.rows, validated.rejected, results)
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:

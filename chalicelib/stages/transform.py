@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chalicelib import kept_chunks, sources
 from chalicelib import settings as settings_module
-from chalicelib import sources
 from chalicelib.columns import Column
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Chunk, TransformRequest, TransformResult
@@ -17,7 +17,6 @@ from chalicelib.errors import TransformError
 from chalicelib.lake import Lake, formats, keys, records
 from chalicelib.lake.position import part_and_line
 from chalicelib.lake.records import ReadRecords
-from chalicelib.redriving import finished_chunks
 from chalicelib.rejection import RECORD, TYPE, Reason, Rejected
 from chalicelib.rejection import store as store_rejected
 from chalicelib.schema import FREEZE, header
@@ -38,7 +37,7 @@ def transform(request: TransformRequest) -> TransformResult:
     settings.require("bucket")
     lake = Lake(settings.bucket)
     if request.chunk.done_by is not None:
-        return finished_chunks.transformed(lake, request.chunk)
+        return kept_chunks.transformed(lake, request.chunk)
     source = sources.for_run(request.source, request.run_id, lake)
     batch = records.read(request.chunk, source, lake, settings, columns=_copied(source))
     fields = _transformed(batch, source, request.chunk)

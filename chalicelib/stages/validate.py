@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from chalicelib import kept_chunks, sources
 from chalicelib import settings as settings_module
-from chalicelib import sources
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Chunk, ValidateRequest, ValidateResult
 from chalicelib.lake import Lake, keys, records
 from chalicelib.lake.position import part_and_line
 from chalicelib.quality import rows as row_quality
 from chalicelib.quality import suite as suites
-from chalicelib.redriving import finished_chunks
 from chalicelib.rejection import Rejected
 from chalicelib.rejection import store as store_rejected
 from chalicelib.warehouse import copy_text
@@ -23,7 +22,7 @@ def validate(request: ValidateRequest) -> ValidateResult:
     settings.require("bucket")
     lake = Lake(settings.bucket)
     if request.chunk.done_by is not None:
-        return finished_chunks.validated(lake, request.chunk)
+        return kept_chunks.validated(lake, request.chunk)
     source = sources.for_run(request.source, request.run_id, lake)
     suite = suites.load(source)
     transformed = request.transformed
@@ -59,7 +58,7 @@ def validate(request: ValidateRequest) -> ValidateResult:
         },
         "set_aside": positions,
         # with these a run that is redriven needs neither this stage nor the one before it
-        **finished_chunks.kept(transformed, validated),
+        **kept_chunks.kept(transformed, validated),
     }
     lake.put_json(validated.results_key, results)
     return validated

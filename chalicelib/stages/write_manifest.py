@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from chalicelib import redaction, sources
+from chalicelib import kept_chunks, redaction, sources
 from chalicelib import settings as settings_module
 from chalicelib.contract_reading import read_contract, write_contract
 from chalicelib.contracts import Chunk, WriteManifestRequest, WriteManifestResult
 from chalicelib.lake import Lake, formats, keys
 from chalicelib.lake.listing import Listing
-from chalicelib.redriving import finished_chunks
 from chalicelib.warehouse import connection, ledger, tables
 
 
@@ -35,7 +34,7 @@ def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
         run = ledger.get_run(open_connection, request.run_id)
         failed = ledger.redriven(open_connection, run["redrive_of"]) if run["redrive_of"] else []
     # S3 is asked between two transactions: neither waits for it
-    chunks = finished_chunks.marked(lake, source, run, failed, chunks)
+    chunks = kept_chunks.marked(lake, source, run, failed, chunks)
     manifest_key = lake.put_json(keys.manifest(request.run_id), [write_contract(chunk) for chunk in chunks])
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         ledger.hold(cursor, request.run_id)
@@ -47,8 +46,8 @@ def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
             [(part, o.key, o.bytes, o.sha256, *_read_as(read_as.get(part))) for part, o in enumerate(objects)],
         )
         if run["redrive_of"] is not None:
-            kept_chunks = sum(chunk.done_by is not None for chunk in chunks)
-            ledger.count_kept(cursor, request.run_id, kept_partitions, kept_chunks)
+            done = sum(chunk.done_by is not None for chunk in chunks)
+            ledger.count_kept(cursor, request.run_id, kept_partitions, done)
     return WriteManifestResult(
         manifest_key=manifest_key, chunks=len(chunks), objects=len(objects), bytes=sum(o.bytes for o in objects)
     )

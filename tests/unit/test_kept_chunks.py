@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 from memory_s3 import MemoryS3
 
+from chalicelib import kept_chunks
 from chalicelib.columns import Column
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Chunk, Slice
@@ -12,7 +13,7 @@ from chalicelib.errors import NotFound
 from chalicelib.lake import keys
 from chalicelib.lake.listing import Listing, RawObject
 from chalicelib.lake.store import Lake
-from chalicelib.redriving import finished_chunks, kept_listing
+from chalicelib.redriving import kept_listing
 from chalicelib.schema import EVOLVE
 from chalicelib.sources.base import Source
 
@@ -49,13 +50,13 @@ def failed(lake):
     for run, planned, made in ((FIRST, (None, None, None), (0, 1)), (SECOND, ("press-1", "press-1", None), (2,))):
         lake.put_json(keys.manifest(run["run_id"]), [write_contract(chunk) for chunk in chunks(*planned)])
         for number in made:
-            for left in (finished_chunks.RESULTS, finished_chunks.ROWS):
+            for left in (kept_chunks.RESULTS, kept_chunks.ROWS):
                 lake.put(keys.chunk(run["run_id"], number, left), b"x")
     return [SECOND, FIRST]
 
 
 def done_by(lake, failed, source=Press):
-    marked = finished_chunks.marked(lake, source(), THIRD, failed, chunks(None, None, None))
+    marked = kept_chunks.marked(lake, source(), THIRD, failed, chunks(None, None, None))
     assert [dataclasses.replace(chunk, done_by=None) for chunk in marked] == chunks(None, None, None)
     return [chunk.done_by for chunk in marked]
 
@@ -64,7 +65,7 @@ def test_chunks_are_taken_from_whichever_run_made_them(lake, failed):
     assert done_by(lake, failed) == ["press-1", "press-1", "press-2"]
 
 
-@pytest.mark.parametrize("gone", [finished_chunks.RESULTS, finished_chunks.ROWS])
+@pytest.mark.parametrize("gone", [kept_chunks.RESULTS, kept_chunks.ROWS])
 def test_a_chunk_that_has_expired_with_an_earlier_run_is_made_anew(lake, failed, gone):
     lake.delete(keys.chunk("press-1", 1, gone))
     assert done_by(lake, failed) == ["press-1", None, "press-2"]
