@@ -77,7 +77,15 @@ def hold(cursor, run_id: str) -> None:
     """
     cursor.execute(statement("ledger", "hold_run"), {"run_id": run_id})
     if not cursor.rowcount:
-        raise ContractError("the run has ended", run_id=run_id, next_step="nothing: another invocation did this work")
+        raise _ended(run_id)
+
+
+def _ended(run_id: str) -> ContractError:
+    return ContractError(
+        "the run has ended",
+        run_id=run_id,
+        next_step=f"nothing: what ended it did this work, or says why not in `sluice runs show {run_id}`",
+    )
 
 
 def forget_attempt(cursor, run_id: str) -> None:
@@ -227,8 +235,13 @@ def add_examples(cursor, run_id: str, results: Iterable) -> None:
 
 
 def publish(cursor, run_id: str, verdict: str, account: Account) -> None:
-    """Close the run's account and move the source's cursor, in the caller's transaction."""
+    """Close the run's account and move the source's cursor, in the caller's transaction.
+
+    Raises ContractError where the run has ended: one that is failed may be redriven already.
+    """
     cursor.execute(statement("ledger", "publish_run"), {"run_id": run_id, "verdict": verdict, **asdict(account)})
+    if not cursor.rowcount:
+        raise _ended(run_id)
     source, first, last, by_cursor, allow_gap = cursor.fetchone()
     if by_cursor and last is not None and not cursors.advance(cursor, source, (first, last), run_id, allow_gap):
         position = cursors.position(cursor, source)
@@ -237,11 +250,22 @@ def publish(cursor, run_id: str, verdict: str, account: Account) -> None:
 
 
 def reject(cursor, run_id: str) -> None:
-    cursor.execute(statement("ledger", "reject_run"), {"run_id": run_id})
+    """Close the run; done twice, the first time stays. Raises ContractError where it has ended in another way."""
+    _close(cursor, run_id, "reject_run", "rejected")
 
 
 def complete(cursor, run_id: str, embedded: int) -> None:
-    cursor.execute(statement("ledger", "complete_run"), {"run_id": run_id, "embedded": embedded})
+    """Close the run that is published; as `reject` in the rest.
+
+    A run that was found lost, or whose Complete took too long, has failed, and people were told so.
+    """
+    _close(cursor, run_id, "complete_run", "succeeded", embedded=embedded)
+
+
+def _close(cursor, run_id: str, name: str, as_status: str, **values) -> None:
+    cursor.execute(statement("ledger", name), {"run_id": run_id, **values})
+    if not cursor.rowcount and get_run(cursor.connection, run_id)["status"] != as_status:
+        raise _ended(run_id)
 
 
 def fail(

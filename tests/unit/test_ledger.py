@@ -7,7 +7,8 @@ import uuid
 import psycopg2
 import pytest
 
-from chalicelib.warehouse import ledger, queries
+from chalicelib.errors import ContractError
+from chalicelib.warehouse import ledger, publishing, queries
 
 RULE = {"kind": "expectation", "column": "total", "message": "total is -1, expected at least 0", "expectation": "e1"}
 
@@ -183,6 +184,48 @@ def test_a_gate_that_answers_late_leaves_a_failed_run_its_own_error(cursor, run_
     ledger.fail(cursor, run_id, "orders", "arn", {}, lost)
     judged(cursor, run_id, WHY)
     assert error_of(cursor, run_id) == lost
+
+
+LOST = {"state": "unknown", "error": "RunLost", "reason": "its execution ended as ABORTED"}
+ACCOUNT = publishing.Account(0, 0, 0, 0, 0, 0)
+ENDS = {
+    "publish": lambda cursor, run_id: ledger.publish(cursor, run_id, "pass", ACCOUNT),
+    "reject": ledger.reject,
+    "complete": lambda cursor, run_id: ledger.complete(cursor, run_id, embedded=7),
+}
+
+
+@pytest.mark.parametrize("late", ENDS)
+def test_a_run_that_has_failed_meanwhile_stays_failed(cursor, run_id, late):
+    if late == "complete":
+        ENDS["publish"](cursor, run_id)
+    assert ledger.fail(cursor, run_id, "orders", "arn", {}, LOST)
+    failed = ledger.get_run(cursor.connection, run_id)
+    with pytest.raises(ContractError, match="the run has ended"):
+        ENDS[late](cursor, run_id)
+    assert ledger.get_run(cursor.connection, run_id) == failed
+    assert (failed["status"], failed["error"]) == ("failed", LOST)
+
+
+def test_a_run_is_neither_completed_before_it_is_published_nor_rejected_after(cursor, run_id):
+    with pytest.raises(ContractError, match="the run has ended"):
+        ENDS["complete"](cursor, run_id)
+    ENDS["publish"](cursor, run_id)
+    with pytest.raises(ContractError, match="the run has ended"):
+        ENDS["reject"](cursor, run_id)
+    assert ledger.get_run(cursor.connection, run_id)["status"] == "published"
+
+
+def test_who_completes_or_rejects_a_run_again_changes_nothing(cursor, run_id):
+    ENDS["publish"](cursor, run_id)
+    ledger.complete(cursor, run_id, embedded=7)
+    cursor.execute("UPDATE pipeline.runs SET finished_at = finished_at - interval '1 min' WHERE run_id = %s", [run_id])
+    done = ledger.get_run(cursor.connection, run_id)
+    ledger.complete(cursor, run_id, embedded=3)  # a later run has embedded four of its texts anew
+    assert ledger.get_run(cursor.connection, run_id) == done
+    cursor.execute("UPDATE pipeline.runs SET status = 'rejected' WHERE run_id = %s", [run_id])
+    ledger.reject(cursor, run_id)
+    assert ledger.get_run(cursor.connection, run_id)["finished_at"] == done["finished_at"]
 
 
 STARTED = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)

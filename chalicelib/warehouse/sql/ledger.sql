@@ -125,18 +125,19 @@ UPDATE pipeline.runs SET verdict = %(verdict)s, report_key = %(report_key)s, fet
     error = CASE WHEN finished_at IS NULL THEN %(error)s ELSE error END
 WHERE run_id = %(run_id)s;
 
--- name: publish_run -- closes the account; the table refuses one that does not balance
+-- name: publish_run -- closes the account; the table refuses one that does not balance; no row: the run has ended
 UPDATE pipeline.runs
 SET status = 'published', verdict = %(verdict)s, fetched = %(fetched)s, inserted = %(inserted)s, updated = %(updated)s,
     unchanged = %(unchanged)s, duplicates = %(duplicates)s, quarantined = %(quarantined)s, published_at = now()
-WHERE run_id = %(run_id)s
+WHERE run_id = %(run_id)s AND status = 'running'
 RETURNING source, window_start, window_end, by_cursor, coalesce(input -> 'allow_gap' = 'true', false);
 
--- name: reject_run
-UPDATE pipeline.runs SET status = 'rejected', finished_at = now() WHERE run_id = %(run_id)s;
+-- name: reject_run -- no row: it has ended
+UPDATE pipeline.runs SET status = 'rejected', finished_at = now() WHERE run_id = %(run_id)s AND status = 'running';
 
--- name: complete_run
-UPDATE pipeline.runs SET status = 'succeeded', embedded = %(embedded)s, finished_at = now() WHERE run_id = %(run_id)s;
+-- name: complete_run -- no row: it has ended
+UPDATE pipeline.runs SET status = 'succeeded', embedded = %(embedded)s, finished_at = now()
+WHERE run_id = %(run_id)s AND status = 'published';
 
 -- name: fail_run -- also for a run that failed before it was entered, since `started_at` where that is known; one that is finished stays what it is
 INSERT INTO pipeline.runs (run_id, source, execution, input, status, error, started_at, finished_at)
