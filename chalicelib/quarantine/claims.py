@@ -6,6 +6,7 @@ have one claim, and one run, however often they are asked for.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ BEGUN_SECONDS = 60
 class Claim:
     """Rows of one run. `given` is the `input` of that run as the ledger has it; `rows` were asked for now.
 
-    `new`: nobody else had it.
+    `taken_at` is None where somebody else had it already.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Claim:
     source: str
     given: str | None
     rows: int
-    new: bool = field(default=True, compare=False)
+    taken_at: dt.datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -73,20 +74,23 @@ def take(cursor, wanted: Filter, after: int | None = None, most: int = ROWS, run
     portion = _of_first_runs(found, runs)
     free: dict[str, list[tuple[int, int]]] = {}
     about: dict[str, tuple[str, str | None]] = {}
-    held: dict[tuple[str, str], int] = {}
+    held: dict[tuple[str, str], list[int]] = {}
     for number, run_id, source, replays, claimed_by, given in portion:
         about[run_id] = (source, given)
         if claimed_by is None:
             free.setdefault(run_id, []).append((number, replays))
         else:
-            held[claimed_by, run_id] = held.get((claimed_by, run_id), 0) + 1
-    claims = [Claim(name, run_id, *about[run_id], rows, new=False) for (name, run_id), rows in held.items()]
+            held.setdefault((claimed_by, run_id), []).append(number)
+    claims = [Claim(name, run_id, *about[run_id], len(rows)) for (name, run_id), rows in held.items()]
+    if held:
+        cursor.execute(statement(FILE, "share"), {"ids": [rows[0] for rows in held.values()]})
     names = {run_id: _name(run_id, rows) for run_id, rows in free.items()}
-    claims += [Claim(names[run_id], run_id, *about[run_id], len(rows)) for run_id, rows in free.items()]
     if free:
         taken = [(number, names[run_id]) for run_id, rows in free.items() for number, _ in rows]
         numbers, claimed = zip(*taken, strict=True)
         cursor.execute(statement(FILE, "claim"), {"ids": list(numbers), "claims": list(claimed)})
+        [taken_at] = cursor.fetchone()
+        claims += [Claim(names[run_id], run_id, *about[run_id], len(rows), taken_at) for run_id, rows in free.items()]
     last = portion[-1][0] if portion else None
     left = 0
     if len(portion) < len(found) or len(found) == most:
@@ -118,12 +122,21 @@ def held(cursor, wanted: Filter) -> list[Claim]:
     """The claims on rows that are meant, RUNS at most, but those that may be about to begin."""
     values = {**wanted.values(), "seconds": BEGUN_SECONDS, "limit": RUNS}
     cursor.execute(statement(FILE, "held", matching=matching()), values)
-    return [Claim(*row, new=False) for row in cursor.fetchall()]
+    return [Claim(*row) for row in cursor.fetchall()]
 
 
 def release_lost(cursor, claim: str) -> None:
     """Free the rows of a claim whose replay is over, unless somebody has claimed them anew meanwhile."""
     cursor.execute(statement(FILE, "release_lost"), {"claim": claim, "seconds": BEGUN_SECONDS})
+
+
+def release_unbegun(cursor, claim: Claim) -> None:
+    """Free the rows of a claim that was taken and not begun; not if somebody else has found it or taken it since.
+
+    Whoever found it begins its replay: free, the rows would be discarded or claimed under his hands.
+    """
+    lock(cursor)
+    cursor.execute(statement(FILE, "release_unbegun"), {"claim": claim.name, "taken_at": claim.taken_at})
 
 
 def release_of_lost(cursor, run_id: str) -> None:

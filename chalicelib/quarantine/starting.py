@@ -121,7 +121,10 @@ def _nothing(wanted: Filter, unpublished: int) -> Exception:
 def _start_all(
     taken: tuple[Claim, ...], transaction: Transaction, until: float | None
 ) -> tuple[list[Replay], list[Refusal]]:
-    """Claims for which no run was begun are released; one of which that is not known stays, until it counts as lost."""
+    """Claims for which no run was begun are released, but those that somebody else has found meanwhile: he begins them.
+
+    One of which it is not known whether it was begun stays, until it counts as lost.
+    """
     started: list[Replay] = []
     refused: list[Refusal] = []
     waiting = list(taken)
@@ -137,13 +140,12 @@ def _start_all(
                 raise
             except TerminalError as error:
                 refused.append(_refused(claim, error))
-                if claim.new:  # others began theirs, or will
-                    _release([claim], transaction)
+                _release([claim], transaction)
             else:
                 started.append(Replay(run.run_id, run.execution, run.new, claim.source, claim.run_id, claim.rows))
             waiting.pop(0)
     finally:
-        _release([claim for claim in waiting if claim.new], transaction)
+        _release(waiting, transaction)
     return started, refused
 
 
@@ -154,10 +156,10 @@ def _refused(claim: Claim, error: TerminalError) -> Refusal:
 
 
 def _release(unbegun: list[Claim], transaction: Transaction) -> None:
-    if unbegun:
+    if taken := [claim for claim in unbegun if claim.taken_at is not None]:
         with transaction() as open_connection, open_connection.cursor() as cursor:
-            for claim in unbegun:
-                claims.release(cursor, claim.name, judged=False)
+            for claim in taken:
+                claims.release_unbegun(cursor, claim)
 
 
 def _prepare(wanted: Filter, transaction: Transaction) -> None:

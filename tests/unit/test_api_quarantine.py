@@ -1,5 +1,6 @@
 """`/quarantine` of the API: pages, filters and counts; what is replayed and discarded is said, by whom too."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -75,6 +76,8 @@ def started(monkeypatch):
     found = Triggers()
 
     def start(trigger):
+        if found.meanwhile:
+            found.meanwhile.pop()()
         if trigger.about.removeprefix("of ") in found.refuses:
             raise found.refuses[trigger.about.removeprefix("of ")]
         new = trigger.name not in {each.name for each in found}
@@ -90,6 +93,7 @@ class Triggers(list):
     def __init__(self):
         super().__init__()
         self.refuses = {}
+        self.meanwhile = []  # what happens while a replay is being started
 
 
 @pytest.fixture
@@ -366,6 +370,34 @@ def test_rows_of_a_replay_that_died_are_discarded_or_replayed_like_open_ones(sta
     assert (second["rows"], second["run_id"] == first["run_id"]) == (2, False)
     assert states() == {"replaying": [6, 7], "open": [1, 2, 3, 4, 5, 8]}
     assert ask("post_quarantine_discard", body) == {"discarded": 5, "left": 0, "replaying": 2}
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["found claimed", "lost and claimed anew"])
+@pytest.mark.parametrize(
+    ("error", "run"),
+    [(ConfigurationError("may not"), RUN), (TransientError("does not answer"), f"{RUN}-2")],
+    ids=["refused", "still to be begun"],
+)
+def test_rows_whose_replay_somebody_else_begins_stay_claimed_where_ones_own_attempt_is_given_up(
+    started, ledger, states, lost, error, run
+):
+    set_aside(ledger, f"{RUN}-2", [11])
+
+    def another_asks():
+        if lost:  # the first one has taken so long that nobody believes in it
+            age_claims(ledger)
+        started.refuses.clear()
+        started.others = ask("post_quarantine_replay", {"run": run})["replays"]
+        started.refuses[RUN] = error
+
+    started.refuses[RUN] = error
+    started.meanwhile.append(another_asks)
+    with contextlib.suppress(TransientError):
+        ask("post_quarantine_replay", {"source": SOURCE})
+    [other] = started.others
+    lines = {RUN: [1, 2, 3, 4, 5, 6, 7], f"{RUN}-2": [11]}[run]
+    assert (other["rows"], other["new"]) == (len(lines), True)
+    assert set(lines) <= set(states()["replaying"])
 
 
 def test_a_claim_whose_run_is_about_to_begin_is_left_alone(started, ledger, states):

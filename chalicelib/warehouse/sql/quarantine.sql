@@ -75,10 +75,24 @@ WHERE {matching} AND q.state = 'open' AND q.run_id IN (SELECT run_id FROM pipeli
 -- name: count_in_state
 SELECT count(*) FROM pipeline.quarantine AS q WHERE {matching} AND q.state = %(counted)s;
 
--- name: claim -- each row under the name beside it
-UPDATE pipeline.quarantine AS q SET claimed_by = c.claim, claimed_at = now()
-FROM unnest(%(ids)s::bigint[], %(claims)s::text[]) AS c (id, claim)
-WHERE q.id = c.id AND q.state = 'open';
+-- name: claim -- each row under the name beside it; when that was
+WITH claimed AS (
+    UPDATE pipeline.quarantine AS q SET claimed_by = c.claim, claimed_at = now(), claim_found_at = NULL
+    FROM unnest(%(ids)s::bigint[], %(claims)s::text[]) AS c (id, claim)
+    WHERE q.id = c.id AND q.state = 'open'
+)
+SELECT now();
+
+-- name: share -- claims that others have, a row of each; one that is locked is of a replay that ends, and nobody's to release
+UPDATE pipeline.quarantine SET claim_found_at = now()
+WHERE id IN (SELECT id FROM pipeline.quarantine WHERE id = ANY(%(ids)s) AND claim_found_at IS NULL FOR UPDATE SKIP LOCKED);
+
+-- name: release_unbegun -- of who took it then, unless others have found it since
+UPDATE pipeline.quarantine SET claimed_by = NULL
+WHERE claimed_by = %(claim)s AND NOT EXISTS (
+    SELECT FROM pipeline.quarantine AS q
+    WHERE q.claimed_by = %(claim)s AND (q.claim_found_at IS NOT NULL OR q.claimed_at IS DISTINCT FROM %(taken_at)s)
+);
 
 -- name: held -- claims on rows that are meant, of which none is younger than so many seconds
 SELECT q.claimed_by, q.run_id, q.source, r.input ->> 'input', count(*)
