@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import click
 from rich.console import Console
 
-from chalicelib.errors import NotFound, SluiceError, TerminalError
+from chalicelib.errors import NotFound, SluiceError
 from chalicelib.redriving import letters, starting
 from chalicelib.redriving.starting import RUNNING, SUCCEEDED, Redriven
 from chalicelib.triggers import holding
@@ -131,7 +131,7 @@ def _remove_letters(session: Session, begun: _Begun) -> None:
             for letter in map(letters.read, messages):
                 if letter.run_id in redriven:
                     holding.delete(client, url, letter.receipt)
-    except (NotFound, TerminalError) as error:  # the runs are under way; the letters tell of themselves for 14 days
+    except SluiceError as error:  # the runs are under way; the letters tell of themselves for 14 days
         click.echo(f"sluice: the dead letters stay: {error}", err=True)
 
 

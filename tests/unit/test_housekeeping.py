@@ -1,6 +1,7 @@
 """The sweep closes runs whose executions are over, drops what they left, and touches nothing of a live run."""
 
 import datetime as dt
+import json
 import uuid
 
 import pytest
@@ -9,10 +10,13 @@ from botocore.exceptions import ClientError
 from chalicelib import housekeeping, settings
 from chalicelib.columns import Column
 from chalicelib.contracts import Window
+from chalicelib.errors import WarehouseUnavailable
+from chalicelib.events import start_run
 from chalicelib.housekeeping import sweep
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import connection, ledger, tables
+from deploy import schedules
 
 
 class Yard(Source):
@@ -223,3 +227,59 @@ def test_rows_of_written_files_are_forgotten_and_those_of_others_are_not(runs):
     assert sweep(StepFunctions()).files == 1
     left = runs.query("DELETE FROM pipeline.change_files WHERE stream = 'yard' RETURNING state")
     assert sorted(left) == [("abandoned",), ("writing",), ("written",)]
+
+
+@pytest.fixture
+def fired(runs, database_url, monkeypatch):
+    """fired(Step Functions, …): what the function answers to the schedule's message, and what it set aside."""
+    names = ("bucket", "state_machine_arn", "topic_arn", "undelivered_url")
+    given = Settings(**dict.fromkeys(names, "x"), database_url=database_url)
+    monkeypatch.setattr(settings, "current", lambda: given)
+
+    class Queue:
+        def __init__(self):
+            self.set_aside = []
+
+        def send_message(self, MessageBody, **given):
+            self.set_aside.append(MessageBody)
+
+        def publish(self, **given):
+            pass
+
+    def call(stepfunctions, **fields):
+        queue = Queue()
+        for name, client in (("_stepfunctions", stepfunctions), ("_sqs", queue), ("_sns", queue)):
+            monkeypatch.setattr(start_run, name, lambda client=client: client)
+        [schedule] = schedules.of_the_sweep().values()
+        body = schedule["Properties"]["Target"]["Input"].replace(schedules.DUE, "2026-11-21T13:17:00Z")
+        body = json.dumps({**json.loads(body), **fields})
+        answer = start_run.start_run({"Records": [{"messageId": "m", "body": body}]})
+        return answer["batchItemFailures"], queue.set_aside
+
+    return call
+
+
+def test_the_message_of_the_schedule_is_a_sweep(runs, fired):
+    lost, live = runs.enter(hours_ago=1), runs.enter(hours_ago=1)
+    assert fired(StepFunctions(**{live: RUNNING})) == ([], [])
+    assert (runs.run(lost)["status"], runs.run(live)["status"]) == ("failed", "running")
+    assert not runs.staged(lost) and runs.staged(live)
+
+
+def test_a_sweep_that_does_not_succeed_comes_again(runs, fired, monkeypatch):
+    def out_of_reach():
+        raise WarehouseUnavailable("Postgres is out of reach")
+
+    lost = runs.enter(hours_ago=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(housekeeping.migrations, "apply", out_of_reach)
+        assert fired(StepFunctions()) == ([{"itemIdentifier": "m"}], [])
+    assert runs.run(lost)["status"] == "running"
+    assert fired(StepFunctions()) == ([], []) and runs.run(lost)["status"] == "failed"
+
+
+def test_a_message_that_asks_for_more_than_a_sweep_is_none(runs, fired):
+    lost = runs.enter(hours_ago=1)
+    again, [set_aside] = fired(StepFunctions(), source="yard")
+    assert again == [] and json.loads(set_aside)["source"] == "yard"
+    assert runs.run(lost)["status"] == "running"
