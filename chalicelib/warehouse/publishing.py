@@ -71,7 +71,8 @@ def merge(
 
     Where runs bring the same key, the one that was entered in the ledger later wins, also when it is published
     first; the other's row counts as a duplicate. A run that replays rows of `replay_of` has that run's place in the
-    ledger. `settle` is told of the staging table once the duplicates are out of it.
+    ledger; of a redriven run each row has the place of the run that fetched it.
+    `settle` is told of the staging table once the duplicates are out of it.
     Raises AccountError where rows are missing.
     """
     curated, staging = tables.curated(source), tables.staging(source.table, run_id)
@@ -89,9 +90,10 @@ def merge(
     duplicates = cursor.rowcount
     run = {"table": source.table, "run_id": run_id}
     cursor.execute(statement("publish", "later"), run)
-    if later := [found for (found,) in cursor.fetchall()]:
+    if found := cursor.fetchall():
         identifiers = {"staging": staging, "curated": curated, "same_key_curated": same_key_curated}
-        cursor.execute(statement("publish", "drop_overtaken", **identifiers), {"later": later})
+        values = {**run, "later": [name for name, _ in found], "mixed": any(mixed for _, mixed in found)}
+        cursor.execute(statement("publish", "drop_overtaken", **identifiers, bits=sql.Literal(LINE_BITS)), values)
         duplicates += cursor.rowcount
     if replay_of is not None:
         identifiers = {"staging": staging, "curated": curated, "same_key_curated": same_key_curated}
@@ -131,11 +133,13 @@ def _confirm_unchanged(cursor, curated, staging, same_key_curated, run: dict) ->
 
     Without one that is open nothing is written, and for each that is, a row once: a repeated load touches no row.
     """
-    cursor.execute(statement("publish", "open_before"), run)
-    if (open_before := cursor.fetchone()[0]) is not None:
-        identifiers = {"curated": curated, "staging": staging, "same_key_curated": same_key_curated}
-        confirm = statement("publish", "confirm_unchanged", **identifiers, raw=sql.SQL(_RAW))
-        cursor.execute(confirm, {**run, "open": open_before})
+    identifiers = {"curated": curated, "staging": staging, "same_key_curated": same_key_curated}
+    confirm = statement("publish", "confirm_unchanged", **identifiers, raw=sql.SQL(_RAW), bits=sql.Literal(LINE_BITS))
+    cursor.execute(statement("publish", "places"), run)
+    for place, parts in cursor.fetchall():
+        cursor.execute(statement("publish", "open_before"), {**run, "place": place})
+        if (open_before := cursor.fetchone()[0]) is not None:
+            cursor.execute(confirm, {**run, "parts": parts, "open": open_before})
 
 
 def merge_rows(cursor, source: Source, staging: sql.Composable, run_id: str) -> dict[str, int]:

@@ -12,6 +12,8 @@ from psycopg2 import sql
 from chalicelib.columns import Column
 from chalicelib.contracts import Window
 from chalicelib.conversion import encode
+from chalicelib.lake.position import LINE_BITS
+from chalicelib.redriving import planning
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import connection, copy_text, cursors, ledger, publishing, tables
 
@@ -36,7 +38,21 @@ class Store:
             ledger.open_run(cursor, self.source, run_id, "arn", given, Window(*window, True), started)
             tables.create_staging(cursor, self.source, run_id)
 
-    def publish(self, run_id, rows):
+    def redrive(self, run_id, failed):
+        """Enter a run that keeps the first raw object, which the failed one fetched, and fetches the second."""
+        self.open(run_id, redrive=failed)
+        with connection.transaction(self.url) as conn, conn.cursor() as cursor:
+            row = ledger.get_run(conn, failed)
+            planning.enter(cursor, run_id, planning.Failed(failed, (row,), {"a partition": "its listing"}))
+            stored = [
+                (part, f"raw/source=shop/date=2026-01-01/run={by}/part-{part}.csv", 1, "")
+                for part, by in enumerate((failed, run_id))
+            ]
+            ledger.add_raw_objects(cursor, run_id, stored)
+
+    def publish(self, run_id, rows, parts=None):
+        """`parts`: the raw object of each row, the first one where nothing is said."""
+        lines = [part << LINE_BITS | line for line, part in enumerate(parts or [0] * len(rows), 1)]
         conn = connection.connect(self.url)  # its own: threads publish at the same time
         try:
             with conn, conn.cursor() as cursor:
@@ -46,7 +62,7 @@ class Store:
                 copy = sql.SQL("COPY {} ({}) FROM STDIN").format(
                     tables.staging(self.source.table, run_id), tables.copy_columns(self.source)
                 )
-                cursor.copy_expert(copy, io.BytesIO(copy_text.write(columns, list(range(1, len(rows) + 1)))))
+                cursor.copy_expert(copy, io.BytesIO(copy_text.write(columns, lines)))
             with conn, conn.cursor() as cursor:
                 publishing.lock(cursor, self.source)
                 account = publishing.merge(cursor, self.source, run_id, len(rows), 0)
@@ -124,6 +140,69 @@ def test_nor_is_it_by_an_older_one_that_failed_and_is_redriven(store, names, sta
     store.query(entry, failed, "redriven")
     account = store.publish("redriven", [(1, "for a while")])
     assert store.rows() == [(1, "as it was", later)] and account.duplicates == 1
+
+
+@pytest.fixture
+def redriven(store, names):
+    """A run that failed, one that was entered since, and the one that redrives the first: its second part is newer."""
+    failed, between, again = names
+    store.open(failed)
+    store.query("UPDATE pipeline.runs SET status = 'failed', finished_at = now() WHERE run_id = %s", failed)
+    store.open(between)
+    store.redrive(again, failed)
+    return between, again
+
+
+@pytest.mark.parametrize("published", list(itertools.permutations(("between", "again", "last"))), ids="-".join)
+def test_what_a_redriven_run_fetches_itself_is_newer_than_what_came_since_and_what_it_keeps_is_not(
+    store, redriven, published
+):
+    between, again = redriven
+    store.open("last")
+    publish = {
+        "between": lambda: store.publish(between, [(1, "between"), (2, "between"), (3, "between")]),
+        "again": lambda: store.publish(again, [(1, "kept"), (2, "fetched"), (3, "fetched")], (0, 1, 1)),
+        "last": lambda: store.publish("last", [(3, "last")]),
+    }
+    for name in published:
+        publish[name]()
+    assert store.rows() == [(1, "between", between), (2, "fetched", again), (3, "last", "last")]
+
+
+def test_a_row_that_a_redriven_run_fetches_and_finds_as_it_is_is_not_replaced_by_what_came_since(
+    store, names, redriven
+):
+    between, again = redriven
+    store.open("before")
+    store.query("UPDATE pipeline.runs SET entry = 0 WHERE run_id = 'before'")
+    store.publish("before", [(1, "as it is"), (2, "as it is")])
+    assert store.publish(again, [(1, "as it is"), (2, "as it is")], (0, 1)).unchanged == 2
+    account = store.publish(between, [(1, "for a while"), (2, "for a while")])
+    assert (account.updated, account.duplicates) == (1, 1)
+    assert store.rows() == [(1, "for a while", between), (2, "as it is", again)]
+
+
+def test_a_row_that_a_redriven_run_fetched_keeps_its_place_where_a_run_before_finds_it_as_it_is(store, redriven):
+    between, again = redriven
+    store.open("open")
+    store.query("UPDATE pipeline.runs SET entry = 0 WHERE run_id = 'open'")  # may overwrite what nobody confirms
+    store.publish(again, [(1, "kept"), (2, "fetched")], (0, 1))
+    assert store.publish(between, [(1, "kept"), (2, "fetched")]).unchanged == 2
+    assert store.rows() == [(1, "kept", again), (2, "fetched", again)]
+
+
+def test_a_replay_of_rows_that_a_redriven_run_fetched_itself_has_their_place(store, redriven):
+    between, again = redriven
+    store.publish(again, [(1, "kept"), (2, "fetched")], (0, 1))
+    store.publish(between, [(3, "between"), (4, "between")])
+    store.open("replay")
+    store.query(
+        "UPDATE pipeline.runs AS r SET replay_of = o.run_id, entry = o.entry, fetched_entry = o.fetched_entry"
+        " FROM pipeline.runs AS o WHERE r.run_id = 'replay' AND o.run_id = %s",
+        again,
+    )
+    store.publish("replay", [(3, "kept"), (4, "fetched")], (0, 1))
+    assert store.rows()[2:] == [(3, "between", between), (4, "fetched", "replay")]
 
 
 def test_a_value_that_a_later_run_found_unchanged_is_not_replaced_by_an_older_one(store, names):

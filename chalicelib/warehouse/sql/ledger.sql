@@ -4,7 +4,7 @@ VALUES (%(run_id)s, %(source)s, %(table)s, %(execution)s, %(input)s, 'running', 
 ON CONFLICT (run_id) DO UPDATE
 SET table_name = excluded.table_name, execution = excluded.execution, window_start = excluded.window_start,
     window_end = excluded.window_end, by_cursor = excluded.by_cursor, started_at = excluded.started_at,
-    entered_at = clock_timestamp(), entry = excluded.entry, code = excluded.code,
+    entered_at = clock_timestamp(), entry = excluded.entry, fetched_entry = NULL, code = excluded.code,
     status = 'running', verdict = NULL, fetched = NULL, quarantined = NULL, report_key = NULL, error = NULL, finished_at = NULL
 WHERE runs.published_at IS NULL AND runs.source = excluded.source AND runs.input = excluded.input
   AND runs.started_at < excluded.started_at
@@ -26,9 +26,9 @@ DELETE FROM pipeline.quarantine WHERE run_id = %(run_id)s;
 -- name: forget_quality_results
 DELETE FROM pipeline.quality_results WHERE run_id = %(run_id)s;
 
--- name: enter_redrive -- in the place of the run that fetched what it keeps: what was entered since is newer
+-- name: enter_redrive -- in the place of the run that fetched what it keeps: what was entered since is newer than that
 UPDATE pipeline.runs SET redrive_of = %(failed)s, entered_at = coalesce(%(entered_at)s::timestamptz, entered_at),
-    entry = coalesce(%(entry)s::bigint, entry)
+    entry = coalesce(%(entry)s::bigint, entry), fetched_entry = CASE WHEN %(entry)s::bigint IS NOT NULL THEN entry END
 WHERE run_id = %(run_id)s;
 
 -- name: redriven -- a run, the one that it redrives, and so on; by the input, which also a run has that failed before it was entered

@@ -13,15 +13,19 @@ WHERE {same_key} AND s._seq < d.last;
 SELECT count(*) FROM {staging} AS s JOIN {curated} AS t ON {same_key_curated}
 WHERE t._fingerprint = s._fingerprint;
 
--- name: later -- the runs that were entered after this one and are published already
-SELECT run_id FROM pipeline.runs
-WHERE table_name = %(table)s AND published_at IS NOT NULL
-AND entry > (SELECT entry FROM pipeline.runs WHERE run_id = %(run_id)s);
+-- name: later -- the runs that are published already and have rows with a place after this one's, or after its first; whether rows of either have places of their own
+SELECT r.run_id, coalesce(r.fetched_entry, mine.fetched_entry) IS NOT NULL
+FROM pipeline.runs AS r, pipeline.runs AS mine
+WHERE mine.run_id = %(run_id)s AND r.run_id <> mine.run_id AND r.table_name = %(table)s AND r.published_at IS NOT NULL
+  AND (r.entry > mine.entry OR r.fetched_entry > mine.entry);
 
 -- name: drop_overtaken -- rows of which such a run has published another version: that one stays, ours are duplicates
 DELETE FROM {staging} AS s
 USING {curated} AS t
-WHERE {same_key_curated} AND t._fingerprint <> s._fingerprint AND t._run_id = ANY(%(later)s::text[]);
+WHERE {same_key_curated} AND t._fingerprint <> s._fingerprint AND t._run_id = ANY(%(later)s::text[]) AND (
+    NOT %(mixed)s
+    OR pipeline.place(t._run_id, split_part(t._raw, ':', 1)::integer) > pipeline.place(%(run_id)s, (s._seq >> {bits})::integer)
+);
 
 -- name: drop_older -- rows of a replay of which the table has another version that stays: the original run's own from a later line; what something other than a run has written since; and what a later run has found as it is that asked for all of that day, or for the same part of it
 DELETE FROM {staging} AS s
@@ -39,9 +43,16 @@ WHERE original.run_id = %(replay_of)s AND {same_key_curated} AND t._fingerprint 
     )
 );
 
--- name: open_before -- the entry of the newest run that was entered before this one and may still publish, null for none: one under way, for a day at most, as its execution (a replay was entered long before it started), and one that failed or was rejected, as the run that redrives it has its entry
-SELECT max(entry) FROM pipeline.runs AS r
-WHERE table_name = %(table)s AND entry < (SELECT entry FROM pipeline.runs WHERE run_id = %(run_id)s) AND (
+-- name: places -- of this run's rows: (entry, the parts that have it, null for all)
+SELECT entry, NULL::integer[] FROM pipeline.runs WHERE run_id = %(run_id)s AND fetched_entry IS NULL
+UNION ALL
+SELECT pipeline.place(r.run_id, o.part), array_agg(o.part)
+FROM pipeline.runs AS r JOIN pipeline.raw_objects AS o ON o.run_id = coalesce(r.replay_of, r.run_id)
+WHERE r.run_id = %(run_id)s AND r.fetched_entry IS NOT NULL GROUP BY 1;
+
+-- name: open_before -- the newest place before this one at which a run may still publish rows, null for none: one under way, for a day at most, as its execution (a replay was entered long before it started), and one that failed or was rejected, as the run that redrives it has its entry
+SELECT max(place) FROM pipeline.runs AS r CROSS JOIN LATERAL (VALUES (r.entry), (r.fetched_entry)) AS of_its_rows (place)
+WHERE table_name = %(table)s AND place < %(place)s AND run_id <> %(run_id)s AND (
     status = 'running' AND greatest(entered_at, started_at) > now() - interval '25 hours'
     OR status IN ('failed', 'rejected') AND NOT EXISTS (
         SELECT FROM pipeline.runs AS p WHERE p.table_name = %(table)s AND p.entry = r.entry AND p.published_at IS NOT NULL
@@ -52,7 +63,12 @@ WHERE table_name = %(table)s AND entry < (SELECT entry FROM pipeline.runs WHERE 
 UPDATE {curated} AS t SET _run_id = %(run_id)s, _raw = {raw}
 FROM {staging} AS s
 WHERE {same_key_curated} AND t._fingerprint = s._fingerprint
-  AND t._run_id NOT IN (SELECT run_id FROM pipeline.runs WHERE table_name = %(table)s AND entry > %(open)s);
+  AND (%(parts)s::integer[] IS NULL OR (s._seq >> {bits})::integer = ANY(%(parts)s))
+  AND t._run_id NOT IN (SELECT run_id FROM pipeline.runs WHERE table_name = %(table)s AND entry > %(open)s)
+  AND NOT (
+      t._run_id IN (SELECT run_id FROM pipeline.runs WHERE table_name = %(table)s AND fetched_entry > %(open)s)
+      AND pipeline.place(t._run_id, split_part(t._raw, ':', 1)::integer) > %(open)s
+  );
 
 -- name: merge -- (action, rows): insert new keys, update those that differ, leave the rest alone
 WITH merged AS (

@@ -110,7 +110,7 @@ WHERE claimed_by = %(claim)s AND coalesce(claimed_at, '-infinity') < now() - %(s
 SELECT run_id, part, line FROM pipeline.quarantine WHERE claimed_by = %(claim)s ORDER BY run_id, part, line;
 
 -- name: enter_replay -- in the place of the run whose rows it replays: what was entered since is newer
-UPDATE pipeline.runs AS r SET replay_of = o.run_id, entered_at = o.entered_at, entry = o.entry
+UPDATE pipeline.runs AS r SET replay_of = o.run_id, entered_at = o.entered_at, entry = o.entry, fetched_entry = o.fetched_entry
 FROM pipeline.runs AS o WHERE r.run_id = %(run_id)s AND o.run_id = %(original)s;
 
 -- name: raw_objects -- of a run, and how they are read
