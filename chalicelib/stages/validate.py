@@ -15,6 +15,7 @@ from chalicelib.quality import suite as suites
 from chalicelib.rejection import Rejected
 from chalicelib.rejection import store as store_rejected
 from chalicelib.warehouse import copy_text
+from chalicelib.warehouse.cells import Cells
 
 
 def validate(request: ValidateRequest) -> ValidateResult:
@@ -26,13 +27,13 @@ def validate(request: ValidateRequest) -> ValidateResult:
     source = sources.for_run(request.source, request.run_id, lake)
     suite = suites.load(source)
     transformed = request.transformed
-    rows = lake.get(transformed.rows_key)
+    rows = copy_text.cells(lake.get(transformed.rows_key), source.columns)
     check = row_quality.check(copy_text.read_frame(rows, source.columns, suite.row_columns), suite)
 
     positions = sorted(check.failing)
     rejected_keys = [transformed.rejected_key] if transformed.rejected_key else []
     if positions:
-        seqs = copy_text.seqs_at(rows, positions)
+        seqs = rows.seqs_at(positions)
         raw = records.raw_texts(request.chunk, source, lake, settings, seqs)
         rejected = (
             Rejected(*part_and_line(seq), tuple(check.failing[position]), raw[seq])
@@ -64,12 +65,12 @@ def validate(request: ValidateRequest) -> ValidateResult:
     return validated
 
 
-def _origins(rows: bytes, chunk: Chunk) -> Callable[[list[int]], list[tuple[str, int]]]:
+def _origins(rows: Cells, chunk: Chunk) -> Callable[[list[int]], list[tuple[str, int]]]:
     """Positions of rows as (raw object, line)."""
     raw_keys = {piece.part: piece.raw_key for piece in chunk.slices}
 
     def found(positions: list[int]) -> list[tuple[str, int]]:
-        places = map(part_and_line, copy_text.seqs_at(rows, positions))
+        places = map(part_and_line, rows.seqs_at(positions))
         return [(raw_keys[part], line) for part, line in places]
 
     return found

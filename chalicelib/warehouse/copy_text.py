@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,15 +18,15 @@ import orjson
 
 from chalicelib.columns import FINGERPRINT, SEQ, Column
 from chalicelib.conversion import NULL
+from chalicelib.conversion.values import BOUNDS
+from chalicelib.warehouse.cells import Cells, unescaped
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _DTYPES = {"double precision": np.float64, "numeric": np.float64}
 _FLOAT64 = 2**53  # from here on, it does not hold every integer
-_INFERRED = ("smallint", "integer", "bigint", "boolean")
-_UNESCAPED = {"\\\\": "\\", "\\t": "\t", "\\n": "\n", "\\r": "\r", "\\b": "\b", "\\f": "\f", "\\v": "\v"}
-_ESCAPE = re.compile(r"\\[\\tnrbfv]")
+_INFERRED = (*BOUNDS, "boolean")
 
 
 def write(columns: Sequence[Sequence[str]], seqs: Sequence[int], late: Mapping[int, str] | None = None) -> bytes:
@@ -84,19 +83,18 @@ def without(rows: bytes, positions: Collection[int]) -> bytes:
     return b"".join(kept)
 
 
-def seqs_at(rows: bytes, positions: Collection[int]) -> list[int]:
-    """The `_seq` of the lines at `positions`, in the order of `positions`."""
-    bounds = _bounds(rows)
-    return [int(rows[bounds[p] : bounds[p + 1]].rsplit(b"\t", 1)[1]) for p in positions]
-
-
 def _bounds(rows: bytes) -> np.ndarray:
     """Where each line begins, and where the last one ends; a tenth of the time of splitting into lines."""
     ends = np.flatnonzero(np.frombuffer(rows, np.uint8) == ord("\n")) + 1
     return np.concatenate(([0], ends))
 
 
-def read_frame(rows: bytes, columns: Sequence[Column], wanted: Collection[str]) -> pd.DataFrame:
+def cells(rows: bytes, columns: Sequence[Column]) -> Cells:
+    """The cells of rows as `write` has them, the source's `columns` first."""
+    return Cells(rows, len(columns) + 2)
+
+
+def read_frame(found: Cells, columns: Sequence[Column], wanted: Collection[str]) -> pd.DataFrame:
     """The `wanted` columns as a frame: numbers as int64 or float64, booleans as bool, all else as text.
 
     Nulls are None in text columns and NaN in numeric ones, which are float64 then; a boolean column
@@ -106,9 +104,33 @@ def read_frame(rows: bytes, columns: Sequence[Column], wanted: Collection[str]) 
     """
     import pandas as pd  # here, because Transform and Load use this module and need no frame
 
-    used = [column for column in columns if column.name in wanted]
+    values = {
+        column.name: _values(found, place, column) if len(found) else None
+        for place, column in enumerate(columns)
+        if column.name in wanted
+    }
+    left = [column for column in columns if column.name in values and values[column.name] is None]
+    if left:
+        parsed = parse_frame(found, columns, left)
+        values |= {column.name: parsed[column.name] for column in left}
+    return pd.DataFrame(values, copy=False)
+
+
+def _values(found: Cells, place: int, column: Column) -> np.ndarray | None:
+    """None where only the parser says what they are."""
+    if column.base in BOUNDS:
+        return found.integers(place)
+    if column.base in _DTYPES:
+        return found.decimals(place)
+    return found.booleans(place) if column.base == "boolean" else found.texts(place)
+
+
+def parse_frame(found: Cells, columns: Sequence[Column], used: Sequence[Column]) -> pd.DataFrame:
+    """The `used` columns as `read_frame` has them, whatever stands in their cells: 0.2 microseconds a cell."""
+    import pandas as pd
+
     frame = pd.read_csv(
-        io.BytesIO(rows),
+        io.BytesIO(found.rows),
         sep="\t",
         header=None,
         names=[*(column.name for column in columns), FINGERPRINT, SEQ],
@@ -122,17 +144,14 @@ def read_frame(rows: bytes, columns: Sequence[Column], wanted: Collection[str]) 
         quoting=csv.QUOTE_NONE,
         engine="c",
     )
-    holds_nulls = b"\\N" in rows
-    if rows.count(b"\\") > (rows.count(b"\\N") if holds_nulls else 0):
-        for column in used:
-            if column.base in ("text", "jsonb"):
-                frame[column.name] = frame[column.name].map(_unescape, na_action="ignore")
-    for column in used if holds_nulls else ():
-        if frame[column.name].dtype == object:
-            frame[column.name] = frame[column.name].where(frame[column.name].notna(), None)
     for column in used:
+        if frame[column.name].dtype == object:
+            if found.holds_escapes and column.base in ("text", "jsonb"):
+                frame[column.name] = frame[column.name].map(unescaped, na_action="ignore").astype(object)
+            if found.holds_nulls:
+                frame[column.name] = frame[column.name].where(frame[column.name].notna(), None)
         if column.base == "bigint" and _beyond_float64(frame[column.name]):
-            frame[column.name] = _integers(rows, columns, column.name)
+            frame[column.name] = _integers(found.rows, columns, column.name)
     return frame
 
 
@@ -147,7 +166,3 @@ def _integers(rows: bytes, columns: Sequence[Column], name: str) -> pd.Series:
     place = [column.name for column in columns].index(name)
     texts = (line.split(b"\t", place + 1)[place] for line in rows.removesuffix(b"\n").split(b"\n"))
     return pd.Series([np.nan if text == b"\\N" else int(text) for text in texts], dtype=object)
-
-
-def _unescape(text: str) -> str:
-    return _ESCAPE.sub(lambda found: _UNESCAPED[found[0]], text) if "\\" in text else text

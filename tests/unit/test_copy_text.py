@@ -29,6 +29,10 @@ def rows_of(*records, seqs=None):
     return copy_text.write(columns, seqs or list(range(1, len(records) + 1)))
 
 
+def frame_of(rows, wanted):
+    return copy_text.read_frame(copy_text.cells(rows, COLUMNS), COLUMNS, wanted)
+
+
 def test_a_row_is_one_line_whatever_its_text_holds():
     rows = rows_of((1, 1.5, "tab\tline\nreturn\rback\\slash", True, "2024-02-29"), (2, None, "", False, None))
     assert rows.count(b"\n") == 2
@@ -36,9 +40,8 @@ def test_a_row_is_one_line_whatever_its_text_holds():
 
 def test_a_frame_gives_back_the_values():
     odd = "tab\tline\nreturn\rback\\slash \\N \\t"
-    frame = copy_text.read_frame(
+    frame = frame_of(
         rows_of((2**62 + 1, 1.5, odd, True, "2024-02-29"), (2, None, "", False, None)),
-        COLUMNS,
         {"id", "amount", "name", "paid", "day"},
     )
     assert frame["id"].tolist() == [2**62 + 1, 2]
@@ -49,15 +52,13 @@ def test_a_frame_gives_back_the_values():
 
 
 def test_the_text_of_null_is_not_null():
-    frame = copy_text.read_frame(
-        rows_of((1, 1.0, "\\N", True, None), (2, 1.0, None, None, None)), COLUMNS, {"name", "paid"}
-    )
+    frame = frame_of(rows_of((1, 1.0, "\\N", True, None), (2, 1.0, None, None, None)), {"name", "paid"})
     assert frame["name"].tolist() == ["\\N", None]
     assert frame["paid"].tolist() == [True, None]
 
 
 def test_only_the_wanted_columns_are_read():
-    assert list(copy_text.read_frame(rows_of((1, 1.0, "a", True, None)), COLUMNS, {"name"}).columns) == ["name"]
+    assert list(frame_of(rows_of((1, 1.0, "a", True, None)), {"name"}).columns) == ["name"]
 
 
 def test_rows_are_dropped_by_position_and_the_rest_stays_as_it_was():
@@ -65,7 +66,7 @@ def test_rows_are_dropped_by_position_and_the_rest_stays_as_it_was():
     kept = copy_text.without(rows, [4, 0, 2])
     assert [line.rsplit(b"\t", 1)[1] for line in kept.splitlines()] == [b"11", b"13"]
     assert kept.endswith(b"\n")
-    assert copy_text.seqs_at(rows, [4, 0]) == [14, 10]
+    assert copy_text.cells(rows, COLUMNS).seqs_at([4, 0]) == [14, 10]
 
 
 def test_the_fingerprint_depends_on_the_values_alone():
@@ -92,7 +93,7 @@ def test_integers_beyond_what_a_float_holds_are_judged_exactly(nulls):
     expectations = [{**item, "severity": "critical"} for item in (between, one_of)]
     suite = suites.parse(json.dumps({"name": "s", "expectations": expectations}), "s.json", COLUMNS, ("id",))
     ids = [1, big, big + 1, -big - 1, *[None] * nulls]
-    frame = copy_text.read_frame(rows_of(*[(i, 1.5, "a\x0b\x85", True, None) for i in ids]), COLUMNS, {"id"})
+    frame = frame_of(rows_of(*[(i, 1.5, "a\x0b\x85", True, None) for i in ids]), {"id"})
     assert frame["id"].dropna().tolist() == ids[:4]
     failing = quality.check(frame, suite).failing
     assert {position: [reason.value for reason in reasons] for position, reasons in failing.items()} == {
@@ -102,7 +103,7 @@ def test_integers_beyond_what_a_float_holds_are_judged_exactly(nulls):
 
 
 def test_small_integers_beside_nulls_stay_numbers():
-    frame = copy_text.read_frame(rows_of((1, 1.5, "a", True, None), (None, 1.5, "a", True, None)), COLUMNS, {"id"})
+    frame = frame_of(rows_of((1, 1.5, "a", True, None), (None, 1.5, "a", True, None)), {"id"})
     assert frame["id"].dtype == "float64"
 
 
@@ -138,6 +139,6 @@ def test_rows_of_other_values_have_other_fingerprints(one, other):
 def test_what_is_written_is_read_back(rows):
     written = rows_of(*rows)
     assert written.count(b"\n") == len(rows)
-    frame = copy_text.read_frame(written, COLUMNS, {"id", "name"})
+    frame = frame_of(written, {"id", "name"})
     assert frame["id"].tolist() == [row[0] for row in rows]
     assert [None if pd.isna(name) else name for name in frame["name"]] == [row[2] for row in rows]
