@@ -224,10 +224,14 @@ def _raw_records(
         return
     if chunk.format == formats.RESPONSE:
         texts = [_compact(record) for record in _source_records(data, piece, chunk, source)]
-    else:
-        texts = data.split(b"\n")
+        for line in lines:
+            yield line, texts[line].strip()
+        return
+    # a quarter of the time of splitting all lines, where a few are wanted
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    bounds = np.concatenate(([0], ends + 1, [len(data) + 1]))
     for line in lines:
-        yield line, texts[line].strip()
+        yield line, data[bounds[line] : bounds[line + 1] - 1].strip()
 
 
 def _merged(fields: dict[str, list], source: Source) -> tuple[dict[str, list], dict[int, str]]:

@@ -52,6 +52,7 @@ class Entry:
 
     `expected` makes the words after "expected" out of the arguments. `subject` names what is
     judged, with the columns in place of `{columns}`; empty where `expected` names them itself.
+    `of_length`: of a text, it looks at nothing but its length, or whether there is one.
     """
 
     scope: str
@@ -59,6 +60,7 @@ class Entry:
     families: tuple[str, ...] = ANY
     subject: str = "{columns}"
     alike: bool = False  # its columns are compared with each other, so they must be of one family
+    of_length: bool = False
 
 
 # --- wording ---------------------------------------------------------------------------------
@@ -118,8 +120,8 @@ _regex_list = _of("regex_list", "matching {}")
 
 ENTRIES: dict[str, Entry] = {
     # row-wise, one column
-    "expect_column_values_to_not_be_null": Entry(ROW, _words("not null")),
-    "expect_column_values_to_be_null": Entry(ROW, _words("null")),
+    "expect_column_values_to_not_be_null": Entry(ROW, _words("not null"), of_length=True),
+    "expect_column_values_to_be_null": Entry(ROW, _words("null"), of_length=True),
     "expect_column_values_to_be_between": Entry(ROW, between, ORDERED),
     "expect_column_values_to_be_in_set": Entry(ROW, _of("value_set", "one of {}"), LISTABLE),
     "expect_column_values_to_not_be_in_set": Entry(ROW, _of("value_set", "none of {}"), LISTABLE),
@@ -131,9 +133,11 @@ ENTRIES: dict[str, Entry] = {
         TEXTUAL,
     ),
     "expect_column_values_to_not_match_regex_list": Entry(ROW, _of("regex_list", "matching none of {}"), TEXTUAL),
-    "expect_column_value_lengths_to_be_between": Entry(ROW, lambda kwargs: f"a length {between(kwargs)}", (TEXT,)),
+    "expect_column_value_lengths_to_be_between": Entry(
+        ROW, lambda kwargs: f"a length {between(kwargs)}", (TEXT,), of_length=True
+    ),
     "expect_column_value_lengths_to_equal": Entry(
-        ROW, lambda kwargs: f"a length of {number(float(kwargs['value']))}", (TEXT,)
+        ROW, lambda kwargs: f"a length of {number(float(kwargs['value']))}", (TEXT,), of_length=True
     ),
     "expect_column_values_to_match_strftime_format": Entry(ROW, _of("strftime_format", "a time as {}"), TEXTUAL),
     "expect_column_values_to_be_dateutil_parseable": Entry(ROW, _words("a date or time"), (TEXT,)),

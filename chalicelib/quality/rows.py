@@ -124,19 +124,17 @@ def outcomes(frame: pd.DataFrame, suite: Suite, items: Sequence[Item]) -> Iterat
         groups.setdefault((item.read_columns, _as_moments(item, suite)), []).append(item)
     found: dict[str, engine.Outcome] = {}
     for (columns, moments), members in groups.items():
-        part = frame[list(columns)]
-        if repeated := distinct.of(part, members):
-            part = repeated.values.to_frame()
-        if moments:
-            try:
-                part = part.assign(**{columns[0]: _moments(part[columns[0]], moments)})
-            except ValueError as error:
-                found |= {item.id: engine.Outcome(False, {}, str(error)) for item in members}
-                continue
-        judged = prepared.evaluate(part, suite, members, _FORMAT)
-        if repeated:
-            judged = {id: repeated.outcome_of_rows(outcome) for id, outcome in judged.items()}
-        found |= judged
+        rows = frame[list(columns)]
+        for kinds, judging in distinct.parts(rows, members):
+            part = kinds.values.to_frame() if kinds else rows
+            if moments:
+                try:
+                    part = part.assign(**{columns[0]: _moments(part[columns[0]], moments)})
+                except ValueError as error:
+                    found |= {item.id: engine.Outcome(False, {}, str(error)) for item in judging}
+                    continue
+            judged = prepared.evaluate(part, suite, judging, _FORMAT)
+            found |= {id: kinds.outcome_of_rows(outcome) for id, outcome in judged.items()} if kinds else judged
     for item in items:
         yield item, found[item.id]
 

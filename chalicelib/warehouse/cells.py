@@ -47,8 +47,9 @@ class Cells:
         self._text = np.frombuffer(rows, np.uint8)
         self._words = np.ndarray(max(len(rows) - 7, 0), "<u8", rows, strides=(1,))
         self._ends = _breaks(self._text).reshape(-1, fields)
-        self.holds_nulls = _NULL in rows
-        self.holds_escapes = rows.count(b"\\") > (rows.count(_NULL) if self.holds_nulls else 0)
+        escapes = np.flatnonzero(self._text == _BACKSLASH) if b"\\" in rows else np.empty(0, dtype=np.int64)
+        nulls = np.count_nonzero(self._text[escapes + 1] == _NULL[1])
+        self.holds_nulls, self.holds_escapes = nulls > 0, len(escapes) > nulls
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -156,6 +157,8 @@ class Cells:
             # the lowest match is exact, and the bits below it are eight for each byte before it, and seven
             before = np.bitwise_count((matches & -matches) - np.uint64(1)) >> 3
             found += np.where(found == looked_at, before, 0)
+            if (found < looked_at + 8).all():
+                break
         return found
 
     def _kinds(self, start: np.ndarray, length: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:

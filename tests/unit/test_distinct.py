@@ -1,5 +1,6 @@
 """A value that repeats is judged once, and each of its rows counts."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -18,6 +19,8 @@ COLUMNS = (
     Column("name", "text"),
     Column("day", "date"),
     Column("valid", "boolean"),
+    Column("note", "text"),
+    Column("written", "timestamp"),
 )
 
 
@@ -39,6 +42,12 @@ SUITE = suites.parse(
                 expect("column_values_to_match_regex", "warning", column="name", regex="^[a-c]$"),
                 expect("column_value_lengths_to_equal", column="name", value=1),
                 expect("column_values_to_be_between", column="day", min_value="2024-01-02"),
+                expect("column_values_to_not_be_null", column="note"),
+                expect("column_values_to_match_regex", "warning", column="note", regex="[02468]$"),
+                expect("column_value_lengths_to_be_between", column="note", min_value=2, max_value=3),
+                expect("column_value_lengths_to_equal", "warning", column="note", value=4),
+                expect("column_values_to_be_null", "info", column="note"),
+                expect("column_values_to_not_be_null", column="written"),
                 expect("column_values_to_be_in_set", column="valid", value_set=[True]),
             ],
         }
@@ -67,19 +76,32 @@ def test_counts_and_rows_are_those_of_judging_every_row(with_nulls, monkeypatch)
             "name": drawn(["a", "b", "c", "long", "", *none], random),
             "day": drawn(["2024-01-01", "2024-01-02", "2025-01-01", *none], random),
             "valid": drawn([True, False, *none], random),
+            "note": pd.Series([None if with_nulls and i % 7 == 3 else f"é{i}" for i in range(ROWS)], dtype=object),
+            "written": pd.Series([None if with_nulls and i == 9 else str(i) for i in range(ROWS)], dtype=object),
         }
     )
     numbered = rows.check(frame, SUITE)
     asked = []
-    monkeypatch.setattr(distinct, "of", lambda part, items: asked.append(part))
+
+    def row_by_row(part, items):
+        asked.append(part)
+        return [(None, items)]
+
+    monkeypatch.setattr(distinct, "parts", row_by_row)
     assert rows.check(frame, SUITE) == numbered
-    assert len(asked) == 6
+    assert len(asked) == 8
     assert 0 < len(numbered.failing) < ROWS
 
 
+def item(kind):
+    return next(item for item in SUITE.items if item.type == f"expect_{kind}")
+
+
 def kinds(values, **of_item):
-    items = [type("Item", (), {"kwargs": {"column": "x", **of_item}})]
-    return distinct.of(pd.DataFrame({"x": values}), items)
+    items = [dataclasses.replace(item("column_values_to_be_in_set"), kwargs={"column": "x", **of_item})]
+    ((found, judging),) = distinct.parts(pd.DataFrame({"x": values}), items)
+    assert judging == items
+    return found
 
 
 def test_kinds_are_numbered_with_null_as_one_of_them():
@@ -101,3 +123,23 @@ def test_kinds_are_numbered_with_null_as_one_of_them():
 )
 def test_rows_are_judged_where_numbering_them_is_of_no_use(values, of_item):
     assert kinds(values, **of_item) is None
+
+
+def lengths(values, *types):
+    items = [item(kind) for kind in types]
+    return distinct.parts(pd.DataFrame({"note": pd.Series(values, dtype=object)}), items)
+
+
+def test_what_looks_at_lengths_alone_judges_a_text_of_each_length():
+    texts = [f"é{number}" for number in range(4000)]
+    judged, others = lengths([None, *texts], "column_value_lengths_to_equal", "column_values_to_match_regex")
+    assert [item.type for item in judged[1]] == ["expect_column_value_lengths_to_equal"]
+    assert [None if text is None else len(text) for text in judged[0].values] == [None, 2, 3, 4, 5]
+    assert judged[0].numbers[[0, 1, 10, 11, 4000]].tolist() == [0, 1, 1, 2, 4] and judged[0].nulls == 1
+    assert others[0] is None and [item.type for item in others[1]] == ["expect_column_values_to_match_regex"]
+
+
+def test_integers_that_no_float_holds_have_no_length():
+    """They are objects as texts are."""
+    (whole,) = lengths([2**60 + number for number in range(4000)], "column_values_to_not_be_null")
+    assert whole[0] is None
