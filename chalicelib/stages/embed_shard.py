@@ -15,7 +15,7 @@ from chalicelib.warehouse import connection
 def embed_shard(
     request: EmbedShardRequest, remaining_seconds: Callable[[], float] = lambda: float("inf")
 ) -> EmbedShardResult:
-    """Commits batch by batch, so that a retry goes on where the last attempt stopped."""
+    """Commits every few seconds, so that a retry goes on where the last attempt stopped."""
     settings = settings_module.current()
     settings.require("bucket", "database_url")
     source = sources.as_declared(request.source, request.run_id, Lake(settings.bucket))

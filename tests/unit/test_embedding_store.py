@@ -163,6 +163,16 @@ def test_a_changed_text_replaces_its_vector(connection, notes):
     assert vectors(connection) == {('["post", 1]', 0): pytest.approx(expected)}
 
 
+def test_pending_texts_come_by_the_length_of_their_keys_and_say_whether_they_have_vectors(connection, notes):
+    put(connection, *(("post", number, f"text {number}", None) for number in (100, 7, 30, 4)))
+    embed(connection, notes, Counting())
+    put(connection, ("post", 30, "other", None), ("post", 2, "new", None), ("ö", 1, "new", None))
+    found = store.pending(connection, notes, "letters/26", 0, 1, 10)
+    assert [(row.key, row.has_vectors) for row in found] == [
+        ('["ö", 1]', False), ('["post", 2]', False), ('["post", 30]', True)
+    ]  # fmt: skip
+
+
 def test_another_model_embeds_everything_and_keeps_the_first_ones_vectors(connection, notes):
     put(connection, ("post", 1, "one", None))
     embed(connection, notes, Counting())
@@ -396,10 +406,18 @@ def test_a_vector_of_before_texts_were_divided_is_made_anew_once(connection, not
 
 
 def test_binary_rows_are_laid_out_as_documented():
-    stream = binary_copy.encode(["k"], [bytes(range(32))], [(1, 2, 70_000)], np.array([[1.5, -2]], np.float32)).read()
+    hashes = [bytes(range(32)), bytes(32), b"h" * 32]
+    vectors = np.array([[1.5, -2], [0, 1], [3, 4]], np.float32)
+    places = [(1, 2, 70_000), (0, 0, 5), (2, 4, 6)]
+    stream = b"".join(iter(binary_copy.Stream(["model", ""], ["k", "é", "l"], hashes, places, vectors).read, b""))
+    fixed = struct.pack(">hi5si", 8, 5, b"model", 0)
     assert stream == (
         b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
-        + struct.pack(">h", 6) + struct.pack(">i1s", 1, b"k") + struct.pack(">i", 32) + bytes(range(32))
-        + struct.pack(">iiiiii", 4, 1, 4, 2, 4, 70_000)
-        + struct.pack(">ihhff", 12, 2, 0, 1.5, -2) + struct.pack(">h", -1)
+        + fixed + struct.pack(">i1s", 1, b"k") + struct.pack(">i", 32) + hashes[0]
+        + struct.pack(">iiiiii", 4, 1, 4, 2, 4, 70_000) + struct.pack(">ihhff", 12, 2, 0, 1.5, -2)
+        + fixed + struct.pack(">i2s", 2, "é".encode()) + struct.pack(">i", 32) + hashes[1]
+        + struct.pack(">iiiiii", 4, 0, 4, 0, 4, 5) + struct.pack(">ihhff", 12, 2, 0, 0, 1)
+        + fixed + struct.pack(">i1s", 1, b"l") + struct.pack(">i", 32) + hashes[2]
+        + struct.pack(">iiiiii", 4, 2, 4, 4, 4, 6) + struct.pack(">ihhff", 12, 2, 0, 3, 4)
+        + struct.pack(">h", -1)
     )  # fmt: skip

@@ -190,7 +190,13 @@ def taken(counts):
             *results("sluice_stages", 5.0, 4.0, details={"stages": stages}),
             *results("sluice", 30.0, 20.0, 5000, details={**machine, "worker_mb": 400.0}),
         ],
-        embeddings={"vectors": 10, "bare_per_second": 100.0, "written_per_second": 90.0, "embedded": [10, 0]},
+        embeddings={
+            "vectors": 10,
+            "bare_per_second": 100.0,
+            "keyed_per_second": 120.0,
+            "written_per_second": 90.0,
+            "embedded": [10, 0],
+        },
     )
 
 
@@ -231,6 +237,8 @@ def test_the_report_shows_medians_ratios_and_what_is_missed(taken):
     assert "| Validate | 2000.00 | 2000.00 | 1000.00 | 1000.00 | 1000.00 | 1000.00 |" in text
     assert "take 1.0 s of 6.1 s" in text
     assert "Taken under load" not in text
+    assert "100 into a table without a key, so that they are written at 0.90 of that;" in text
+    assert " 120 into one with the same key and index, 0.75 of that." in text
     assert "| Sluice | 6.0 | 1.0 | 100 | 200 | 0.0 |" in text
     busy = [
         dataclasses.replace(result, used=dataclasses.replace(result.used, others_cpu=result.seconds))

@@ -8,52 +8,47 @@ LEFT JOIN pipeline.embeddings AS e
     ON e.model = %(model)s AND e.table_name = %(table)s AND e.key = c.key AND e.passage = 0 AND e.length IS NOT NULL
 WHERE btrim(c.text, %(whitespace)s) <> '' AND e.content_hash IS DISTINCT FROM sha256(convert_to(c.text, 'UTF8'));
 
--- name: pending -- (key, text, hash) of a shard's pending texts: up to `limit`, and the first of `characters` in all
-SELECT key, text, content_hash
+-- name: pending -- (key, text, hash, whether it has vectors) of a shard's pending texts in the order in which writers go through keys: up to `limit`, and the first of `characters` in all
+SELECT key, text, content_hash, has_vectors
 FROM (
-    SELECT key, text, content_hash, sum(length(text)) OVER (ORDER BY key) - length(text) AS before
+    SELECT *, sum(length(text)) OVER (ORDER BY octet_length(key), key) - length(text) AS before
     FROM (
-        SELECT c.key, btrim(c.text, %(whitespace)s) AS text, sha256(convert_to(c.text, 'UTF8')) AS content_hash
+        SELECT c.key, btrim(c.text, %(whitespace)s) AS text, sha256(convert_to(c.text, 'UTF8')) AS content_hash,
+            e.key IS NOT NULL AS has_vectors
         FROM {texts} AS c
         LEFT JOIN pipeline.embeddings AS e
             ON e.model = %(model)s AND e.table_name = %(table)s AND e.key = c.key AND e.passage = 0
-            AND e.length IS NOT NULL
         WHERE mod(hashtextextended(c.key, 0) & 9223372036854775807, %(shards)s) = %(shard)s
           AND btrim(c.text, %(whitespace)s) <> ''
-          AND e.content_hash IS DISTINCT FROM sha256(convert_to(c.text, 'UTF8'))
+          AND (e.length IS NULL OR e.content_hash IS DISTINCT FROM sha256(convert_to(c.text, 'UTF8')))
         LIMIT %(limit)s
     ) AS found
 ) AS counted
-WHERE before < %(characters)s;
+WHERE before < %(characters)s
+ORDER BY octet_length(key), key;
 
--- name: create_batch
-CREATE TEMPORARY TABLE embedding_batch (
-    key text COLLATE "C", content_hash bytea, passage integer, start integer, length integer, embedding vector
-) ON COMMIT DROP;
+-- name: before_copy
+SAVEPOINT vectors;
 
--- name: copy_batch
-COPY pg_temp.embedding_batch FROM STDIN (FORMAT binary);
+-- name: lock_shared -- by those who write new vectors alone; until the transaction or the savepoint ends
+SELECT pg_advisory_xact_lock_shared(hashtextextended('vectors of ' || %(table)s, 0));
 
--- name: write_batch -- in key order, so that two writers of the same keys wait instead of locking each other out; whether some replaced older ones
-WITH written AS (
-    INSERT INTO pipeline.embeddings (model, table_name, key, content_hash, passage, start, length, embedding, run_id)
-    SELECT %(model)s, %(table)s, key, content_hash, passage, start, length, embedding, %(run_id)s
-    FROM pg_temp.embedding_batch ORDER BY key, passage
-    ON CONFLICT (model, table_name, key, passage) DO UPDATE
-    SET content_hash = excluded.content_hash, start = excluded.start, length = excluded.length,
-        embedding = excluded.embedding, run_id = excluded.run_id, embedded_at = now()
-    RETURNING xmax <> 0 AS replaced  -- a row that was inserted has none
-)
-SELECT coalesce(bool_or(replaced), false) FROM written;
+-- name: copy -- in the order of `binary_copy.Stream`
+COPY pipeline.embeddings (model, table_name, run_id, key, content_hash, passage, start, length, embedding)
+FROM STDIN (FORMAT binary);
 
--- name: remove_surplus -- passages that a text no longer has, since it became shorter; by keys, or every vector of the table is looked at
-DELETE FROM pipeline.embeddings AS e
-USING (SELECT key, count(*) AS passages FROM pg_temp.embedding_batch GROUP BY key) AS written
-WHERE e.model = %(model)s AND e.table_name = %(table)s AND e.key = ANY(%(keys)s::text[])
-  AND e.key = written.key AND e.passage >= written.passages;
+-- name: undo_copy
+ROLLBACK TO SAVEPOINT vectors;
 
--- name: drop_batch
-DROP TABLE pg_temp.embedding_batch;
+-- name: after_copy
+RELEASE SAVEPOINT vectors;
+
+-- name: lock -- by those who replace vectors: alone, as they delete before they insert, which is no order
+SELECT pg_advisory_xact_lock(hashtextextended('vectors of ' || %(table)s, 0));
+
+-- name: remove -- by keys, or every vector of the table is looked at
+DELETE FROM pipeline.embeddings
+WHERE model = %(model)s AND table_name = %(table)s AND key = ANY(%(keys)s::text[]);
 
 -- name: count_of_run -- texts
 SELECT count(*) FROM pipeline.embeddings WHERE run_id = %(run_id)s AND passage = 0;
