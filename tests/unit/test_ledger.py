@@ -149,6 +149,36 @@ def test_the_last_run_of_each_source_is_found_without_reading_the_others(cursor)
     assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scans) <= 40, "of 15,000"
 
 
+def test_what_failed_last_is_told_of_each_thing_that_was_asked_for(cursor):
+    """The same is what has the same source, window and input, whatever triggered it and whichever attempt it is."""
+    cursor.execute("DELETE FROM pipeline.runs")
+    day = {"from": "2026-01-01", "to": "2026-01-01"}
+    runs = [
+        ("succeeded since", "failed", {**day, "source": "a", "trigger": "schedule 1"}),
+        ("succeeded since-2", "succeeded", {"source": "a", **day, "redrive": "succeeded since"}),
+        ("failed again", "failed", {"source": "a", "input": "x", "runs_at_once": 10, "gather_warnings": True}),
+        ("failed again-2", "failed", {"source": "a", "input": "x"}),
+        ("under way", "failed", {"source": "a", "input": "y"}),
+        ("under way-2", "running", {"source": "a", "input": "y"}),
+        ("alone", "failed", {"source": "b", **day}),
+        ("replay", "failed", {"source": "b", "replay": "c"}),
+        ("no input", "failed", ["a"]),
+    ]
+    for minutes, (run_id, status, given) in enumerate(runs):
+        source = given["source"] if isinstance(given, dict) else "unknown"
+        cursor.execute(
+            "INSERT INTO pipeline.runs (run_id, source, execution, input, status, started_at)"
+            " VALUES (%s, %s, 'arn', %s, %s, now() + %s * interval '1 min')",
+            [run_id, source, json.dumps(given), status, minutes],
+        )
+    told = {source: ledger.rows(cursor, "newest_failures", source=source) for source in (None, "a", "c")}
+    assert {source: [row["run_id"] for row in found] for source, found in told.items()} == {
+        None: ["failed again-2", "alone", "no input"],
+        "a": ["failed again-2"],
+        "c": [],
+    }
+
+
 def nodes(plan):
     yield plan
     for child in plan.get("Plans", ()):
