@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from chalicelib.embeddings import provider
 from chalicelib.reading import tables
 from chalicelib.warehouse import connection, migrations
 from chalicelib.warehouse import upkeep as warehouse_upkeep
@@ -21,7 +22,8 @@ def upkeep(source, table) -> None:
     migrations.apply(session.database_url)
     with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
         wanted = tables.declaration(cursor, source, table)
-    done = warehouse_upkeep.keep_up(wanted, database_url=session.database_url)
+    model = provider.current(session.settings) if wanted.text else None
+    done = warehouse_upkeep.keep_up(wanted, database_url=session.database_url, model=model)
     for made in done.made:
         click.echo(f"made {made}")
     for left in done.left:

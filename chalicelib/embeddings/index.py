@@ -6,16 +6,36 @@ The table keeps the vectors as the model gave them, 4 bytes a number. An index o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
+import psycopg2
 from psycopg2 import sql
 
 from chalicelib.search.declaration import HALF
 from chalicelib.sources.base import Source
+from chalicelib.warehouse.deadline import CLEAN_UP_SECONDS, Deadline
 from chalicelib.warehouse.queries import statement
 
 _STORED = sql.SQL("embedding")
 _OPERATORS = {False: "vector_cosine_ops", True: "halfvec_cosine_ops"}
+
+
+def is_there(cursor, source: Source, model: str) -> bool:
+    """Whether the model's vectors of this table have their index, of the declared precision and no other."""
+    half = source.vectors == HALF
+    return _state(cursor, _name(source, model, half)) is True and _state(cursor, _name(source, model, not half)) is None
+
+
+def is_broken(cursor, source: Source, model: str) -> bool:
+    """Whether something is left of an index that broke off: no search goes by it, and all who embed keep it."""
+    return _state(cursor, _name(source, model, source.vectors == HALF)) is False
+
+
+def count(cursor, source: Source, model: str) -> int:
+    """The vectors that the index is over."""
+    cursor.execute(statement("embeddings", "count_vectors"), {"model": model, "table": source.table})
+    return cursor.fetchone()[0]
 
 
 def ensure(connection, source: Source, model: str, dimensions: int) -> None:
@@ -26,26 +46,57 @@ def ensure(connection, source: Source, model: str, dimensions: int) -> None:
     """
     half = source.vectors == HALF
     with connection.cursor() as cursor:
-        if _exists(cursor, _name(source, model, not half)):
-            cursor.execute(statement("embeddings", "drop_index", index=_qualified(source, model, not half)))
+        cursor.execute(statement("embeddings", "drop_index", index=_qualified(source, model, not half)))
         # CREATE INDEX IF NOT EXISTS takes its lock before it looks
-        if _exists(cursor, _name(source, model, half)):
-            return
-        cursor.execute(statement("embeddings", "count_vectors"), {"model": model, "table": source.table})
-        cursor.execute(
-            statement("embeddings", "prepare_index"), {"memory": _build_memory(cursor.fetchone()[0], dimensions, half)}
+        if (state := _state(cursor, _name(source, model, half))) is False:
+            cursor.execute(statement("embeddings", "drop_index", index=_qualified(source, model, half)))
+        if not state:
+            _build(cursor, "create_index", source, model, dimensions)
+
+
+def make_aside(cursor, deadline: Deadline, *, source: Source, model: str, dimensions: int) -> None:
+    """As `ensure`, while others write: by a cursor outside of transactions.
+
+    Raises psycopg2's errors, and leaves nothing.
+    """
+    half = source.vectors == HALF
+    drop_broken(cursor, deadline, source=source, model=model)
+    try:
+        deadline.limit(cursor)
+        if _state(cursor, _name(source, model, half)) is None:
+            _build(cursor, "create_index_aside", source, model, dimensions)
+    except psycopg2.Error:
+        with contextlib.suppress(psycopg2.Error):
+            drop_broken(cursor, Deadline(CLEAN_UP_SECONDS), source=source, model=model)
+        raise
+    deadline.limit(cursor)
+    cursor.execute(statement("embeddings", "drop_index_aside", index=_qualified(source, model, not half)))
+
+
+def drop_broken(cursor, deadline: Deadline, *, source: Source, model: str) -> None:
+    """Outside of transactions; waits for who writes."""
+    if is_broken(cursor, source, model):
+        deadline.limit(cursor)
+        name = _qualified(source, model, source.vectors == HALF)
+        cursor.execute(statement("embeddings", "drop_index_aside", index=name))
+
+
+def _build(cursor, how: str, source: Source, model: str, dimensions: int) -> None:
+    half = source.vectors == HALF
+    memory = _build_memory(count(cursor, source, model), dimensions, half)
+    # outside of a transaction it holds for the session, which ends with the upkeep
+    cursor.execute(statement("embeddings", "prepare_index"), {"memory": memory, "local": how == "create_index"})
+    cursor.execute(
+        statement(
+            "embeddings",
+            how,
+            index=sql.Identifier(_name(source, model, half)),
+            indexed=indexed(source, dimensions),
+            operators=sql.SQL(_OPERATORS[half]),
+            model=sql.Literal(model),
+            table=sql.Literal(source.table),
         )
-        cursor.execute(
-            statement(
-                "embeddings",
-                "create_index",
-                index=sql.Identifier(_name(source, model, half)),
-                indexed=indexed(source, dimensions),
-                operators=sql.SQL(_OPERATORS[half]),
-                model=sql.Literal(model),
-                table=sql.Literal(source.table),
-            )
-        )
+    )
 
 
 def indexed(source: Source, dimensions: int, vector: sql.Composable = _STORED) -> sql.Composable:
@@ -54,9 +105,11 @@ def indexed(source: Source, dimensions: int, vector: sql.Composable = _STORED) -
     return sql.SQL("({})::halfvec({})").format(whole, sql.Literal(dimensions)) if source.vectors == HALF else whole
 
 
-def _exists(cursor, name: str) -> bool:
+def _state(cursor, name: str) -> bool | None:
+    """Whether the index of this name is whole; None where there is none."""
     cursor.execute(statement("embeddings", "find_index"), {"index": f'pipeline."{name}"'})
-    return cursor.fetchone()[0]
+    found = cursor.fetchone()
+    return found and found[0]
 
 
 def _build_memory(vectors: int, dimensions: int, half: bool) -> str:

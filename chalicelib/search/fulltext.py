@@ -6,15 +6,18 @@ writes them. Formats: https://www.postgresql.org/docs/current/textsearch-control
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 
+import psycopg2
 from psycopg2 import sql
 
 from chalicelib.embeddings import expressions
 from chalicelib.search.hit import EVERY_ROW, Filter, Hit
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import tables
+from chalicelib.warehouse.deadline import CLEAN_UP_SECONDS, Deadline
 from chalicelib.warehouse.queries import statement
 
 # What is read of a row's text. Postgres refuses a document of more than 1 MB of words, and refusing would fail the
@@ -30,34 +33,76 @@ _LONGEST_WORD = 2046
 _EXCLUDED = re.compile(r'(?:^|(?<=\s))-(?:"[^"]*"?|\S+)')
 
 
+def is_indexed(cursor, source: Source) -> bool:
+    """Whether the source's text has its index, of its columns and language, and no other."""
+    return _indexes(cursor, source) == {_index_name(source): True}
+
+
+def is_broken(cursor, source: Source) -> bool:
+    """Whether something is left of an index that broke off: no search goes by it, and all who write keep it."""
+    return not all(_indexes(cursor, source).values())
+
+
+def has_more_rows(cursor, source: Source, rows: int) -> bool:
+    cursor.execute(statement("search", "has_more_rows", curated=tables.curated(source)), {"rows": rows})
+    return cursor.fetchone()[0]
+
+
 def ensure_index(cursor, source: Source) -> None:
     """Make the GIN index of the source's text where there is none of its columns and language.
 
     Writers of the table wait while it is made.
     """
     name = _index_name(source)
-    if _indexes(cursor, source) == {name}:
+    if is_indexed(cursor, source):
         return
     # IF NOT EXISTS looks before it waits: of two runs that end at once the second would fail
     cursor.execute(statement("search", "take_turns"), {"table": source.table})
     found = _indexes(cursor, source)
-    for other in found - {name}:
-        cursor.execute(statement("search", "drop_document_index", index=sql.Identifier(tables.CURATED, other)))
-    if name not in found:
-        cursor.execute(
-            statement(
-                "search",
-                "create_document_index",
-                index=sql.Identifier(name),
-                curated=tables.curated(source),
-                document=document(source, sql.SQL("")),
-            )
-        )
+    for other in found:
+        if other != name or not found[other]:
+            cursor.execute(statement("search", "drop_document_index", index=sql.Identifier(tables.CURATED, other)))
+    if not found.get(name):
+        _create(cursor, "create_document_index", source)
 
 
-def _indexes(cursor, source: Source) -> set[str]:
-    cursor.execute(statement("search", "document_indexes"), {"table": source.table})
-    return {name for (name,) in cursor.fetchall()}
+def index_aside(cursor, deadline: Deadline, *, source: Source) -> None:
+    """As `ensure_index`, while others write: by a cursor outside of transactions.
+
+    Raises psycopg2's errors, and leaves nothing.
+    """
+    drop_broken(cursor, deadline, source=source)
+    name = _index_name(source)
+    try:
+        deadline.limit(cursor)
+        if name not in _indexes(cursor, source):
+            _create(cursor, "create_document_index_aside", source)
+    except psycopg2.Error:
+        with contextlib.suppress(psycopg2.Error):
+            drop_broken(cursor, Deadline(CLEAN_UP_SECONDS), source=source)
+        raise
+    _drop_aside(cursor, deadline, set(_indexes(cursor, source)) - {name})
+
+
+def drop_broken(cursor, deadline: Deadline, *, source: Source) -> None:
+    """Outside of transactions; waits for who writes."""
+    _drop_aside(cursor, deadline, {name for name, is_whole in _indexes(cursor, source).items() if not is_whole})
+
+
+def _drop_aside(cursor, deadline: Deadline, names: set[str]) -> None:
+    for name in names:
+        deadline.limit(cursor)
+        cursor.execute(statement("search", "drop_document_index_aside", index=sql.Identifier(tables.CURATED, name)))
+
+
+def _create(cursor, how: str, source: Source) -> None:
+    identifiers = {"index": sql.Identifier(_index_name(source)), "curated": tables.curated(source)}
+    cursor.execute(statement("search", how, **identifiers, document=document(source, sql.SQL(""))))
+
+
+def _indexes(cursor, source: Source) -> dict[str, bool]:
+    cursor.execute(statement("search", "document_indexes"), {"qualified": f'{tables.CURATED}."{source.table}"'})
+    return dict(cursor.fetchall())
 
 
 def matching(connection, source: Source, words: str, limit: int, kept: Filter = EVERY_ROW) -> list[Hit]:

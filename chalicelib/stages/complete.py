@@ -1,4 +1,7 @@
-"""Complete: what is searched is indexed, the run is done; the ledger says so. Then its table is kept up."""
+"""Complete: the run is done, the ledger says so. Then its table is kept up, with indexes of what is searched.
+
+Over a few rows these are made before, in the transaction that closes the run.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ import time
 from chalicelib import settings as settings_module
 from chalicelib import sources
 from chalicelib.contracts import CompleteRequest, CompleteResult
-from chalicelib.embeddings import index, provider, store
+from chalicelib.embeddings import provider, store
 from chalicelib.lake import Lake
-from chalicelib.search import fulltext
+from chalicelib.search import indexing
 from chalicelib.warehouse import connection, ledger, upkeep
 
 # of this Lambda's 890 s; what is left by then is for ending what did not come to its end
@@ -28,10 +31,8 @@ def complete(request: CompleteRequest) -> CompleteResult:
         model = provider.current(settings) if source.text else None
         if model and store.has_vectors(cursor, source, model.model):
             store.remove_orphans(open_connection, source)
-            index.ensure(open_connection, source, model.model, model.dimensions)
-        if source.text:
-            fulltext.ensure_index(cursor, source)
+        indexing.ensure_over_few(open_connection, source, model)
         ledger.complete(cursor, request.run_id, embedded)
     seconds = _SECONDS - (time.monotonic() - started)
-    left = upkeep.keep_up_and_log(source, seconds) if seconds > _WORTH_BEGINNING else ()
+    left = upkeep.keep_up_and_log(source, seconds, model) if seconds > _WORTH_BEGINNING else ()
     return CompleteResult(run_id=request.run_id, status="succeeded", embedded=embedded, left=tuple(left))

@@ -8,6 +8,8 @@ from chalicelib.warehouse.queries import statement
 
 # for who publishes, and for snapshots that somebody holds: an index waits for them before it is whole
 _LONGEST_WAIT = 300
+# for what is left of work that did not come to its end
+CLEAN_UP_SECONDS = 5
 
 
 class Deadline:

@@ -17,10 +17,8 @@ from psycopg2 import sql
 
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import tables
-from chalicelib.warehouse.deadline import Deadline
+from chalicelib.warehouse.deadline import CLEAN_UP_SECONDS, Deadline
 from chalicelib.warehouse.queries import statement
-
-_CLEAN_UP_SECONDS = 5
 
 
 def ensure(cursor, source: Source) -> None:
@@ -56,7 +54,7 @@ def make_aside(cursor, source: Source, columns: tuple[str, ...], deadline: Deadl
         _create(cursor, "create_aside", source, name, columns)
     except psycopg2.Error:
         with contextlib.suppress(psycopg2.Error):
-            Deadline(_CLEAN_UP_SECONDS).limit(cursor)
+            Deadline(CLEAN_UP_SECONDS).limit(cursor)
             cursor.execute(statement("indexes", "drop_aside", index=sql.Identifier(tables.CURATED, name)))
         raise
 

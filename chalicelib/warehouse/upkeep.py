@@ -1,6 +1,7 @@
-"""What a curated table lacks beside its rows: exact totals, and indexes that were declared after it was made.
+"""What a curated table lacks beside its rows: exact totals, and indexes that were declared after it was made or that
+searches go by.
 
-Both read the whole table, so they are made when a run is done (Complete) or a batch of changes is in (ApplyChanges),
+They read the whole table, so they are made when a run is done (Complete) or a batch of changes is in (ApplyChanges),
 and nobody who writes waits for them. What cannot be done, or not in time, fails nobody: it is logged, entered in
 `pipeline.upkeep_failures`, and tried again a day later, or when somebody types `sluice upkeep`.
 """
@@ -17,7 +18,9 @@ import psycopg2
 from psycopg2 import errors
 
 from chalicelib import secrets
+from chalicelib.embeddings.provider import Provider
 from chalicelib.errors import SluiceError
+from chalicelib.search import indexing
 from chalicelib.sources.base import Source
 from chalicelib.telemetry import logger
 from chalicelib.warehouse import connection, counting, indexes, totals
@@ -41,8 +44,13 @@ class Task:
     do: Callable[[object, Deadline], None]  # by a cursor outside of transactions
 
 
-def keep_up(source: Source, seconds: float | None = None, database_url: str | None = None) -> Upkeep:
-    """Make what the source's table lacks.
+def keep_up(
+    source: Source,
+    seconds: float | None = None,
+    database_url: str | None = None,
+    model: Provider | None = None,
+) -> Upkeep:
+    """Make what the source's table lacks; of indexes of vectors, that of the `model`.
 
     In `seconds` all together, without what failed within the last day; None for as long as it takes, and for all.
     Raises nothing of the database's: the rows are in whatever becomes of this. Does nothing where the table is kept up
@@ -53,7 +61,7 @@ def keep_up(source: Source, seconds: float | None = None, database_url: str | No
         with connection.transaction(database_url) as opened, opened.cursor() as cursor:
             cursor.execute(statement("upkeep", "failed_lately"), {"table": source.table})
             lately = set() if seconds is None else {name for (name,) in cursor.fetchall()}
-            tasks = _tasks(cursor, source, lately, database_url)
+            tasks = _tasks(cursor, source, lately, database_url, model)
         if tasks:
             with _turn(source, database_url) as cursor:
                 for task in tasks if cursor else ():
@@ -76,9 +84,9 @@ def wait_for(source: Source, seconds: float = 300, database_url: str | None = No
         time.sleep(1)
 
 
-def keep_up_and_log(source: Source, seconds: float) -> list[str]:
+def keep_up_and_log(source: Source, seconds: float, model: Provider | None = None) -> list[str]:
     """As `keep_up`, in a Lambda: what is made and what is left is logged; what is left, with what to type for it."""
-    done = keep_up(source, seconds)
+    done = keep_up(source, seconds, model=model)
     next_step = f"sluice upkeep {source.name}" + (f" --table {source.table}" if source.is_declared_by_run else "")
     if done.made:
         logger.info("table kept up", table=f"curated.{source.table}", made=done.made)
@@ -87,7 +95,7 @@ def keep_up_and_log(source: Source, seconds: float) -> list[str]:
     return [f"{left} Next: {next_step}" for left in done.left]
 
 
-def _tasks(cursor, source: Source, lately: set[str], database_url: str | None) -> list[Task]:
+def _tasks(cursor, source: Source, lately: set[str], database_url: str | None, model: Provider | None) -> list[Task]:
     """What is to be done, but for what failed `lately`, of which only the remains go."""
     found = []
     cursor.execute("SELECT to_regclass(%s)", (f'curated."{source.table}"',))
@@ -105,6 +113,11 @@ def _tasks(cursor, source: Source, lately: set[str], database_url: str | None) -
                 continue
         of_these = functools.partial(do, source=source, columns=columns)
         found.append(Task(name, lambda cursor, deadline, do=of_these: do(cursor, deadline=deadline)))
+    for each in indexing.missing(cursor, source, model):
+        if each.name not in lately:
+            found.append(Task(each.name, each.aside))
+        elif each.is_broken:
+            found.append(Task(f"the remains of {each.name}", each.clear))
     return found
 
 

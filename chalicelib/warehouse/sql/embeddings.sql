@@ -62,21 +62,28 @@ WHERE e.table_name = %(table)s AND NOT EXISTS (
     SELECT FROM {texts} AS c WHERE c.key = e.key AND btrim(c.text, %(whitespace)s) <> ''
 );
 
--- name: find_index
-SELECT to_regclass(%(index)s) IS NOT NULL;
+-- name: find_index -- whether it is whole; no row: there is none
+SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%(index)s);
 
 -- name: count_vectors
 SELECT count(*) FROM pipeline.embeddings WHERE model = %(model)s AND table_name = %(table)s;
 
--- name: prepare_index -- until the transaction ends
-SELECT set_config('maintenance_work_mem', %(memory)s, true);
+-- name: prepare_index -- until the transaction ends where it is local, else the session
+SELECT set_config('maintenance_work_mem', %(memory)s, %(local)s);
 
 -- name: create_index
 CREATE INDEX IF NOT EXISTS {index} ON pipeline.embeddings USING hnsw (({indexed}) {operators})
 WHERE model = {model} AND table_name = {table};
 
+-- name: create_index_aside -- nobody who writes waits; what remains of one that failed is of no use and must be dropped
+CREATE INDEX CONCURRENTLY {index} ON pipeline.embeddings USING hnsw (({indexed}) {operators})
+WHERE model = {model} AND table_name = {table};
+
 -- name: drop_index
 DROP INDEX IF EXISTS {index};
+
+-- name: drop_index_aside
+DROP INDEX CONCURRENTLY IF EXISTS {index};
 
 -- name: has_vectors
 SELECT EXISTS (SELECT FROM pipeline.embeddings WHERE model = %(model)s AND table_name = %(table)s);

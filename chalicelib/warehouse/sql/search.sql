@@ -55,8 +55,12 @@ LEFT JOIN pipeline.embeddings AS e
 -- name: is_loaded
 SELECT to_regclass(%(table)s) IS NOT NULL;
 
--- name: document_indexes -- names of the full text's indexes of a table, whatever language they are of; no others
-SELECT indexname FROM pg_indexes WHERE schemaname = 'curated' AND tablename = %(table)s AND indexname ~ '_[0-9a-f]{{12}}_words$';
+-- name: document_indexes -- (name, whether it is whole) of the full text's indexes of a table, whatever language they are of; no others
+SELECT c.relname, i.indisvalid FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE i.indrelid = to_regclass(%(qualified)s) AND c.relname ~ '_[0-9a-f]{{12}}_words$';
+
+-- name: has_more_rows
+SELECT count(*) > %(rows)s FROM (SELECT FROM {curated} LIMIT %(rows)s + 1) AS first;
 
 -- name: take_turns -- with whoever else makes the full text's index of the table, until the transaction ends
 SELECT pg_advisory_xact_lock(hashtextextended('full text of ' || %(table)s, 0));
@@ -64,5 +68,11 @@ SELECT pg_advisory_xact_lock(hashtextextended('full text of ' || %(table)s, 0));
 -- name: create_document_index
 CREATE INDEX IF NOT EXISTS {index} ON {curated} USING gin ({document});
 
+-- name: create_document_index_aside -- nobody who writes waits; what remains of one that failed is of no use and must be dropped
+CREATE INDEX CONCURRENTLY {index} ON {curated} USING gin ({document});
+
 -- name: drop_document_index
 DROP INDEX IF EXISTS {index};
+
+-- name: drop_document_index_aside
+DROP INDEX CONCURRENTLY IF EXISTS {index};
