@@ -16,14 +16,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import psutil
 import psycopg2
 import pytest
 
 from chalicelib.changes.replay import records, replay
 from chalicelib.lake import Lake
-from local import processes
+from local import processes, provision
 from local.provision import CHANGE_STREAM
 from local.stack import Stack
 
@@ -106,10 +105,7 @@ class Shop:
         return ran.stdout + ran.stderr
 
     def client(self, service):
-        keys = {name.lower(): self.env[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
-        return boto3.client(
-            service, endpoint_url=self.env["AWS_ENDPOINT_URL"], region_name=self.env["AWS_DEFAULT_REGION"], **keys
-        )
+        return provision.client(service, self.env["AWS_ENDPOINT_URL"])
 
     def execute(self, *statements):
         """Statements in one transaction of the source; counts the rows that they change."""

@@ -4,7 +4,6 @@ import json
 import uuid
 from types import SimpleNamespace
 
-import boto3
 import moto_server
 import pytest
 from botocore.exceptions import ClientError
@@ -15,6 +14,7 @@ from cli import redrive as command
 from cli import undelivered as undelivered_command
 from cli.main import main
 from cli.outcome import Outcome
+from local import provision
 
 COUNTS = dict.fromkeys(("fetched", "inserted", "updated", "unchanged", "duplicates", "quarantined", "embedded"), 1)
 MORE = {"verdict": "pass", "seconds": 0.1, "report": None, "graph": None, "error": None, "reason": None}
@@ -37,7 +37,7 @@ def session(endpoint, monkeypatch, database_url):
             raise ClientError({"Error": {"Code": code, "Message": "no"}}, model.name)
 
     def client(service):
-        made = boto3.client(service, endpoint_url=endpoint)
+        made = provision.client(service, endpoint)
         made.meta.events.register("before-call.*.*", refuse)
         return made
 

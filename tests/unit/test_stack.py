@@ -10,14 +10,13 @@ import time
 import urllib.error
 import urllib.request
 
-import boto3
 import psutil
 import psycopg2
 import pytest
 
 from chalicelib import settings
 from chalicelib.errors import ConfigurationError, TerminalError
-from local import processes
+from local import processes, provision
 from local.home import Home
 from local.stack import Stack
 
@@ -31,14 +30,7 @@ def stack(tmp_path_factory):
 
 
 def client(stack, service):
-    env = stack.env()
-    return boto3.client(
-        service,
-        endpoint_url=env["AWS_ENDPOINT_URL"],
-        region_name=env["AWS_REGION"],
-        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-    )
+    return provision.client(service, stack.env()["AWS_ENDPOINT_URL"])
 
 
 def query(stack, sql):
