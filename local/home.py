@@ -56,6 +56,10 @@ class Home:
         return self.logs / "lambda.log"
 
     @property
+    def postgres_log(self) -> Path:
+        return self.logs / "postgres.log"
+
+    @property
     def postgres(self) -> Path:
         return self.path / "postgres"
 

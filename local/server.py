@@ -74,7 +74,7 @@ class Server:
 
     def __init__(self, home: Home, schedules: bool = False):
         self._home, self._ticking = home, schedules
-        self._postgres = Postgres(home.postgres, home.logs / "postgres.log")
+        self._postgres = Postgres(home.postgres, home.postgres_log)
         self._runtime: Runtime | None = None
         self._containers: Containers | None = None
         self._deployed: Deployed | None = None

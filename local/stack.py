@@ -104,7 +104,7 @@ class Stack:
             self._process = None
         # a server that was killed leaves Postgres to itself where the system does not end it
         if self._home.postgres.exists():
-            Postgres(self._home.postgres, self._home.logs / "postgres.log").stop()
+            Postgres(self._home.postgres, self._home.postgres_log).stop()
         return running is not None
 
     def info(self) -> StackInfo | None:

@@ -22,7 +22,7 @@ from benchmarks.race.contestants import ROOT, Contestant
 from benchmarks.race.heat import Load, to_json
 from benchmarks.race.measure import Meter, Used
 from chalicelib.lake import Lake, keys
-from local import environment
+from local import environment, provision
 from local.home import Home
 from local.stack import Stack
 
@@ -33,6 +33,13 @@ WARM_UP_FILES = 4
 # between loads: what the last one left for Postgres and the disk to write is written
 PAUSE_SECONDS = 1.0
 TABLE = "orders"
+
+
+# the stack's folder goes with the race
+KEPT_LOG = ROOT / "build" / "race" / "postgres.log"
+LINES = 40
+# a server process that died, with all others; the whole server, which the stack has started again
+_CRASHED = ("PANIC:  ", "was terminated by signal", "was not properly shut down")
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,21 @@ class Result:
 class Input:
     folder: Path
     counts: truth.Counts
+
+
+def keep_log(log: Path, kept: Path, broke_off: bool) -> None:
+    """Keep what Postgres logged; where it crashed, or the race `broke_off` in asking it, say what it said then."""
+    if not log.exists():
+        return
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(log, kept)
+    lines = kept.read_text(errors="replace").splitlines()
+    crashes = [number for number, line in enumerate(lines) if any(words in line for words in _CRASHED)]
+    if broke_off or crashes:
+        # clients that try again while it recovers fill the lines behind it
+        end = crashes[-1] + LINES // 2 if crashes else len(lines)
+        said = "\n".join(lines[max(0, end - LINES) : end])
+        print(f"Postgres went away during the race. Of its log, which is kept in {kept}:\n{said}", file=sys.stderr)
 
 
 class Track:
@@ -78,8 +100,9 @@ class Track:
         }
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, _, error: BaseException | None, __) -> None:
         self.stack.down()
+        keep_log(self._home.postgres_log, KEPT_LOG, isinstance(error, psycopg2.OperationalError))
 
     def input(self, rows: int, files: int) -> Input:
         """So many records, and what is true of them."""
@@ -223,16 +246,5 @@ class Track:
                 lake.delete(key)
 
     def lake(self) -> Lake:
-        import boto3
-
         env = self.stack.env()
-        return Lake(
-            env["SLUICE_BUCKET"],
-            boto3.client(
-                "s3",
-                endpoint_url=env["AWS_ENDPOINT_URL"],
-                region_name=env["AWS_REGION"],
-                aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-            ),
-        )
+        return Lake(env["SLUICE_BUCKET"], provision.client("s3", env["AWS_ENDPOINT_URL"]))

@@ -2,18 +2,22 @@
 
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import psycopg2
 import pytest
 
 from benchmarks import orders
-from benchmarks.race import chart, figures, floor, heat, pandas_to_sql, report, truth, wanted
+from benchmarks.race import chart, figures, floor, heat, pandas_to_sql, report, track, truth, wanted
 from benchmarks.race.contestants import BY_NAME, CONTESTANTS, ROOT
 from benchmarks.race.figures import Figures
 from benchmarks.race.measure import Meter, Used
 from benchmarks.race.track import AGAIN, FIRST, Result
+from local.postgres import Postgres
 
 ROWS, FILES = 3000, 3
 
@@ -274,3 +278,44 @@ def test_a_bar_that_would_dwarf_the_others_is_broken_off_with_its_figure(taken):
     drawn = chart.draw(dataclasses.replace(taken, results=slow))
     assert drawn.count("<path") == 1 and ">60.1 s<" in drawn
     assert f'width="{chart.WIDTH - chart.LEFT - chart.RIGHT:.1f}"' in drawn
+
+
+@pytest.fixture
+def own_postgres(tmp_path):
+    server = Postgres(tmp_path / "postgres", tmp_path / "log")
+    server.start()
+    yield server
+    server.stop()
+
+
+def crash_of_a_backend(postgres):
+    connection = psycopg2.connect(postgres.database_url)
+    os.kill(connection.info.backend_pid, signal.SIGKILL)
+    with pytest.raises(psycopg2.OperationalError):
+        connection.cursor().execute("SELECT 1")
+    while "was terminated by signal" not in postgres.log.read_text():
+        time.sleep(0.05)
+
+
+def crash_of_the_server(postgres):
+    os.kill(postgres.pid, signal.SIGKILL)
+    postgres.stop()
+    postgres.start()
+
+
+@pytest.mark.parametrize("crash", [crash_of_a_backend, crash_of_the_server], ids=["process", "server"])
+def test_the_log_of_a_postgres_that_crashed_is_kept_and_what_it_said_is_told(own_postgres, crash, tmp_path, capsys):
+    crash(own_postgres)
+    kept = tmp_path / "build" / "postgres.log"
+    track.keep_log(own_postgres.log, kept, broke_off=False)
+    said = capsys.readouterr().err
+    assert f"Postgres went away during the race. Of its log, which is kept in {kept}" in said
+    assert "was terminated by signal 9" in said or "was not properly shut down" in said
+    assert kept.read_bytes() == own_postgres.log.read_bytes()
+
+
+def test_the_log_of_a_postgres_that_did_not_is_kept_and_told_where_the_race_broke_off(own_postgres, tmp_path, capsys):
+    kept = tmp_path / "postgres.log"
+    for broke_off in (False, True):
+        track.keep_log(own_postgres.log, kept, broke_off)
+        assert kept.exists() and ("ready to accept connections" in capsys.readouterr().err) == broke_off
