@@ -12,6 +12,7 @@ import numpy as np
 
 from chalicelib.columns import Column
 from chalicelib.conversion.values import BOUNDS
+from chalicelib.conversion.words import Words, number_at
 
 # stands behind the text: what is in no line as COPY wants it, and room to look some bytes beyond a value
 BEYOND = b"\\N t f " + bytes(64)
@@ -19,7 +20,6 @@ _NULL, _TRUE, _FALSE = 0, 3, 5  # where
 
 _MINUS, _DOT, _ZERO, _BLANK = b"-.0 "
 
-_DIGITS = 18  # every integer of so many fits 64 bits
 _FLOAT_DIGITS = 15  # every decimal of so many is the shortest text of its float
 _PLAIN_DECIMALS = 4  # from 0.0001 down floats are written with an exponent
 
@@ -53,114 +53,92 @@ def absent(column: Column, lines: int, beyond: int) -> Spans:
     return Spans(np.full(lines, beyond + _NULL), np.full(lines, 2), np.full(lines, column.nullable))
 
 
-def of(text: np.ndarray, span: Span, column: Column, beyond: int) -> Spans:
+def of(words: Words, span: Span, column: Column, beyond: int) -> Spans:
     """One field's values for `column`."""
     if not span.quoted:
-        return _with_nulls(text, span, column, beyond)
+        return _with_nulls(words, span, column, beyond)
     match column.base:
         case "text":
             return Spans(span.start, span.length, np.ones(len(span.start), dtype=bool))
         case "date":
-            return Spans(span.start, span.length, (span.length == 10) & _are_days(text, span.start))
+            return Spans(span.start, span.length, (span.length == 10) & _are_days(words, span.start))
         case "timestamp":
-            fits = (span.length == 19) & _are_times(text, span.start)
+            fits = (span.length == 19) & _are_times(words, span.start)
             return Spans(span.start, span.length, fits, ((10, _BLANK),))
         case "timestamptz":  # the quote and what follows it give way
-            fits = (span.length == 20) & _are_times(text, span.start) & (text[span.start + 19] == ord("Z"))
+            fits = (span.length == 20) & _are_times(words, span.start) & (words.text[span.start + 19] == ord("Z"))
             edits = ((10, _BLANK), *enumerate(b"+00", start=19))
             return Spans(span.start, np.full(len(span.length), 22), fits, edits)
     return Spans(span.start, span.length, np.zeros(len(span.start), dtype=bool))
 
 
-def _with_nulls(text: np.ndarray, span: Span, column: Column, beyond: int) -> Spans:
+def _with_nulls(words: Words, span: Span, column: Column, beyond: int) -> Spans:
     """Values without quotes: numbers, true, false, null."""
     start, length, _ = span
     if column.base in BOUNDS:
-        fits = _are_integers(text, start, length, BOUNDS[column.base])
+        fits = _are_integers(words, start, length, BOUNDS[column.base])
     elif column.base == "double precision":
-        fits = _are_decimals(text, start, length)
+        fits = _are_decimals(words, start, length)
     else:
         fits = np.zeros(len(start), dtype=bool)
     if fits.all():
         return Spans(start, length, fits)
     start, length = start.copy(), length.copy()
-    words = ((b"null", _NULL, 2), (b"true", _TRUE, 1), (b"false", _FALSE, 1)) if column.base == "boolean" else ()
-    for word, place, size in words or ((b"null", _NULL, 2),):
-        said = _say(text, span, word)
+    known = [(b"null", _NULL, 2)]
+    if column.base == "boolean":
+        known += [(b"true", _TRUE, 1), (b"false", _FALSE, 1)]
+    for word, place, size in known:
+        said = (span.length == len(word)) & words.are(span.start, word)
         start[said], length[said] = beyond + place, size
         fits |= said if place != _NULL or column.nullable else False
     return Spans(start, length, fits)
 
 
-def _say(text: np.ndarray, span: Span, word: bytes) -> np.ndarray:
-    said = span.length == len(word)
-    for place, character in enumerate(word):
-        said &= text[span.start + place] == character
-    return said
-
-
-def _are_integers(text: np.ndarray, start: np.ndarray, length: np.ndarray, bound: int) -> np.ndarray:
-    negative = text[start] == _MINUS
+def _are_integers(words: Words, start: np.ndarray, length: np.ndarray, bound: int) -> np.ndarray:
+    negative = words.text[start] == _MINUS
     start, length = start + negative, length - negative
-    fits = (length >= 1) & (length <= _DIGITS) & ((text[start] != _ZERO) | ((length == 1) & ~negative))
-    value = np.zeros(len(start), dtype=np.int64)
-    for place in range(min(int(length.max(initial=0)), _DIGITS)):
-        digit = text[start + place] - np.uint8(_ZERO)
-        inside = place < length
-        fits &= (digit <= 9) | ~inside
-        value = np.where(inside, value * 10 + digit, value)
+    value, fits = words.digits(start, length)
+    fits &= (words.text[start] != _ZERO) | ((length == 1) & ~negative)
     return fits & (value < bound)
 
 
-def _are_decimals(text: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+def _are_decimals(words: Words, start: np.ndarray, length: np.ndarray) -> np.ndarray:
     """Numbers with a point that a float's shortest text would be written as."""
+    text = words.text
     negative = text[start] == _MINUS
     start, length = start + negative, length - negative
-    fits = (length >= 3) & (length <= _FLOAT_DIGITS + 1)
-    point = np.zeros(len(start), dtype=np.int64)
-    points = np.zeros(len(start), dtype=np.int64)
-    for place in range(min(int(length.max(initial=0)), _FLOAT_DIGITS + 1)):
-        character = text[start + place]
-        inside = place < length
-        is_point = (character == _DOT) & inside
-        fits &= is_point | ~inside | (character - np.uint8(_ZERO) <= 9)
-        point[is_point] = place
-        points += is_point
-    decimals = length - point - 1
-    fits &= (points == 1) & (point >= 1) & (decimals >= 1)
-    fits &= (text[start] != _ZERO) | (point == 1)
+    whole = words.until(_DOT, start)
+    decimals = length - whole - 1
+    _, fits = words.digits(start, whole)
+    _, are_digits = words.digits(start + whole + 1, decimals)
+    fits &= are_digits & (length <= _FLOAT_DIGITS + 1)
+    first = text[start]
+    fits &= (first != _ZERO) | (whole == 1)
     fits &= (text[start + np.maximum(length, 1) - 1] != _ZERO) | (decimals == 1)
-    small = (text[start] == _ZERO) & (decimals > _PLAIN_DECIMALS)
-    for place in range(_PLAIN_DECIMALS):
-        small &= text[start + 2 + place] == _ZERO
-    return fits & ~small
+    small = (first == _ZERO) & (decimals > _PLAIN_DECIMALS)
+    return fits & ~(small & words.are(start + 2, b"0" * _PLAIN_DECIMALS))
 
 
-def _are_days(text: np.ndarray, start: np.ndarray) -> np.ndarray:
+def _are_days(words: Words, start: np.ndarray) -> np.ndarray:
     """Whether `YYYY-MM-DD` stands there, a day that exists."""
-    fits = (text[start + 4] == _MINUS) & (text[start + 7] == _MINUS)
-    year = _number(text, start, 4, fits)
-    month = _number(text, start + 5, 2, fits)
-    day = _number(text, start + 8, 2, fits)
-    leap = (month == 2) & (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-    fits &= (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
-    return fits & (day <= _DAYS[np.clip(month, 0, 12)] + leap)
+    pairs, fits = words.pairs(start, b"0000-00-")
+    day, are_digits = words.pairs(start + 8, b"00")
+    return fits & are_digits & _exist(pairs, day)
 
 
-def _are_times(text: np.ndarray, start: np.ndarray) -> np.ndarray:
+def _are_times(words: Words, start: np.ndarray) -> np.ndarray:
     """Whether `YYYY-MM-DDTHH:MM:SS` stands there, a time that exists."""
-    fits = _are_days(text, start) & (text[start + 10] == ord("T"))
-    fits &= (text[start + 13] == ord(":")) & (text[start + 16] == ord(":"))
-    hour = _number(text, start + 11, 2, fits)
-    minute, second = _number(text, start + 14, 2, fits), _number(text, start + 17, 2, fits)
-    return fits & (hour <= 23) & (minute <= 59) & (second <= 59)
+    pairs, fits = words.pairs(start, b"0000-00-")
+    rest, are_digits = words.pairs(start + 8, b"00T00:00")
+    seconds, are_seconds = words.pairs(start + 16, b":00")
+    fits &= are_digits & are_seconds & _exist(pairs, rest)
+    return fits & (number_at(rest, 3) <= 23) & (number_at(rest, 6) <= 59) & (number_at(seconds, 1) <= 59)
 
 
-def _number(text: np.ndarray, start: np.ndarray, digits: int, fits: np.ndarray) -> np.ndarray:
-    """The number of so many digits; `fits` becomes false where others stand there."""
-    value = np.zeros(len(start), dtype=np.int64)
-    for place in range(digits):
-        digit = text[start + place] - np.uint8(_ZERO)
-        fits &= digit <= 9
-        value = value * 10 + digit
-    return value
+def _exist(pairs: np.ndarray, day: np.ndarray) -> np.ndarray:
+    """Which days exist, of years and months and of days of the month as `Words.pairs` has them."""
+    year = number_at(pairs, 0) * 100 + number_at(pairs, 2)
+    month, day = number_at(pairs, 5), number_at(day, 0)
+    leap = (month == 2) & (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    fits = (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
+    return fits & (day <= _DAYS[np.clip(month, 0, 12)] + leap)

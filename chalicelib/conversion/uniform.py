@@ -18,8 +18,9 @@ import numpy as np
 from chalicelib.columns import Column
 from chalicelib.conversion import spans
 from chalicelib.conversion.spans import Span, Spans
+from chalicelib.conversion.words import Words
 
-_NEWLINE, _QUOTE, _BACKSLASH, _COMMA, _COLON, _OPEN, _CLOSE, _BLANK, _TAB = b'\n"\\,:{} \t'
+_NEWLINE, _QUOTE, _BACKSLASH, _CLOSE, _BLANK, _TAB = b'\n"\\} \t'
 
 # a null in place of a text makes another shape, so the lines of one file have several
 _SHAPES = 8
@@ -95,6 +96,7 @@ def _convert(
 ) -> tuple[np.ndarray, list[bytes], int]:
     """As `convert`, and how many lines there are."""
     text = np.frombuffer(data + spans.BEYOND, np.uint8).copy()
+    words = Words(text)
     within = text[: len(data)]
     ends = np.flatnonzero(within == _NEWLINE)
     if data and data[-1] != _NEWLINE:
@@ -113,9 +115,9 @@ def _convert(
             taken = first_quote[left + 1] - first_quote[left] == shape.quotes
             some = left[taken]
             at = quotes[first_quote[some] + np.arange(shape.quotes)[:, None]]
-            values, alike = _values(text, shape, at, starts[some], ends[some])
+            values, alike = _values(words, shape, at, starts[some], ends[some])
             converted = [
-                spans.of(text, values[place], column, len(data))
+                spans.of(words, values[place], column, len(data))
                 if place is not None
                 else spans.absent(column, len(some), len(data))
                 for place, column in zip(order, columns, strict=True)
@@ -164,27 +166,20 @@ def _places(shape: Shape, columns: Sequence[Column], rename: Mapping[str, str]) 
 
 
 def _values(
-    text: np.ndarray, shape: Shape, at: np.ndarray, starts: np.ndarray, ends: np.ndarray
+    words: Words, shape: Shape, at: np.ndarray, starts: np.ndarray, ends: np.ndarray
 ) -> tuple[list[Span], np.ndarray]:
     """The values by field in lines with as many quotes as the shape, `at` (quotes, lines); which lines are alike."""
-    alike = (text[starts] == _OPEN) & (text[ends - 1] == _CLOSE) & (at[0] == starts + 1)
+    alike = (words.text[ends - 1] == _CLOSE) & (at[0] == starts + 1)
     values: list[Span] = []
     quote = 0
     for number, (name, quoted) in enumerate(zip(shape.names, shape.quoted, strict=True)):
-        opened, closed = at[quote], at[quote + 1]
+        before = b"," + b" " * shape.after_comma if number else b"{"
+        said = before + b'"' + name + b'":' + b" " * shape.after_colon
+        begin = at[quote] - len(before)
+        alike &= words.are(begin, said)
         if number:
-            comma = opened - 1 - shape.after_comma
-            alike &= text[comma] == _COMMA
-            if shape.after_comma:
-                alike &= text[opened - 1] == _BLANK
-            _end(values, comma, alike)
-        alike &= closed - opened == len(name) + 1
-        for place, character in enumerate(name, start=1):
-            alike &= text[opened + place] == character
-        alike &= text[closed + 1] == _COLON
-        if shape.after_colon:
-            alike &= text[closed + 2] == _BLANK
-        value = closed + 2 + shape.after_colon
+            _end(values, begin, alike)
+        value = begin + len(said)
         if quoted:
             alike &= at[quote + 2] == value
             values.append(Span(value + 1, at[quote + 3] - value - 1, True))

@@ -178,4 +178,4 @@ def _with_uniform(batch: ReadRecords, rows: list[bytes], seqs: list[int]) -> byt
     if rows:
         order = np.argsort(all_seqs)
         all_rows, all_seqs = [all_rows[place] for place in order.tolist()], all_seqs[order]
-    return copy_text.with_seqs(all_rows, all_seqs.tolist())
+    return copy_text.with_seqs(all_rows, all_seqs)
