@@ -1,4 +1,4 @@
-"""The stack's side of the Lambda workers: start the pre-fork server, fork workers, talk to them.
+"""The stack's side of the Lambda workers: pre-fork servers, one for each state of the code; fork workers, talk to them.
 
 Workers are our own rather than a pebble ProcessPool, whose tasks do not say which process runs them:
 the memory limit needs that, and the replacement of workers when the code changes. A warm call costs
@@ -12,84 +12,66 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import psutil
 
 from chalicelib.errors import TerminalError
 from local import processes
-from local.home import REPOSITORY
 from local.invocation import Invocation
-from local.worker import MESSAGE_BYTES, header
+from local.libraries import Control, Libraries
+from local.worker import header
 
 CLOSE_SECONDS = 5
 
 
 class Prefork:
-    """A pre-fork server process for the application in `folder`.
+    """A pre-fork server, forked from the `libraries`: it imports the application that is on disk now."""
 
-    It imports `app` at once and `preload` after it, in the background; `on_complete` is called when
-    all are imported. Forking has to wait for an import that is going on (great-expectations: 2 to 5 s).
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        environment: dict[str, str],
-        log: Path,
-        preload: Sequence[str] = (),
-        on_complete: Callable[[], None] = lambda: None,
-    ):
-        self.complete = False
-        self._preload, self._on_complete = preload, on_complete
-        self._app_loaded = threading.Event()
+    def __init__(self, libraries: Libraries):
+        self._libraries = libraries
+        self._lacks = 0
+        self._loaded = threading.Event()
         self._app_resident = 0
-        self._asking = threading.Lock()
         self._lock = threading.Lock()
+        self._process: psutil.Process | None = None
         self._living = 0
         self._retired = False
-        self._ended = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         life_read, self._life = os.pipe()
-        self._control = ours
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "local.worker", str(theirs.fileno()), str(life_read)],
-                cwd=folder,
-                env={**environment, "PYTHONPATH": os.pathsep.join([str(folder), str(REPOSITORY)])},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=(theirs.fileno(), life_read),
-            )
-        theirs.close()
-        os.close(life_read)
-        threading.Thread(target=self._load, daemon=True).start()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        self._control = Control(ours)
+        # forking may have to wait for an import
+        threading.Thread(target=self._load, args=(theirs, life_read), daemon=True).start()
 
     @property
     def alive(self) -> bool:
-        return not self._ended and self._process.poll() is None
+        return self._control.open
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has the application and all libraries, or never will."""
+        return self._loaded.is_set() and not self._lacks
+
+    def wait(self) -> None:
+        """Until the application is imported."""
+        self._loaded.wait()
 
     def fork(self) -> Worker:
         """A new worker, once the application is imported."""
-        self._app_loaded.wait()
-        complete = self.complete
-        ours, theirs = Pipe()
-        with theirs:
-            pid = self._ask({"do": "fork"}, theirs.fileno())["pid"]
-        with self._lock:
+        self._loaded.wait()
+        with self._lock:  # before it is there: whoever retires this server meanwhile waits for it
             self._living += 1
-        return Worker(self, pid, ours, complete=complete)
+        ours, theirs = Pipe()
+        try:
+            with theirs:
+                pid = self._control.ask({"do": "fork"}, theirs.fileno())["pid"]
+        except TerminalError:
+            ours.close()
+            self._gone()
+            raise
+        return Worker(self, pid, ours)
 
     @property
     def app_resident(self) -> int:
@@ -99,15 +81,18 @@ class Prefork:
     def ended(self, pid: int) -> int:
         """Wait for the end of a worker that is known to be ending; its wait status."""
         try:
-            status = self._ask({"do": "status", "pid": pid})["status"]
+            status = self._control.ask({"do": "status", "pid": pid})["status"]
         except TerminalError:  # the server died first; its workers are nobody's children now
             status = signal.SIGKILL
+        self._gone()
+        return status
+
+    def _gone(self) -> None:
         with self._lock:
             self._living -= 1
             last = self._retired and not self._living
         if last:
             self.close()
-        return status
 
     def retire(self) -> None:
         """Close when the last worker has ended."""
@@ -119,53 +104,49 @@ class Prefork:
 
     def close(self) -> None:
         """End the server and all its workers, whatever they do."""
-        workers = []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            workers = psutil.Process(self.pid).children()
-        with contextlib.suppress(OSError):
-            os.close(self._life)
+        with self._lock:
+            life, self._life = self._life, None
+        if life is None:
+            return
+        os.close(life)
         self._control.close()
-        self._process.kill()  # it holds nothing, and may be in the middle of a long import
-        self._process.wait()
-        processes.wait(workers, CLOSE_SECONDS)
+        if self._process:
+            with contextlib.suppress(psutil.Error):
+                workers = self._process.children()
+                self._process.kill()
+                processes.wait([self._process, *workers], CLOSE_SECONDS)
 
-    def _load(self) -> None:
+    def _load(self, theirs: socket.socket, life_read: int) -> None:
         try:
-            self._ask({"do": "load", "module": "app"})
-            self._app_resident = resident(self.pid)
-            self._app_loaded.set()
-            for module in self._preload:
-                self._ask({"do": "load", "module": module})
-            self.complete = True
-            self._on_complete()
-        except TerminalError:  # closed meanwhile, or dead: the next fork says so
-            self._app_loaded.set()
+            with theirs:
+                pid, self._lacks = self._libraries.fork(theirs, life_read)
+            self._process = psutil.Process(pid)
+            before = resident(pid)
+            self._control.ask({"do": "load"})
+            self._app_resident = self._without_libraries(before, resident(pid))
+        except (TerminalError, psutil.Error):  # closed meanwhile, or dead: the next fork says so
+            pass
+        finally:
+            os.close(life_read)
+            self._loaded.set()
 
-    def _ask(self, request: dict, descriptor: int | None = None) -> dict:
-        with self._asking:
-            try:
-                socket.send_fds(
-                    self._control, [json.dumps(request).encode()], [] if descriptor is None else [descriptor]
-                )
-                answer = self._control.recv(MESSAGE_BYTES)
-            except OSError as error:
-                self._ended = True
-                raise TerminalError(f"the Lambda workers' pre-fork server is gone: {error}") from error
-        if not answer:
-            self._ended = True
-            raise TerminalError(
-                "the Lambda workers' pre-fork server has ended", next_step="see lambda.log; `sluice down`, `sluice up`"
-            )
-        return json.loads(answer)
+    def _without_libraries(self, before: int, after: int) -> int:
+        """What it would hold without libraries: what the first one did, and what the application has grown since."""
+        libraries = self._libraries
+        if libraries.bare is None:
+            libraries.bare = after
+        elif not self._lacks:
+            libraries.growth = libraries.growth or after - before
+            return libraries.bare + after - before - libraries.growth
+        return libraries.bare
 
 
 class Worker:
     """A worker process, for one invocation at a time."""
 
-    def __init__(self, prefork: Prefork, pid: int, connection: Connection, complete: bool):
+    def __init__(self, prefork: Prefork, pid: int, connection: Connection):
         self.prefork = prefork
         self.pid = pid
-        self.complete = complete  # forked after all modules were imported
         self._connection = connection
         self._function = ""
         self._foreign = 0

@@ -24,6 +24,7 @@ from chalicelib.errors import TerminalError
 from local import functions
 from local.functions import Function
 from local.invocation import REQUEST_BYTES, Invocation, failure, report
+from local.libraries import Libraries
 from local.prefork import Prefork, Worker
 from local.source_code import Fingerprint
 from local.worker import ROUTES
@@ -121,7 +122,7 @@ class Runtime:
         self._code = Fingerprint(folder)
         # who sends a request waits for an answer, however long the states that run may take
         self._slots, self._api_slots = _slots(self.workers), _slots(API_WORKERS)
-        self._prefork = self._start_prefork()
+        self._prefork = self._start()
         threading.Thread(target=self._watch, daemon=True).start()
 
     # --- invoking ------------------------------------------------------------------------
@@ -229,21 +230,45 @@ class Runtime:
 
     # --- workers -------------------------------------------------------------------------
 
-    def _start_prefork(self) -> Prefork:
-        return Prefork(self._folder, self._environment, self._log, self._preload, self._drop_outdated)
+    def _start(self) -> Prefork:
+        """A pre-fork server without the libraries, which are imported meanwhile for those that follow it."""
+        self._libraries = Libraries(self._folder, self._environment, self._log, self._preload)
+        first = Prefork(self._libraries)
+        threading.Thread(target=self._complete, args=(self._libraries, first), daemon=True).start()
+        return first
+
+    def _complete(self, libraries: Libraries, first: Prefork) -> None:
+        """Import the libraries, then go on with a pre-fork server that has them."""
+        first.wait()  # the application is needed at once
+        try:
+            libraries.load()
+        except TerminalError:  # closed meanwhile, or dead: the next invocation starts anew
+            return
+        while libraries.alive:
+            (current := self._prefork).wait()
+            if current.complete:
+                return
+            new = Prefork(libraries)
+            new.wait()
+            with self._lock:
+                taken = self._prefork is current and not self._closed
+                if taken:
+                    self._prefork = new
+            self._drop_outdated()
+            (current if taken else new).retire()
 
     def _follow_code(self) -> None:
         """Start anew with the code on disk when it is not what the workers have loaded."""
         with self._lock:
             if self._closed or (not self._code.changed() and self._prefork.alive):
                 return
-            old, self._prefork = self._prefork, self._start_prefork()
+            old, libraries = self._prefork, self._libraries
+            self._prefork = Prefork(libraries) if libraries.alive else self._start()
             self._functions.clear()
+        if libraries is not self._libraries:
+            libraries.close()
         self._drop_outdated()
         old.retire()
-
-    def _is_current(self, worker: Worker) -> bool:
-        return worker.prefork is self._prefork and worker.complete == self._prefork.complete
 
     def _drop_outdated(self) -> None:
         """End the idle workers that lack the present code or modules; busy ones end when they are done."""
@@ -256,7 +281,7 @@ class Runtime:
                 self._release(worker, slots)
 
     def _release(self, worker: Worker | None, slots: Slots) -> None:
-        if worker is not None and not self._is_current(worker):
+        if worker is not None and worker.prefork is not self._prefork:
             worker.end()
             worker = None
         slots.put(worker)
@@ -305,6 +330,7 @@ class Runtime:
             self._closed = True
         self._work.set()
         self._prefork.close()
+        self._libraries.close()
 
 
 @dataclass(eq=False)

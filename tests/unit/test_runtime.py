@@ -68,6 +68,10 @@ def keep(event, context):
     app.kept = bytearray(os.urandom(1024)) * (event["mb"] * 1024)
     return os.getpid()
 
+@app.lambda_function(name="imported")
+def imported(event, context):
+    return event["module"] in sys.modules
+
 @app.lambda_function(name="unspeakable")
 def unspeakable(event, context):
     return {1, 2}
@@ -185,6 +189,7 @@ def test_six_megabytes_are_the_limit_both_ways(runtime):
 
 
 def test_a_handler_that_overruns_its_time_is_killed(runtime, folder):
+    invoke(runtime, "echo")
     before = workers(folder)
     error, answer = invoke(runtime, "nap", seconds=30)
     assert error == "Unhandled"
@@ -195,8 +200,10 @@ def test_a_handler_that_overruns_its_time_is_killed(runtime, folder):
 
 
 def workers(folder):
-    """The pids of the workers: children of the pre-fork server, which runs in the folder."""
-    return {p.pid for p in psutil.process_iter() if _cwd(p) == str(folder) and _cwd(p.parent()) == str(folder)}
+    """The pids of the workers: children of a pre-fork server, itself one of what has the libraries; all run there."""
+    there = [process for process in psutil.process_iter() if _cwd(process) == str(folder)]
+    servers = {process.pid for process in there if process.ppid() in {one.pid for one in there}}
+    return {process.pid for process in there if process.ppid() in servers}
 
 
 def test_a_crash_and_an_exit_are_seen(runtime):
@@ -271,6 +278,110 @@ def test_a_change_of_the_code_takes_effect_at_the_next_invocation(tmp_path):
         assert "nothing_of_the_kind" in answer["errorMessage"]
     finally:
         runtime.close()
+
+
+@pytest.fixture
+def preloading(tmp_path):
+    """A runtime with a library, `imports` tells by which processes it was imported."""
+    write_app(tmp_path)
+    imports = tmp_path / "imports"
+    (tmp_path / "library.py").write_text(f"import os\nopen({str(imports)!r}, 'a').write(f'{{os.getpid()}}\\n')\n")
+    environment = {"PATH": os.environ["PATH"], "FROM_THE_STACK": "given"}
+    runtime = Runtime(tmp_path, environment, tmp_path / "lambda.log", workers=1, preload=("library",))
+    runtime.imports = lambda: imports.read_text().split()
+    settle(runtime)
+    yield runtime
+    runtime.close()
+    assert not [process for process in psutil.process_iter() if _cwd(process) == str(tmp_path)]
+
+
+def settle(runtime):
+    deadline = time.monotonic() + 60
+    while not runtime.preloaded:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def edit(folder, text=APP):
+    (folder / "app.py").write_text(f"{text}\n# {time.monotonic_ns()}\n")
+    time.sleep(0.25)  # scans are rarer than that
+
+
+def test_an_edited_application_finds_the_libraries_there_already(preloading, tmp_path):
+    assert invoke(preloading, "imported", module="library") == (None, True)
+    edit(tmp_path, APP.replace('{"event": event,', '{"edited": event,'))
+    assert "edited" in invoke(preloading, "echo")[1]
+    assert invoke(preloading, "imported", module="library") == (None, True)
+    assert preloading.preloaded and len(preloading.imports()) == 1
+
+
+def test_an_application_that_is_edited_while_libraries_are_imported_gets_them_too(tmp_path):
+    write_app(tmp_path)
+    (tmp_path / "first.py").write_text("import time; time.sleep(0.6)")
+    (tmp_path / "second.py").write_text("import time; time.sleep(0.6)")
+    environment = {"PATH": os.environ["PATH"], "FROM_THE_STACK": "given"}
+    runtime = Runtime(tmp_path, environment, tmp_path / "lambda.log", workers=1, preload=("first", "second"))
+    try:
+        assert "event" in invoke(runtime, "echo")[1]
+        edit(tmp_path, APP.replace('{"event": event,', '{"edited": event,'))
+        assert "edited" in invoke(runtime, "echo")[1]
+        settle(runtime)
+        assert invoke(runtime, "imported", module="second") == (None, True)
+        assert "edited" in invoke(runtime, "echo")[1]
+    finally:
+        runtime.close()
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.2, 0.3])
+def test_no_invocation_is_disturbed_when_the_workers_with_libraries_take_over(tmp_path, delay):
+    write_app(tmp_path)
+    (tmp_path / "slow.py").write_text(f"import time; time.sleep({delay})")
+    environment = {"PATH": os.environ["PATH"], "FROM_THE_STACK": "given"}
+    runtime = Runtime(tmp_path, environment, tmp_path / "lambda.log", workers=3, preload=("slow",))
+    errors, done = [], threading.Event()
+
+    def invoking():
+        while not done.is_set():
+            try:
+                errors.append(invoke(runtime, "echo")[0])
+            except Exception as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=invoking) for _ in range(6)]
+    try:
+        for thread in threads:
+            thread.start()
+        settle(runtime)
+        for _ in range(3):
+            edit(tmp_path)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        runtime.close()
+    assert errors and set(errors) == {None}
+
+
+def test_what_an_edited_application_holds_by_itself_counts_as_its_memory(preloading, tmp_path):
+    assert invoke(preloading, "hoard", mb=100, seconds=0.2) == (None, 100 * 1024 * 1024)
+    edit(tmp_path, APP + "\napp.held = bytearray(os.urandom(1024)) * (200 * 1024)\n")
+    assert "Runtime.ExitError" in str(invoke(preloading, "hoard", mb=100, seconds=5))
+    assert "of 256 MB" in (tmp_path / "lambda.log").read_text()
+
+
+@pytest.mark.parametrize("victims", ["prefork", "all"])
+def test_workers_are_there_again_after_those_that_fork_them_were_killed(preloading, tmp_path, victims):
+    invoke(preloading, "echo")
+    ours = [process for process in psutil.process_iter() if _cwd(process) == str(tmp_path)]
+    [libraries] = [process for process in ours if process.ppid() == os.getpid()]
+    killed = libraries.children() + ([libraries] if victims == "all" else [])
+    for process in killed:
+        process.kill()
+    assert not processes.wait(killed, 10)
+    assert invoke(preloading, "echo")[0] is None
+    settle(preloading)
+    assert invoke(preloading, "imported", module="library") == (None, True)
+    assert len(preloading.imports()) == (2 if victims == "all" else 1)
 
 
 def test_who_is_closed_starts_no_workers_anew(tmp_path):
