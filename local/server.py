@@ -8,6 +8,7 @@ import while this process imports moto. What happens is logged to standard error
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -52,8 +53,11 @@ def main(home: Home, schedules: bool = False) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     server = Server(home, schedules)
+    gc.disable()  # importing moto makes no garbage; looking for some took 0.5 s of 2
     try:
         server.start()
+        gc.freeze()
+        gc.enable()
         while not stopping.wait(WATCH_SECONDS):
             server.mend()
             server.save()
