@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import hypothesis
 import pytest
@@ -14,6 +15,10 @@ MISSING_BROWSER = "`make browser`, or apt-get install chromium"
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "test")
 os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "test")
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+
+# as in a user's shell and in `make test`: without bytecode every `sluice` that a test types compiles it all anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # no deadline: a busy machine is no failure; no database: a test leaves no file behind
 hypothesis.settings.register_profile("sluice", deadline=None, database=None)

@@ -109,12 +109,17 @@ class Project:
         path = self.folder / ".chalice" / "config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "app_name": app}, indent=2) + "\n")
 
-    def plan(self):
+    def connect(self):
+        """The stage and its template; `aws` is known from now on."""
         stage = stages.read(self.folder, "dev")
         made = template.template(stage, self.folder)
         self.aws = account.connect(stage, made)
         files = functions.layer_files(stage, self.built)
         self.aws = dataclasses.replace(self.aws, files=files, clients=CLIENTS)
+        return stage, made
+
+    def plan(self):
+        stage, made = self.connect()
         self.record = record.load(self.aws)
         self.resources = plan.Resources(self.aws, functions.add(made, stage, self.built))
         return plan.make(self.resources, self.record)

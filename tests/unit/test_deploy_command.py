@@ -30,12 +30,12 @@ def project(tmp_path, monkeypatch):
 
 
 def deployed(project):
-    project.plan()  # which connects
+    project.connect()
     return project.chalice()
 
 
 def deleted(project):
-    project.plan()
+    project.connect()
     for name in render.lambda_functions():
         KINDS["AWS::Lambda::Function"].delete(project.aws, render.full_name("sluice-dev", name))
 
