@@ -17,6 +17,7 @@ from chalicelib.errors import ConfigurationError, WarehouseUnavailable
 from chalicelib.sources.base import Source
 from chalicelib.sources.files import FileSource
 from chalicelib.triggers import starting
+from chalicelib.triggers.attempts import NAME_LENGTH
 from chalicelib.warehouse import connection, ledger
 from cli import outcome
 from cli.main import INTERRUPTED
@@ -24,8 +25,7 @@ from cli.progress import follow
 from cli.session import Session, connect
 
 # what Step Functions takes for an execution's name, and every file system for a folder's
-_NAME_LENGTH = 80
-_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{_NAME_LENGTH}}}")
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{NAME_LENGTH}}}")
 
 
 @click.command()
@@ -45,7 +45,7 @@ def run(context, source, start, end, given, embed, move_cursor, allow_gap, live,
     registered = sources.get(source)  # an unknown source is told before anything starts
     if name is not None and not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"{name!r} is no name for a run", next_step=f"use at most {_NAME_LENGTH} letters, digits, - and _"
+            f"{name!r} is no name for a run", next_step=f"use at most {NAME_LENGTH} letters, digits, - and _"
         )
     session = connect()
     run_id = name or _run_id(source)
@@ -88,7 +88,7 @@ def watched(context, session: Session, run_id: str, arn: str, console: Console) 
 
 
 def _run_id(source: str) -> str:
-    return f"{source}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"[:_NAME_LENGTH]
+    return f"{source}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"[:NAME_LENGTH]
 
 
 def as_workers_find_it(source: Source, given: str | None) -> str | None:

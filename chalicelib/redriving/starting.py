@@ -8,9 +8,7 @@ A new execution, which is told what it may keep, works alike on AWS and on the l
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-import re
 from dataclasses import dataclass
 
 import boto3
@@ -21,16 +19,13 @@ from chalicelib.errors import ContractError, NotFound
 from chalicelib.lake import Lake, keys
 from chalicelib.quarantine import rows
 from chalicelib.run_input import RunInput, replayed_run
-from chalicelib.triggers import starting
+from chalicelib.triggers import attempts, starting
+from chalicelib.triggers.attempts import ATTEMPTS
 from chalicelib.triggers.starting import REDRIVE, REJECTED
-from chalicelib.triggers.trigger import ATTEMPTS, NAME_LENGTH
 from chalicelib.warehouse import connection, ledger
 from chalicelib.warehouse.queries import statement
 
 RUNNING, SUCCEEDED, REJECTED_RUN, FAILED = "running", "succeeded", "rejected", "failed"
-_ATTEMPT = re.compile(r"-(\d{1,2})$")
-_ROOM = NAME_LENGTH - len(f"-{ATTEMPTS}")
-_DIGEST = 16
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,7 @@ def last_attempt(run_id: str, given: dict | None = None) -> Attempt:
     base, number = _base(run_id, row, shown)
     found, following = (run_id, row, described), None
     for attempt in range(number + 1, ATTEMPTS + 1):
-        name = f"{base}-{attempt}"
+        name = attempts.name(base, attempt)
         later = _known(name)
         if later == (None, None):
             following = name
@@ -278,10 +273,7 @@ def _base(run_id: str, row: dict | None, shown: dict) -> tuple[str, int]:
 
     A trigger's own name never ends like an attempt; a person's may.
     """
-    counted = _ATTEMPT.search(run_id)
+    counted = attempts.numbered(run_id)
     if counted and ("trigger" in shown or (row and row["redrive_of"])):
-        return run_id[: counted.start()], int(counted[1])
-    if len(run_id) > _ROOM:
-        digest = hashlib.sha256(run_id.encode()).hexdigest()[:_DIGEST]
-        return f"{run_id[: _ROOM - _DIGEST - 1].rstrip('-')}-{digest}", 1
-    return run_id, 1
+        return counted
+    return (attempts.cut(run_id, run_id) if len(run_id) > attempts.ROOM else run_id), 1

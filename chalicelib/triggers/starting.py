@@ -15,7 +15,8 @@ from chalicelib import boto_clients, boto_errors, executions, redaction, sources
 from chalicelib import settings as settings_module
 from chalicelib.errors import ConfigurationError, NotFound, TransientError, TriggerConflict
 from chalicelib.run_input import RunInput
-from chalicelib.triggers.trigger import ATTEMPTS, Trigger
+from chalicelib.triggers.attempts import ATTEMPTS
+from chalicelib.triggers.trigger import Trigger
 from chalicelib.warehouse import connection, ledger
 
 # the error of the Fail state that a verdict leads to: the data were judged, another run of them says the same

@@ -6,25 +6,19 @@ The same trigger has the same name, however often it is delivered: Step Function
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import re
 from dataclasses import dataclass
 
 from chalicelib.errors import ContractError
 from chalicelib.run_input import RunInput
+from chalicelib.triggers import attempts
 
 SCHEDULE, INBOX, QUEUE, API, BACKFILL, REPLAY = "schedule", "inbox", "queue", "api", "backfill", "replay"
 # the letter after the source's name, by which a name tells where the run came from
 _LETTERS = {SCHEDULE: "s", INBOX: "i", QUEUE: "q", API: "a", BACKFILL: "b", REPLAY: "r"}
 
-# https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html, less what CloudWatch
-# and file systems do not take
-NAME_LENGTH = 80
-ATTEMPTS = 99  # of one trigger
-_ROOM = NAME_LENGTH - len(f"-{ATTEMPTS}")
+# what CloudWatch and file systems take too: Step Functions takes more
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
-_LIKE_AN_ATTEMPT = re.compile(r"-\d{1,2}$")
-_DIGEST = 16  # hexadecimal digits
 
 
 @dataclass(frozen=True)
@@ -33,7 +27,8 @@ class Trigger:
 
     `identity` tells it from all others of its kind and source: the scheduled time, an object and its
     version, a message's id. `about` is what people read in its place. The other fields are those of the
-    run's input; None leaves them out of it.
+    run's input; None leaves them out of it. They are not a RunInput, which has more: no trigger may ask for what only a
+    person does (`live`), or what a redrive does, and its words are its own `text`.
     """
 
     kind: str
@@ -64,14 +59,13 @@ class Trigger:
         longer, has other characters or ends like an attempt is cut and told apart by a hash.
         """
         whole = f"{self.source}-{_LETTERS[self.kind]}{self.identity}"
-        if len(whole) <= _ROOM and _PLAIN.fullmatch(whole) and not _LIKE_AN_ATTEMPT.search(whole):
+        if len(whole) <= attempts.ROOM and _PLAIN.fullmatch(whole) and attempts.numbered(whole) is None:
             return whole
-        digest = hashlib.sha256(whole.encode()).hexdigest()[:_DIGEST]
-        return f"{slug(whole)[: _ROOM - _DIGEST - 1].rstrip('-')}-{digest}"
+        return attempts.cut(slug(whole), whole)
 
     def attempt(self, number: int) -> str:
         """The name of the first, second … execution: a name is taken also by one that failed."""
-        return self.name if number == 1 else f"{self.name}-{number}"
+        return attempts.name(self.name, number)
 
     @property
     def text(self) -> str:
@@ -145,7 +139,10 @@ def backfill(
 
 
 def asked(kind: str, identity: str, wanted: RunInput) -> Trigger:
-    """The trigger of a run that somebody asks for in the form of a run's input."""
+    """The trigger of a run that somebody asks for in the form of a run's input.
+
+    Named one by one: what replays and backfills tell their runs is nobody's to ask for.
+    """
     return Trigger(
         kind,
         wanted.source,

@@ -14,7 +14,8 @@ from chalicelib.lake import keys
 from chalicelib.lake.inbox_object import InboxObject
 from chalicelib.run_input import RunInput
 from chalicelib.triggers import Trigger, inbox, messages
-from chalicelib.triggers.trigger import ATTEMPTS, backfill, scheduled
+from chalicelib.triggers.attempts import ATTEMPTS
+from chalicelib.triggers.trigger import backfill, scheduled
 from statemachine import render
 
 NAMES = re.compile(r"[A-Za-z0-9_-]{1,80}")
