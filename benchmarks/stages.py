@@ -73,6 +73,12 @@ class Objects:
             body = body[int(start) : int(end) + 1 if end else None]
         return {"Body": io.BytesIO(body)}
 
+    def get_paginator(self, _operation):
+        return self
+
+    def paginate(self, Prefix, **_):
+        return [{"Contents": [{"Key": key} for key in sorted(self._objects) if key.startswith(Prefix)]}]
+
     def create_multipart_upload(self, Key, **_):
         self._parts[Key] = []
         return {"UploadId": Key}
@@ -108,8 +114,9 @@ class Meter:
             self.postgres[stage] += self._backends() - before
 
     def _backends(self) -> float:
+        ended = self._postgres.cpu_times()  # the workers of a parallel plan end with its statement
         times = [process.cpu_times() for process in self._postgres.children()]
-        return sum(spent.user + spent.system for spent in times)
+        return sum(spent.user + spent.system for spent in times) + ended.children_user + ended.children_system
 
 
 def run(declaration: Path, run_id: str, meter: Meter, bucket: str) -> None:
