@@ -30,14 +30,14 @@ def fill(cursor, table: str, curated: sql.Composable, insert: sql.Composable, va
     table's name as text. Who reads the empty table meanwhile waits for the end of the transaction.
     """
     cursor.execute(statement("publish", "key_constraint"), {"table": table})
-    if (found := cursor.fetchone()) is None or _holds_rows(cursor, curated):
+    if (found := cursor.fetchone()) is None or holds_rows(cursor, curated):
         return None
     name, definition = sql.Identifier(found[0]), sql.SQL(found[1])
     cursor.execute("SAVEPOINT filling")
     try:
         # never wait for it: whoever comes after us would wait for us
         cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE NOWAIT").format(curated))
-        if _holds_rows(cursor, curated):
+        if holds_rows(cursor, curated):
             cursor.execute("ROLLBACK TO SAVEPOINT filling")
             return None
         cursor.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(curated, name))
@@ -50,6 +50,6 @@ def fill(cursor, table: str, curated: sql.Composable, insert: sql.Composable, va
     return inserted
 
 
-def _holds_rows(cursor, curated: sql.Composable) -> bool:
+def holds_rows(cursor, curated: sql.Composable) -> bool:
     cursor.execute(statement("publish", "holds_rows", curated=curated))
     return cursor.fetchone()[0]

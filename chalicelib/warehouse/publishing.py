@@ -16,11 +16,15 @@ from chalicelib.columns import ANOMALIES, FINGERPRINT
 from chalicelib.errors import AccountError
 from chalicelib.lake.position import LINE_BITS
 from chalicelib.sources.base import Source
-from chalicelib.warehouse import filling, tables
+from chalicelib.warehouse import filling, superseded, tables
 from chalicelib.warehouse.queries import statement
 
 # sorts and hashes of a publish, in memory: 256 MB holds a million rows
 WORK_MEM = "256MB"
+
+# times 300 rows are read for the statistics of staging: 3,000 say as well as 30,000 that keys are many, for a sixth of
+# the CPU (0.02 s and 0.12 s of a million rows)
+STATISTICS_TARGET = 10
 
 # `_raw` of a curated row: 'part:line', see `lake.position`
 _RAW = f"(s._seq >> {LINE_BITS}) || ':' || (s._seq & {(1 << LINE_BITS) - 1})"
@@ -76,18 +80,19 @@ def merge(
     Raises AccountError where rows are missing.
     """
     curated, staging = tables.curated(source), tables.staging(source.table, run_id)
-    cursor.execute("SELECT set_config('work_mem', %s, true)", (WORK_MEM,))
+    cursor.execute(
+        "SELECT set_config('work_mem', %s, true), set_config('default_statistics_target', %s, true)",
+        (WORK_MEM, str(STATISTICS_TARGET)),
+    )
     cursor.execute("SELECT to_regclass(%s)", (f'{tables.STAGING}."{tables.staging_name(source.table, run_id)}"',))
     if cursor.fetchone()[0] is None:
         raise AccountError("the staging table of the run is gone", run_id=run_id, next_step="run the source again")
     # without statistics the planner takes an empty table to hold a few rows, and nests loops
-    key = sql.SQL(", ").join(map(sql.Identifier, source.key))
-    cursor.execute(sql.SQL("ANALYZE {} ({}, {})").format(staging, key, sql.Identifier(FINGERPRINT)))
-    same_key = tables.equal("s", "d", source.key)
+    columns = sql.SQL(", ").join(map(sql.Identifier, (*source.key, FINGERPRINT)))
+    cursor.execute(sql.SQL("ANALYZE {} ({})").format(staging, columns))
     same_key_curated = tables.equal("t", "s", source.key)
 
-    cursor.execute(statement("publish", "drop_superseded", staging=staging, key=key, same_key=same_key))
-    duplicates = cursor.rowcount
+    duplicates = superseded.drop(cursor, source, run_id)
     run = {"table": source.table, "run_id": run_id}
     cursor.execute(statement("publish", "later"), run)
     if found := cursor.fetchall():
@@ -103,12 +108,9 @@ def merge(
         duplicates += cursor.rowcount
     if settle is not None:
         settle(staging)
-    cursor.execute(
-        statement("publish", "count_unchanged", staging=staging, curated=curated, same_key_curated=same_key_curated)
-    )
-    unchanged = cursor.fetchone()[0]
-    cursor.execute(statement("publish", "count_staged", staging=staging))
-    staged = cursor.fetchone()[0]
+    count = "count_unchanged" if filling.holds_rows(cursor, curated) else "count_staged"
+    cursor.execute(statement("publish", count, staging=staging, curated=curated, same_key_curated=same_key_curated))
+    staged, unchanged = cursor.fetchone()
     actions = {}
     if staged > unchanged:
         actions = _filled(cursor, source, staging, run_id) if staged >= filling.ROWS and not unchanged else None

@@ -1,17 +1,43 @@
 -- name: lock -- one publisher at a time for a table, whatever the run
 SELECT pg_advisory_xact_lock(hashtextextended(%(name)s, 0));
 
--- name: count_staged
-SELECT count(*) FROM {staging};
+-- name: estimated_keys -- (rows, keys) by the statistics: all combinations of the values of each column, as the planner's own estimate takes keys of several columns for a tenth of the rows
+SELECT c.reltuples, coalesce(exp(sum(ln(CASE WHEN s.n_distinct < 0 THEN -s.n_distinct * c.reltuples ELSE greatest(s.n_distinct, 1) END))), 0)
+FROM pg_class AS c LEFT JOIN pg_stats AS s
+    ON s.schemaname = c.relnamespace::regnamespace::text AND s.tablename = c.relname AND s.attname = ANY(%(key)s)
+WHERE c.oid = to_regclass(%(table)s) AND c.reltuples > 0
+GROUP BY c.reltuples;
 
 -- name: drop_superseded -- of rows with the same key the last in raw order stays; the others are duplicates
 DELETE FROM {staging} AS s
-USING (SELECT {key}, max(_seq) AS last FROM {staging} GROUP BY {key} HAVING count(*) > 1) AS d
-WHERE {same_key} AND s._seq < d.last;
+USING (SELECT {key}, max(_seq) AS _last FROM {staging} GROUP BY {key} HAVING count(*) > 1) AS d
+WHERE {same_key} AND s._seq < d._last;
 
--- name: count_unchanged -- rows that the curated table has already, to the last value
-SELECT count(*) FROM {staging} AS s JOIN {curated} AS t ON {same_key_curated}
-WHERE t._fingerprint = s._fingerprint;
+-- name: share_memory -- among the processes of a parallel plan; and rows cost nothing to hand over: the planner takes all of them to come again, of which few do
+SELECT set_config('parallel_tuple_cost', '0', true), set_config('work_mem',
+    pg_size_bytes(current_setting('work_mem')) / 1024 / (1 + current_setting('max_parallel_workers_per_gather')::int) || 'kB', true);
+
+-- name: find_superseded -- the places of those rows. Any other row with the key ends the search for it, so that a key with many rows is no more work than many keys; which of them is the last is asked of those that were found
+CREATE UNLOGGED TABLE {found} AS
+SELECT place FROM (
+    SELECT s.ctid AS place, s._seq, max(s._seq) OVER (PARTITION BY {key}) AS last
+    FROM {staging} AS s
+    WHERE EXISTS (SELECT FROM {staging} AS d WHERE {same_key} AND d._seq <> s._seq)
+) AS again
+WHERE _seq < last;
+
+-- name: drop_found -- by an array: as a join the planner reads all rows for it
+DELETE FROM {staging} WHERE ctid = ANY (ARRAY(SELECT place FROM {found}));
+
+-- name: forget_found
+DROP TABLE {found};
+
+-- name: count_staged -- as `count_unchanged`, where the curated table is empty
+SELECT count(*), 0 FROM {staging};
+
+-- name: count_unchanged -- (all rows of staging, those that the curated table has already, to the last value)
+SELECT count(*), count(t._fingerprint)
+FROM {staging} AS s LEFT JOIN {curated} AS t ON {same_key_curated} AND t._fingerprint = s._fingerprint;
 
 -- name: later -- the runs that are published already and have rows with a place after this one's, or after its first; whether rows of either have places of their own
 SELECT r.run_id, coalesce(r.fetched_entry, mine.fetched_entry) IS NOT NULL
