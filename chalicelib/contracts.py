@@ -65,7 +65,7 @@ class Chunk:
     header: tuple[str, ...] | None = None  # of a CSV: its slices begin after the header
     delimiter: str | None = None  # of a CSV
     only: str | None = None  # of a replay: where the lines are listed that are meant, by part; the others are left out
-    done_by: str | None = None  # of a redriven run: the run that transformed and validated this very chunk
+    done_by: str | None = None  # the earlier run that transformed and validated this very chunk, see `kept_chunks`
 
 
 @dataclass(frozen=True)

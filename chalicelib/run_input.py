@@ -21,7 +21,7 @@ class RunInput:
     a sample API stands in for them. `runs_at_once` runs of the source, this one among them, share what its hosts take;
     None for one alone. `gather_warnings`: who started the run tells of its warnings, with those of others.
     `replay` names the claim on the quarantined rows that are all that is read. `redrive` is the failed run that this
-    one goes on from.
+    one goes on from. `from_scratch`: nothing is taken over from a run that succeeded, whatever is unchanged since.
     """
 
     source: str
@@ -37,6 +37,7 @@ class RunInput:
     gather_warnings: bool | None = None
     replay: str | None = None
     redrive: str | None = None
+    from_scratch: bool | None = None
 
     @classmethod
     def from_json(cls, given: dict) -> RunInput:
@@ -63,6 +64,7 @@ class RunInput:
             ("--move-cursor", self.move_cursor),
             ("--allow-gap", self.allow_gap),
             ("--live", self.live),
+            ("--from-scratch", self.from_scratch),
         ):
             words += [option] if value else []
         return shlex.join(words)

@@ -40,11 +40,25 @@ class Outcome:
     graph: str | None
     error: str | None
     reason: str | None
+    kept_of: str | None = None  # the run whose chunks it took over
+    kept_chunks: int | None = None
+    redrive_of: str | None = None
+    kept_partitions: int | None = None  # of the run that it redrives
     left: tuple[str, ...] = ()  # what the table lacks still, see `warehouse.upkeep`
 
     @property
     def exit_status(self) -> int:
         return EXIT.get(self.status, EXIT_RUN_FAILED)
+
+    def kept(self) -> list[tuple[str, str]]:
+        """(run, what it did that was not done again); a run that redrives another says so also where it is nothing."""
+        found: dict[str, list[str]] = {}
+        if self.kept_partitions is not None:
+            found[self.redrive_of] = [f"{_counted(self.kept_partitions, 'partition')} not fetched again"]
+        if self.kept_chunks or found:
+            told = f"{_counted(self.kept_chunks or 0, 'chunk')} not transformed again"
+            found.setdefault(self.kept_of or self.redrive_of, []).append(told)
+        return [(run_id, ", ".join(told)) for run_id, told in found.items()]
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -68,6 +82,10 @@ def read(session: Session, run_id: str, execution: Execution) -> Outcome:
         reason=details.get("reason") or plain_cause(execution.cause) or None,
         left=_left(execution),
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _left(execution: Execution) -> tuple[str, ...]:
@@ -120,6 +138,7 @@ def _outcome(session: Session, row: dict, run_id: str, **known) -> Outcome:
         verdict=row.get("verdict"),
         **{name: row.get(name) for name in COUNTS},
         embedded=row.get("embedded"),
+        **{name: row.get(name) for name in ("kept_of", "kept_chunks", "redrive_of", "kept_partitions")},
         report=_save_report(session, run_id, row.get("report_key")),
         **known,
     )

@@ -14,7 +14,6 @@ from chalicelib.errors import NotFound, SluiceError
 from chalicelib.redriving import letters, starting
 from chalicelib.redriving.starting import RUNNING, SUCCEEDED, Redriven
 from chalicelib.triggers import holding
-from chalicelib.warehouse import connection, ledger
 from cli import targets
 from cli.main import FAILED
 from cli.run import tell, watched
@@ -188,7 +187,6 @@ def _end(context, session: Session, begun: _Begun, is_one: bool, dry_run: bool, 
         results.append(watched(context, session, run.run_id, run.execution, console))
         if not as_json:
             tell(results[-1])
-            _tell_kept(session, run)
     if as_json:
         left = [{"run_id": run_id, "reason": reason} for run_id, reason in begun.left]
         runs = [result.to_json() for result in results] or [
@@ -199,17 +197,6 @@ def _end(context, session: Session, begun: _Begun, is_one: bool, dry_run: bool, 
     elif not begun.runs and not begun.left:
         click.echo("No run is to be redriven.")
     context.exit(max([FAILED if begun.left else 0, *(result.exit_status for result in results)]))
-
-
-def _tell_kept(session: Session, run: Redriven) -> None:
-    with connection.transaction(session.database_url) as open_connection:
-        row = ledger.find_run(open_connection, run.run_id) or {}
-    if row.get("kept_partitions") is not None:
-        parts, chunks = row["kept_partitions"], row["kept_chunks"]
-        click.echo(
-            f"kept     of {run.redrive_of}: {parts:,} partition{'s' * (parts != 1)} not fetched again, "
-            f"{chunks:,} chunk{'s' * (chunks != 1)} not transformed again"
-        )
 
 
 def _url(session: Session) -> str:

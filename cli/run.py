@@ -37,10 +37,11 @@ _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{NAME_LENGTH}}}")
 @click.option("--move-cursor", is_flag=True, help="Let the window that is given move the cursor, forwards.")
 @click.option("--allow-gap", is_flag=True, help="With --move-cursor: also past days that no run asked for.")
 @click.option("--live", is_flag=True, help="Ask the source's own hosts, instead of the sample API.")
+@click.option("--from-scratch", is_flag=True, help="Take nothing over from an earlier run, whatever is unchanged.")
 @click.option("--name", help="Name of the run; running the same name again does nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of progress.")
 @click.pass_context
-def run(context, source, start, end, given, embed, move_cursor, allow_gap, live, name, as_json) -> None:
+def run(context, source, start, end, given, embed, move_cursor, allow_gap, live, from_scratch, name, as_json) -> None:
     """Run SOURCE through the pipeline and wait for it."""
     registered = sources.get(source)  # an unknown source is told before anything starts
     if name is not None and not _NAME.fullmatch(name):
@@ -56,7 +57,8 @@ def run(context, source, start, end, given, embed, move_cursor, allow_gap, live,
         "input": as_workers_find_it(registered, given),
         "embed": embed,
     }
-    wanted |= {"move_cursor": move_cursor or None, "allow_gap": allow_gap or None, "live": live or None}
+    flags = {"move_cursor": move_cursor, "allow_gap": allow_gap, "live": live, "from_scratch": from_scratch}
+    wanted |= {name: value or None for name, value in flags.items()}
     wanted = {key: value for key, value in wanted.items() if value is not None}
     starting.check(wanted)
     console = Console(stderr=True, quiet=as_json)
@@ -122,6 +124,8 @@ def tell(result: outcome.Outcome) -> None:
             click.echo("         nothing changed: every row was there already")
     elif result.fetched is not None:
         click.echo(f"account  {result.fetched:,} fetched, {result.quarantined:,} quarantined, nothing published")
+    for run_id, what in result.kept():
+        click.echo(f"kept     of {run_id}: {what}")
     if result.embedded:
         click.echo(f"embedded {result.embedded:,} texts")
     for left in result.left:

@@ -73,6 +73,7 @@ def _summary(found: dict) -> None:
     facts = [
         f"source **{wording.escaped(found['source'])}**",
         f"replay of rows that {wording.code(found['replay_of'])} set aside" if found["replay_of"] else "",
+        _kept(found),
         wording.chip(found["status"]),
         f"verdict {wording.chip(found['verdict'])}" if found["verdict"] else "no verdict" + _yet(found),
         f"started {wording.moment(found['started_at'])} UTC",
@@ -80,6 +81,11 @@ def _summary(found: dict) -> None:
         f"window {wording.escaped(window['from'])} to {wording.escaped(window['to'])}" if window["from"] else "",
     ]
     st.markdown(" · ".join(fact for fact in facts if fact))
+
+
+def _kept(found: dict) -> str:
+    kept = found["chunks"]["kept"]
+    return f"{kept:,} chunk{'s' * (kept != 1)} kept of {wording.code(found['kept_of'])}" if kept else ""
 
 
 def _yet(found: dict) -> str:

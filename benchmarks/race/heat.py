@@ -21,7 +21,8 @@ class Load:
     """One load of `folder`, whose files `benchmarks.orders` and `benchmarks.race.truth` wrote.
 
     What the contestant leaves is one row per key in `schema`.`table`, which has its primary key. `scratch` is a folder
-    of the contestant's own, for all its loads; `name` is no other load's.
+    of the contestant's own, for all its loads; `name` is no other load's. `first` is one into an empty table, as if its
+    data had never been there before.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Load:
     schema: str
     table: str
     scratch: str
+    first: bool = True
 
     @property
     def files(self) -> list[str]:

@@ -85,6 +85,12 @@ def _race(figures: Figures) -> Iterator[str]:
         ]
         yield f"| {contestant.title} | {' | '.join(cells)} | {contestant.lacks} |"
     yield ""
+    if figures.of("sluice") or figures.of("sluice_stages"):
+        yield (
+            "Sluice again takes over the chunks whose bytes are unchanged: it fetches them anew, and neither parses nor"
+            " judges row by row what the first load did. Its first loads are run from scratch."
+        )
+        yield ""
     yield "## CPU and memory of the first load"
     yield ""
     yield (

@@ -20,13 +20,14 @@ from local.home import home
 from local.stack import Stack
 
 STATES = ("Plan", "Fetch", "WriteManifest", "Process", "QualityGate", "Publish", "Complete")
+_ACCOUNT = (*COUNTS, "kept_chunks")
 
 
 def sluice(load: Load) -> dict:
     """The details: seconds by state; by function calls, seconds and memory in MB; the row account."""
     stack = Stack(home())
     stack.usage(reset=True)
-    states, seconds = execute(load.name, {"source": "files", "input": f"{load.folder}/orders.toml"})
+    states, seconds = execute(load.name, given(load))
     usage = stack.usage()
     return {
         "seconds": seconds,
@@ -35,6 +36,12 @@ def sluice(load: Load) -> dict:
         "worker_mb": max(used["peak_rss_mb"] for used in usage.values()),
         "account": account(load.database_url, load.name),
     }
+
+
+def given(load: Load) -> dict:
+    """The input of the run: a first load takes over nothing of an earlier round, whose data are the same."""
+    wanted = {"source": "files", "input": f"{load.folder}/orders.toml"}
+    return wanted | {"from_scratch": True} if load.first else wanted
 
 
 def execute(name: str, given: dict) -> tuple[dict, float]:
@@ -50,10 +57,11 @@ def execute(name: str, given: dict) -> tuple[dict, float]:
     return found.states, found.seconds
 
 
-def account(database_url: str, run_id: str) -> dict[str, int]:
+def account(database_url: str, run_id: str) -> dict[str, int | None]:
+    """The run's row account, and how many chunks it took over, None where it could not take over any."""
     with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(COUNTS)} FROM pipeline.runs WHERE run_id = %s", (run_id,))
-        return dict(zip(COUNTS, cursor.fetchone(), strict=True))
+        cursor.execute(f"SELECT {', '.join(_ACCOUNT)} FROM pipeline.runs WHERE run_id = %s", (run_id,))
+        return dict(zip(_ACCOUNT, cursor.fetchone(), strict=True))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import cache
 
 from benchmarks.race.heat import Load, serve
-from benchmarks.race.sluice import account
+from benchmarks.race.sluice import account, given
 from chalicelib import contracts
 from chalicelib import settings as settings_module
 from chalicelib.contract_reading import read_contract
@@ -52,7 +52,7 @@ def sluice_stages(load: Load) -> dict:
             run_id=load.name,
             execution=f"arn:aws:states:us-east-1:123456789012:execution:race:{load.name}",
             started_at=f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
-            input={"source": "files", "input": f"{load.folder}/orders.toml"},
+            input=given(load),
         ),
     )
     partitions = [contracts.FetchPartitionRequest(**subject, partition=one) for one in planned.partitions]

@@ -149,7 +149,7 @@ class Track:
             for which in (FIRST, AGAIN):
                 self._settle()
                 with Meter(measured, self._postgres_pid) as meter:
-                    answer = ask(dataclasses.replace(load, name=f"{run}-{which}"))
+                    answer = ask(dataclasses.replace(load, name=f"{run}-{which}", first=which == FIRST))
                 problem = answer.get("error") or self._problem(contestant, schema, which, answer["details"], given)
                 results.append(
                     Result(

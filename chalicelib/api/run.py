@@ -66,6 +66,7 @@ class StateSummary(Answer):
 
 class Chunks(Answer):
     planned: Annotated[int | None, Field(description="In the manifest; null before that is written.")]
+    kept: Annotated[int | None, Field(description="Of these, taken over from `kept_of`: unchanged since.")]
     loaded: int
     failed: int
     running: int
@@ -126,6 +127,7 @@ class RunDetails(Run):
         Field(description="Of the rows that it set aside, how many are in which state: GET /quarantine."),
     ]
     replay_of: Annotated[str | None, Field(description="The run whose quarantined rows it judged again.")]
+    kept_of: Annotated[str | None, Field(description="The earlier run whose chunks it took over.")]
     schema_changes: list[dict[str, Any]]
     raw_only: Annotated[list[RawOnly], Field(description="Fields that no column takes.")]
     links: RunLinks
@@ -153,7 +155,7 @@ def one(request: Request) -> dict[str, Any]:
         "input": redaction.strings(found["input"]),
         "execution": execution and _execution(execution),
         "states": _states(execution, counts["loaded"]),
-        "chunks": _chunks(execution, counts),
+        "chunks": {**_chunks(execution, counts), "kept": found["kept_chunks"]},
         "quality": quality,
         "quarantine": found["reasons"],
         "quarantine_states": found["quarantine_states"],
@@ -221,6 +223,8 @@ def _unknown_to_the_ledger(execution: Execution) -> dict[str, Any]:
         "reasons": [],
         "quarantine_states": {},
         "replay_of": None,
+        "kept_of": None,
+        "kept_chunks": None,
         "schema_changes": [],
         "raw_only": [],
     }

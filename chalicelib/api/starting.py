@@ -41,6 +41,7 @@ class StartBody(Body):
     embed: Annotated[bool | None, Field(description="Whether texts get vectors; null: if the source has any.")] = None
     move_cursor: Annotated[bool | None, Field(description="Whether the window moves the source's cursor.")] = None
     allow_gap: Annotated[bool | None, Field(description="Whether it may leave out days before it.")] = None
+    from_scratch: Annotated[bool | None, Field(description="Whether nothing is taken over from an earlier run.")] = None
 
 
 class StartedRun(Answer):

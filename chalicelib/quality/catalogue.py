@@ -61,6 +61,7 @@ class Entry:
     subject: str = "{columns}"
     alike: bool = False  # its columns are compared with each other, so they must be of one family
     of_length: bool = False
+    by_the_day: bool = False  # what it says of a value may be another thing on another day
 
 
 # --- wording ---------------------------------------------------------------------------------
@@ -140,7 +141,8 @@ ENTRIES: dict[str, Entry] = {
         ROW, lambda kwargs: f"a length of {number(float(kwargs['value']))}", (TEXT,), of_length=True
     ),
     "expect_column_values_to_match_strftime_format": Entry(ROW, _of("strftime_format", "a time as {}"), TEXTUAL),
-    "expect_column_values_to_be_dateutil_parseable": Entry(ROW, _words("a date or time"), (TEXT,)),
+    # what a text leaves out it takes from today: "29 February" is a date in leap years
+    "expect_column_values_to_be_dateutil_parseable": Entry(ROW, _words("a date or time"), (TEXT,), by_the_day=True),
     "expect_column_values_to_be_json_parseable": Entry(ROW, _words("JSON"), (TEXT, JSON)),
     # on text that is no JSON it raises instead of failing the row; jsonb columns hold nothing else
     "expect_column_values_to_match_json_schema": Entry(ROW, _words("JSON that matches its schema"), (JSON,)),

@@ -134,6 +134,11 @@ class Suite:
         return tuple(item for item in self.items if item.entry.scope == catalogue.DATASET)
 
     @functools.cached_property
+    def goes_by_the_day(self) -> bool:
+        """Whether a row that passes today may fail on another day, or the other way round."""
+        return any(item.entry.by_the_day for item in self.row_items)
+
+    @functools.cached_property
     def row_columns(self) -> tuple[str, ...]:
         """The columns that the row-wise expectations read, in the table's order."""
         read = {name for item in self.row_items for name in item.read_columns}

@@ -80,6 +80,9 @@ class Source:
     # the table whose change stream is applied to the curated table: ("schema", "table"), or `mapping.Changes`
     changes: mapping.Changes | tuple[str, str] | None = None
     schema_contract: str = DISCARD  # or "freeze", "evolve": what becomes of fields that are not declared
+    # whether its own transform() and records() make the same of the same bytes at any time: they ask no clock, chance
+    # or network, and read no file but those of chalicelib. Runs then take over what earlier ones made of these bytes
+    repeatable: bool = False
     schema: Schema | None = None  # of a run: its columns, where they may be others than the declared ones
 
     def __init_subclass__(cls, **kwargs):
@@ -209,6 +212,12 @@ class Source:
     def is_declared_by_run(self) -> bool:
         """Whether its columns, its text and the like are what a run's input declares, as those of `files` are."""
         return type(self).declare is not Source.declare
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the same bytes become the same rows at any time: it says so, or makes nothing of them itself."""
+        of_its_own = type(self).transform is not Source.transform or type(self).records is not Source.records
+        return self.repeatable or not of_its_own
 
     def embeds(self, wanted: bool | None) -> bool:
         """Whether a run that wants it, does not, or leaves it open (None) embeds; raises ContractError without text."""

@@ -60,6 +60,7 @@ class People(Source):
         Column("picture", "text", personal=True),
         Column("nationality", "text"),
     )
+    repeatable = True
     hosts = (HOST,)
     requests_per_second: ClassVar = {HOST: 1}
 

@@ -38,6 +38,7 @@ class Posts(Source):
         Column("title", "text", nullable=False),  # of a comment: its `name`
         Column("body", "text", nullable=False),
     )
+    repeatable = True
     hosts = (HOST,)
     text = ("title", "body")
     language = "english"

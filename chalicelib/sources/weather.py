@@ -76,6 +76,7 @@ class Weather(Source):
         *(v.column for v in VARIABLES),
     )
     day = "day"
+    repeatable = True
     hosts = (HOST,)
     requests_per_second: ClassVar = {HOST: 5}  # 600 calls a minute are free, and a year of days counts as several
     schedule = "cron(0 8 * * ? *)"

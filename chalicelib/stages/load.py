@@ -45,8 +45,10 @@ def load(request: LoadRequest) -> LoadResult:
     lake = Lake(settings.bucket)
     source = sources.for_run(request.source, request.run_id, lake)
     validated = request.validated
-    results = kept_chunks.counted(lake.get_json(validated.results_key))
-    clean = copy_text.without(lake.get(validated.rows_key), results.pop("set_aside"))
+    left, rows = lake.get_json(validated.results_key), lake.get(validated.rows_key)
+    kept_chunks.expect_judged(left, rows, run_id=request.run_id, chunk=validated.chunk)
+    results = kept_chunks.counted(left)
+    clean = copy_text.without(rows, results.pop("set_aside"))
     counts = ChunkCounts(validated.chunk, validated.records, validated.rows, validated.rejected, results)
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         if ledger.add_chunk(cursor, request.run_id, counts):

@@ -36,7 +36,7 @@ def plan(request: PlanRequest) -> PlanResult:
     _check_containers(source, settings)
     embed = source.embeds(given.embed)
     today = dt.date.fromisoformat(request.started_at[:10])
-    code = code_fingerprint.of(source)
+    code = code_fingerprint.of(source, settings)
     failed = None if given.redrive is None else redriving.read(lake, given.redrive)
     migrations.apply()  # every run begins here, so a deployment needs no step of its own that reaches the database
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from chalicelib import kept_chunks, sources
 from chalicelib import settings as settings_module
 from chalicelib.contract_reading import write_contract
-from chalicelib.contracts import Chunk, ValidateRequest, ValidateResult
+from chalicelib.contracts import Chunk, TransformResult, ValidateRequest, ValidateResult
 from chalicelib.lake import Lake, keys, records
 from chalicelib.lake.position import part_and_line
 from chalicelib.quality import rows as row_quality
@@ -22,12 +22,14 @@ def validate(request: ValidateRequest) -> ValidateResult:
     settings = settings_module.current()
     settings.require("bucket")
     lake = Lake(settings.bucket)
-    if request.chunk.done_by is not None:
-        return kept_chunks.validated(lake, request.chunk)
+    is_kept = request.chunk.done_by is not None
+    if is_kept and (answer := kept_chunks.validated(lake, request.run_id, request.chunk)) is not None:
+        return answer
     source = sources.for_run(request.source, request.run_id, lake)
     suite = suites.load(source)
     transformed = request.transformed
-    rows = copy_text.cells(lake.get(transformed.rows_key), source.columns)
+    stored = lake.get(transformed.rows_key)
+    rows = copy_text.cells(stored, source.columns)
     check = row_quality.check(copy_text.read_frame(rows, source.columns, suite.row_columns), suite)
 
     positions = sorted(check.failing)
@@ -53,16 +55,18 @@ def validate(request: ValidateRequest) -> ValidateResult:
     )
     results = {
         "expectations": [write_contract(count) for count in located],
-        "schema": {
-            "revision": transformed.schema_revision,
-            "observed": lake.get_json(transformed.observed_key) if transformed.observed_key else None,
-        },
+        "schema": kept_chunks.schema(lake, request.chunk, stored) if is_kept else _schema(lake, transformed),
         "set_aside": positions,
-        # with these a run that is redriven needs neither this stage nor the one before it
-        **kept_chunks.kept(transformed, validated),
+        # with these a later run of the same bytes needs neither this stage nor the one before it
+        **kept_chunks.kept(request.chunk, transformed, validated, stored),
     }
     lake.put_json(validated.results_key, results)
     return validated
+
+
+def _schema(lake: Lake, transformed: TransformResult) -> dict:
+    observed = lake.get_json(transformed.observed_key) if transformed.observed_key else None
+    return {"revision": transformed.schema_revision, "observed": observed}
 
 
 def _origins(rows: Cells, chunk: Chunk) -> Callable[[list[int]], list[tuple[str, int]]]:

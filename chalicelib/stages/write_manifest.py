@@ -32,9 +32,9 @@ def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
         kept_partitions += listing.kept_of is not None
     with connection.transaction() as open_connection:
         run = ledger.get_run(open_connection, request.run_id)
-        failed = ledger.redriven(open_connection, run["redrive_of"]) if run["redrive_of"] else []
+        earlier = ledger.earlier_runs(open_connection, request.run_id)
     # S3 is asked between two transactions: neither waits for it
-    chunks = kept_chunks.marked(lake, source, run, failed, chunks)
+    chunks, kept_of = kept_chunks.marked(lake, source, request.run_id, earlier, chunks, objects)
     manifest_key = lake.put_json(keys.manifest(request.run_id), [write_contract(chunk) for chunk in chunks])
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         ledger.hold(cursor, request.run_id)
@@ -45,9 +45,10 @@ def write_manifest(request: WriteManifestRequest) -> WriteManifestResult:
             request.run_id,
             [(part, o.key, o.bytes, o.sha256, *_read_as(read_as.get(part))) for part, o in enumerate(objects)],
         )
-        if run["redrive_of"] is not None:
+        is_redriven = run["redrive_of"] is not None
+        if is_redriven or earlier:  # in a second round of an evolving schema, none is kept any more
             done = sum(chunk.done_by is not None for chunk in chunks)
-            ledger.count_kept(cursor, request.run_id, kept_partitions, done)
+            ledger.count_kept(cursor, request.run_id, kept_of, done, kept_partitions if is_redriven else None)
     return WriteManifestResult(
         manifest_key=manifest_key, chunks=len(chunks), objects=len(objects), bytes=sum(o.bytes for o in objects)
     )

@@ -1,7 +1,7 @@
 """The bodies of the queue's messages: our own, S3's and the scheduler's, each read as what it asks for.
 
-- ours: `{"source", "from", "to", "input", "embed", "move_cursor", "allow_gap", "id"}`, all but
-  the source optional
+- ours: `{"source", "from", "to", "input", "embed", "move_cursor", "allow_gap", "from_scratch", "id"}`, all but the
+  source optional
 - S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
 - the scheduler: `{"source", "scheduled"}`, as `deploy.schedules` writes it, and `{"sweep": true, "scheduled"}`
 """
@@ -21,7 +21,7 @@ from chalicelib.triggers import trigger as triggers
 from chalicelib.triggers.trigger import QUEUE, Trigger
 
 _CREATED = "ObjectCreated:"
-_OWN = ("source", "from", "to", "input", "embed", "move_cursor", "allow_gap", "id")
+_OWN = ("source", "from", "to", "input", "embed", "move_cursor", "allow_gap", "from_scratch", "id")
 _SCHEDULED = ("source", "scheduled")
 SWEEP = "sweep"
 

@@ -40,6 +40,7 @@ class Trigger:
     embed: bool | None = None
     move_cursor: bool | None = None
     allow_gap: bool | None = None
+    from_scratch: bool | None = None
     runs_at_once: int | None = None
     gather_warnings: bool | None = None
     replay: str | None = None
@@ -82,6 +83,7 @@ class Trigger:
             "embed": self.embed,
             "move_cursor": self.move_cursor,
             "allow_gap": self.allow_gap,
+            "from_scratch": self.from_scratch,
             "runs_at_once": self.runs_at_once,
             "gather_warnings": self.gather_warnings,
             "replay": self.replay,
@@ -153,6 +155,7 @@ def asked(kind: str, identity: str, wanted: RunInput) -> Trigger:
         embed=wanted.embed,
         move_cursor=wanted.move_cursor,
         allow_gap=wanted.allow_gap,
+        from_scratch=wanted.from_scratch,
     )
 
 

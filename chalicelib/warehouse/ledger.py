@@ -31,6 +31,18 @@ class ChunkCounts:
     results: dict
 
 
+@dataclass(frozen=True)
+class EarlierRun:
+    """A run of the same code. `objects` are its raw objects, (bytes, SHA-256) by part.
+
+    One that is `redriven` is an earlier attempt at the same thing.
+    """
+
+    run_id: str
+    redriven: bool
+    objects: Mapping[int, tuple[int, str]]
+
+
 def open_run(
     cursor,
     source: Source,
@@ -123,9 +135,25 @@ def redriven(connection, run_id: str) -> list[dict]:
         return rows(cursor, "redriven", run_id=run_id)
 
 
-def count_kept(cursor, run_id: str, partitions: int, chunks: int) -> None:
-    """Of a run that redrives another: what it did not do again."""
-    values = {"run_id": run_id, "partitions": partitions, "chunks": chunks}
+def earlier_runs(connection, run_id: str) -> list[EarlierRun]:
+    """The runs that the run may take chunks over from, see `kept_chunks.marked`: of its code, best first.
+
+    Those that it redrives, in their order; then the newest of its source and table that succeeded, unless the run's
+    input says `from_scratch`. A replay has none, and is none.
+    """
+    with connection.cursor() as cursor:
+        found = rows(cursor, "earlier_runs", run_id=run_id)
+    return [
+        EarlierRun(
+            row["run_id"], row["redriven"], {part: (size, digest) for part, size, digest in row["objects"] or ()}
+        )
+        for row in found
+    ]
+
+
+def count_kept(cursor, run_id: str, kept_of: str | None, chunks: int, partitions: int | None) -> None:
+    """What the run does not do again: its chunks are of `kept_of`, its partitions of the run that it redrives."""
+    values = {"run_id": run_id, "kept_of": kept_of, "partitions": partitions, "chunks": chunks}
     cursor.execute(statement("ledger", "count_kept"), values)
 
 

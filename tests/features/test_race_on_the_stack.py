@@ -60,6 +60,14 @@ def test_where_the_time_goes_is_known_by_stage(taken):
     assert 0 < wanted.gate_share(taken) < 1
 
 
+def test_a_first_load_is_from_scratch_and_the_second_takes_its_chunks_over(track, taken):
+    given = track.input(ROWS, 2)  # the same files as those that earlier rounds loaded
+    for name in ("sluice", "sluice_stages"):
+        first, again = track.heat(BY_NAME[name], 8, given)
+        assert (first.details["account"]["kept_chunks"], again.details["account"]["kept_chunks"]) == (None, 2)
+    assert any(line.startswith("Sluice again takes over the chunks whose bytes are") for line in report.lines(taken))
+
+
 def test_an_unchanged_run_embeds_nothing_again(taken):
     first, again = taken.embeddings["embedded"]
     assert first > 0 and again == 0

@@ -13,6 +13,7 @@ class MemoryS3:
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, list[bytes]] = {}
         self.metadata: dict[str, dict[str, str]] = {}
+        self.expirations: dict[str, str] = {}  # as HeadObject tells them, by key
 
     def put_object(self, Bucket, Key, Body, Metadata=None, IfNoneMatch=None, **_):
         if IfNoneMatch == "*" and Key in self.objects:
@@ -32,7 +33,8 @@ class MemoryS3:
     def head_object(self, Bucket, Key):
         if Key not in self.objects:
             raise ClientError({"Error": {"Code": "404", "Message": "Not Found"}}, "HeadObject")
-        return {"ContentLength": len(self.objects[Key])}
+        told = {"Expiration": self.expirations[Key]} if Key in self.expirations else {}
+        return {"ContentLength": len(self.objects[Key]), **told}
 
     def delete_object(self, Bucket, Key):
         self.objects.pop(Key, None)

@@ -83,6 +83,7 @@ def test_where_step_functions_has_forgotten_it_the_ledger_tells(executed):
     assert (found["status"], found["execution"], found["states"]) == ("running", None, [])
     assert found["chunks"] == {
         "planned": None,
+        "kept": None,
         "loaded": 2,
         "failed": 0,
         "running": 0,

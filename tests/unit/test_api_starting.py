@@ -39,6 +39,7 @@ def test_every_field_that_is_accepted_is_in_the_input_of_the_run(started):
         "embed": False,
         "move_cursor": True,
         "allow_gap": True,
+        "from_scratch": True,
     }
     assert set(asked) == {field.alias or name for name, field in starting.StartBody.model_fields.items()}
     answer = post(asked, "key")

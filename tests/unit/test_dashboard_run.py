@@ -26,6 +26,7 @@ RUN = {
     "states": [{**STATE, "name": "Process", "status": "running", "error": None, "reason": None}],
     "chunks": {
         "planned": 8,
+        "kept": None,
         "loaded": 3,
         "failed": 1,
         "running": 2,
@@ -37,6 +38,7 @@ RUN = {
     "quarantine": [],
     "quarantine_states": {},
     "replay_of": None,
+    "kept_of": None,
     "links": {"report": None, "graph": None},
 }
 
@@ -174,6 +176,11 @@ def test_a_rejected_run_says_that_nothing_was_published_and_why(shown):
     assert "4 fetched, 3 quarantined, nothing published" in said
     assert "**QualityFailed**: 3 of 4 rows quarantined" in said
     assert "Why rows were quarantined" in said and "2 open, 1 discarded" in said
+
+
+def test_a_run_that_took_chunks_over_says_how_many_and_whose(shown):
+    assert "chunks kept of" not in shown()
+    assert "8 chunks kept of `weather-0`" in shown(kept_of="weather-0", chunks={**RUN["chunks"], "kept": 8})
 
 
 def test_a_replay_says_whose_rows_it_judged_again(shown):

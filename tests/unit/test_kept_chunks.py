@@ -1,87 +1,264 @@
-"""A redriven run takes over what is in the lake, and nothing that has expired."""
+"""A run takes over what an earlier one left of a chunk, where all that the rows depend on is the same, and it stays."""
 
 import dataclasses
+import datetime as dt
+from email.utils import format_datetime
 
 import pytest
 from memory_s3 import MemoryS3
 
-from chalicelib import kept_chunks
+from chalicelib import code_fingerprint, kept_chunks
 from chalicelib.columns import Column
 from chalicelib.contract_reading import write_contract
-from chalicelib.contracts import Chunk, Slice
-from chalicelib.errors import NotFound
+from chalicelib.contracts import Chunk, Slice, TransformResult, ValidateResult
+from chalicelib.errors import AccountError, ContractError, NotFound
 from chalicelib.lake import keys
 from chalicelib.lake.listing import Listing, RawObject
 from chalicelib.lake.store import Lake
+from chalicelib.quality import suite as suites
 from chalicelib.redriving import kept_listing
 from chalicelib.schema import EVOLVE
 from chalicelib.sources.base import Source
+from chalicelib.sources.files import Files
+from chalicelib.warehouse.ledger import EarlierRun
 
-FIRST, SECOND, THIRD = ({"run_id": f"press-{number}", "code": "same"} for number in (1, 2, 3))
+RUN, OBJECTS = "press-9", {0: (30, "sha256 of 0")}
 RAW, COPY = "raw/part-00000-00000.ndjson.gz", "runs/press-1/work/part-00000-00000.ndjson"
+SUITE = {"name": "press", "expectations": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "id"}}]}
+BY_THE_DAY = {
+    "name": "press",
+    "expectations": [{"type": "expect_column_values_to_be_dateutil_parseable", "kwargs": {"column": "made"}}],
+}
 
 
 class Press(Source):
     name = "press"
     key = ("id",)
-    columns = (Column("id", "integer"),)
+    columns = (Column("id", "integer"), Column("made", "text"))
+    suite_document = SUITE
 
 
 class Growing(Press):
     schema_contract = EVOLVE
 
 
-def chunks(*done_by):
-    pieces = (Slice(0, COPY, RAW, 10 * number, 10 * number + 10, number, 1) for number in range(len(done_by)))
-    return [
-        Chunk(chunk=number, partition=0, request={}, format="ndjson", slices=(piece,), done_by=run)
-        for number, (piece, run) in enumerate(zip(pieces, done_by, strict=True))
-    ]
+class Transforming(Press):
+    def transform(self, frame):
+        return frame
+
+
+class Reading(Press):
+    def records(self, document, request):
+        return document["prints"]
+
+
+class Repeatable(Transforming):
+    repeatable = True
+
+    def records(self, document, request):
+        return document["prints"]
+
+
+class ByTheDay(Press):
+    suite_document = BY_THE_DAY
+
+
+def chunks(*done_by, run="press-9", **changed):
+    """Three chunks, the lines of one raw object, which each run calls otherwise."""
+    made = []
+    for number, by in enumerate(done_by):
+        piece = Slice(0, f"runs/{run}/work", f"raw/{run}", 10 * number, 10 * number + 10, number, 1)
+        made.append(Chunk(number, 0, {"shelf": 1}, "csv", (piece,), ("id",), ";", None, by))
+    first = {name: value for name, value in changed.items() if name in Slice.__dataclass_fields__}
+    of_chunk = {name: value for name, value in changed.items() if name not in first}
+    if first:
+        of_chunk["slices"] = (dataclasses.replace(made[0].slices[0], **first),)
+    return [dataclasses.replace(made[0], **of_chunk), *made[1:]] if changed else made
 
 
 @pytest.fixture
-def lake():
-    return Lake("bucket", MemoryS3())
+def s3():
+    return MemoryS3()
 
 
 @pytest.fixture
-def failed(lake):
-    """The first run made two of three chunks, the second, which redrove it, the last of them."""
-    for run, planned, made in ((FIRST, (None, None, None), (0, 1)), (SECOND, ("press-1", "press-1", None), (2,))):
-        lake.put_json(keys.manifest(run["run_id"]), [write_contract(chunk) for chunk in chunks(*planned)])
-        for number in made:
-            for left in (kept_chunks.RESULTS, kept_chunks.ROWS):
-                lake.put(keys.chunk(run["run_id"], number, left), b"x")
-    return [SECOND, FIRST]
+def lake(s3):
+    return Lake("bucket", s3)
 
 
-def done_by(lake, failed, source=Press):
-    marked = kept_chunks.marked(lake, source(), THIRD, failed, chunks(None, None, None))
-    assert [dataclasses.replace(chunk, done_by=None) for chunk in marked] == chunks(None, None, None)
-    return [chunk.done_by for chunk in marked]
+@pytest.fixture
+def did(lake):
+    """did(run, None, "press-1", …): a run that made these chunks itself or had them from another."""
+
+    def made(run, *done_by, redriven=False, objects=OBJECTS):
+        lake.put_json(keys.manifest(run), [write_contract(chunk) for chunk in chunks(*done_by, run=run)])
+        for number, by in enumerate(done_by):
+            if by is None:
+                for left in (kept_chunks.RESULTS, kept_chunks.ROWS):
+                    lake.put(keys.chunk(run, number, left), b"x")
+        return EarlierRun(run, redriven, objects)
+
+    return made
 
 
-def test_chunks_are_taken_from_whichever_run_made_them(lake, failed):
-    assert done_by(lake, failed) == ["press-1", "press-1", "press-2"]
+def done_by(lake, earlier, source=None, wanted=None, objects=((30, "sha256 of 0"),)):
+    wanted = chunks(None, None, None) if wanted is None else wanted
+    raw = [RawObject(part, f"raw/{RUN}", size, digest) for part, (size, digest) in enumerate(objects)]
+    marked, kept_of = kept_chunks.marked(lake, source or Press(), RUN, earlier, wanted, raw)
+    assert [dataclasses.replace(chunk, done_by=None) for chunk in marked] == wanted
+    found = [chunk.done_by for chunk in marked]
+    assert (kept_of is None) == (found == [None] * len(found))
+    return found
+
+
+def expires(s3, run, **after):
+    moment = format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(**after), usegmt=True)
+    s3.expirations[keys.manifest(run)] = f'expiry-date="{moment}", rule-id="runs-expire"'
+
+
+def test_chunks_are_taken_over_from_whichever_run_made_them(lake, did):
+    did("press-1", None, None, None)
+    assert done_by(lake, [did("press-2", "press-1", None, "press-1")]) == ["press-1", "press-2", "press-1"]
+
+
+@pytest.mark.parametrize("objects", [None, {0: (30, "sha256 of another")}], ids=["no-run", "no-object"])
+def test_without_an_earlier_run_that_read_any_of_the_bytes_the_lake_is_not_asked(objects):
+    earlier = [] if objects is None else [EarlierRun("press-1", False, objects)]
+    raw = [RawObject(0, "raw/press-9", 30, "sha256 of 0")]
+    assert kept_chunks.marked(None, None, RUN, earlier, chunks(None), raw) == (chunks(None), None)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"chunk": 7},
+        {"partition": 1},
+        {"format": "ndjson"},
+        {"header": ("id", "made")},
+        {"delimiter": ","},
+        {"request": {"shelf": 2}},
+        {"only": "runs/press-9/replay/rows.json"},
+        {"start": 1},
+        {"end": 9},
+        {"first_line": 2},
+        {"lines": 2},
+        {"key": "raw/press-9"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_chunk_that_is_cut_or_read_otherwise_is_made_anew(lake, did, changed):
+    found = done_by(lake, [did("press-1", None, None, None)], wanted=chunks(None, None, None, **changed))
+    assert found == [None, "press-1", "press-1"]
+
+
+def test_chunks_whose_raw_object_has_another_number_are_made_anew(lake, did):
+    moved = [dataclasses.replace(c, slices=(dataclasses.replace(c.slices[0], part=1),)) for c in chunks(None, None)]
+    objects = [(9, "sha256 of another"), (30, "sha256 of 0")]
+    assert done_by(lake, [did("press-1", None, None)], wanted=moved, objects=objects) == [None, None]
+
+
+@pytest.mark.parametrize("other", [(30, "sha256 of another"), (31, "sha256 of 0")], ids=["digest", "size"])
+def test_chunks_of_other_bytes_are_made_anew(lake, did, other):
+    assert done_by(lake, [did("press-1", None)], wanted=chunks(None), objects=[other]) == [None]
+
+
+def test_chunks_of_a_run_whose_raw_objects_nobody_knows_are_made_anew(lake, did):
+    assert done_by(lake, [did("press-1", None, objects={})], wanted=chunks(None)) == [None]
 
 
 @pytest.mark.parametrize("gone", [kept_chunks.RESULTS, kept_chunks.ROWS])
-def test_a_chunk_that_has_expired_with_an_earlier_run_is_made_anew(lake, failed, gone):
+def test_a_chunk_whose_objects_are_gone_is_made_anew(lake, did, gone):
+    earlier = did("press-1", None, None, None)
     lake.delete(keys.chunk("press-1", 1, gone))
-    assert done_by(lake, failed) == ["press-1", None, "press-2"]
+    assert done_by(lake, [earlier]) == ["press-1", None, "press-1"]
 
 
-def test_where_the_columns_of_then_have_expired_all_chunks_are_made_anew(lake, failed):
-    schema = {"revision": 0, "columns": []}
-    lake.put_json(keys.schema("press-3"), schema)
-    assert done_by(lake, failed, Growing) == [None, None, None]
-    lake.put_json(keys.schema("press-2"), schema)
-    assert done_by(lake, failed, Growing) == ["press-1", "press-1", "press-2"]
+@pytest.mark.parametrize(("hours", "taken"), [(23, None), (25, "press-1")])
+def test_nothing_is_taken_over_that_expires_before_a_run_may_have_ended(lake, s3, did, hours, taken):
+    earlier = did("press-1", None)
+    expires(s3, "press-1", hours=hours)
+    assert done_by(lake, [earlier], wanted=chunks(None)) == [taken]
+
+
+def test_nor_is_what_the_earlier_run_took_over_from_one_that_expires_sooner(lake, s3, did):
+    did("press-1", None, None)
+    earlier = did("press-2", "press-1", None)
+    expires(s3, "press-1", hours=23)
+    expires(s3, "press-2", days=9)
+    assert done_by(lake, [earlier], wanted=chunks(None, None)) == [None, "press-2"]
+    lake.delete(keys.manifest("press-1"))
+    assert done_by(lake, [earlier], wanted=chunks(None, None)) == [None, "press-2"]
+
+
+@pytest.mark.parametrize(
+    ("source", "taken"),
+    [(Transforming, None), (Reading, None), (Repeatable, "press-1"), (ByTheDay, None)],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_may_become_other_rows_at_another_time_is_taken_over_by_an_attempt_at_the_same_run_alone(
+    lake, did, source, taken
+):
+    earlier = did("press-1", None)
+    assert done_by(lake, [earlier], source(), chunks(None)) == [taken]
+    assert done_by(lake, [dataclasses.replace(earlier, redriven=True)], source(), chunks(None)) == ["press-1"]
+
+
+def test_the_samples_that_look_at_nothing_but_their_records_say_so():
+    from chalicelib import sources
+
+    found = {name: sources.get(name) for name in sources.names()}
+    assert {name for name, source in found.items() if source.repeatable} == {"people", "posts", "weather"}
+    # the days of prices are those of the time zones that the machine knows
+    assert {name for name, source in found.items() if not source.is_repeatable} == {"market"}
+
+
+def test_where_the_columns_evolved_or_have_expired_all_chunks_are_made_anew(lake, did):
+    earlier, schema = did("press-1", None), {"revision": 0, "columns": []}
+    lake.put_json(keys.schema(RUN), schema)
+    assert done_by(lake, [earlier], Growing(), chunks(None)) == [None]
+    for there, here, taken in (
+        (schema, schema, "press-1"),
+        (schema | {"revision": 1}, schema, None),
+        (schema | {"revision": 1}, schema | {"revision": 1}, None),
+        (schema | {"columns": [1]}, schema, None),
+    ):
+        lake.put_json(keys.schema("press-1"), there)
+        lake.put_json(keys.schema(RUN), here)
+        assert done_by(lake, [earlier], Growing(), chunks(None)) == [taken]
+
+
+def test_where_another_declaration_was_run_all_chunks_are_made_anew(lake, did):
+    earlier, source = did("press-1", None), Files()
+    source.columns, source.key, source.suite_document = Press.columns, ("id",), SUITE
+    lake.put_json(keys.declaration(RUN), {"location": "/prints.csv"})
+    assert done_by(lake, [earlier], source, chunks(None)) == [None]
+    for location, taken in (("/prints.csv", "press-1"), ("/copies.csv", None)):
+        lake.put_json(keys.declaration("press-1"), {"location": location})
+        assert done_by(lake, [earlier], source, chunks(None)) == [taken]
+
+
+def test_of_several_runs_the_first_that_is_there_counts(lake, did):
+    first, second = did("press-1", None), did("press-2", None, redriven=True)
+    assert done_by(lake, [second, first], wanted=chunks(None)) == ["press-2"]
+    lake.delete(keys.manifest("press-2"))
+    assert done_by(lake, [second, first], wanted=chunks(None)) == ["press-1"]
+
+
+def test_what_could_not_be_taken_over_is_made_anew_when_the_run_is_redriven(lake, did):
+    did("press-1", None, None, None)
+    attempt = did("press-2", "press-1", "press-1", None, redriven=True)
+    for number in (0, 2):  # the second one is its own: what failed there was not taking it over
+        lake.put_json(keys.chunk("press-2", number, kept_chunks.FAILURE), {})
+    assert done_by(lake, [attempt]) == [None, "press-1", "press-2"]
 
 
 @pytest.mark.parametrize("gone", [RAW, COPY], ids=["raw object", "working copy"])
 def test_what_was_fetched_and_has_expired_is_told_before_a_chunk_is_read(lake, gone):
-    listing = Listing((RawObject(0, RAW, 3, "sha256", 3),), tuple(chunks(None, None, None)))
+    cut = tuple(
+        dataclasses.replace(chunk, slices=(dataclasses.replace(chunk.slices[0], key=COPY, raw_key=RAW),))
+        for chunk in chunks(None, None, None)
+    )
+    listing = Listing((RawObject(0, RAW, 3, "sha256", 3),), cut)
     kept = lake.put_json(keys.listing("press-1", 0), write_contract(listing))
     for key in {RAW, COPY} - {gone}:
         lake.put(key, b"x")
@@ -89,3 +266,88 @@ def test_what_was_fetched_and_has_expired_is_told_before_a_chunk_is_read(lake, g
         kept_listing.read(lake, kept, 0)
     lake.put(gone, b"x")
     assert kept_listing.read(lake, kept, 4).kept_of == "press-1"
+
+
+# --- what the stages read of it --------------------------------------------------------------
+
+TRANSFORMED = TransformResult(0, 3, 2, 1, "rows", "malformed", "observed", 0)
+VALIDATED = ValidateResult(0, 3, 1, 2, "rows", ("malformed", "failing"), "results")
+ROWS = b"1\tWave\t1\t1\n"
+
+
+@pytest.fixture
+def left(lake):
+    """What press-1 left of chunk 0, with examples that name its raw object; the chunk as press-9 has it."""
+    [chunk] = chunks(None, run="press-1")
+    results = {
+        "expectations": [{"id": "e1", "examples": [{"value": "raw/press-1", "raw": "raw/press-1", "line": 1}]}],
+        "schema": {"revision": 0, "observed": {"misfits": [{"name": "id", "raw": "raw/press-1", "line": 2}]}},
+        "set_aside": [],
+        **kept_chunks.kept(chunk, TRANSFORMED, VALIDATED, ROWS),
+    }
+    lake.put_json(keys.chunk("press-1", 0, kept_chunks.RESULTS), results)
+    return chunks("press-1")[0]
+
+
+def test_both_stages_answer_what_they_answered_then(lake, left):
+    assert kept_chunks.transformed(lake, left) == TRANSFORMED
+    key = keys.chunk(RUN, 0, kept_chunks.RESULTS)
+    assert kept_chunks.validated(lake, RUN, left) == dataclasses.replace(VALIDATED, results_key=key)
+
+
+def test_examples_name_the_raw_objects_of_the_run_that_shows_them(lake, left):
+    found = lake.get_json(kept_chunks.validated(lake, RUN, left).results_key)
+    assert found["expectations"][0]["examples"] == [{"value": "raw/press-1", "raw": "raw/press-9", "line": 1}]
+    assert found["schema"]["observed"]["misfits"] == [{"name": "id", "raw": "raw/press-9", "line": 2}]
+    assert set(kept_chunks.counted(found)) == {"expectations", "schema", "set_aside"}
+    kept_chunks.expect_judged(found, ROWS)
+
+
+def test_results_of_the_same_raw_objects_are_not_written_again(lake, s3, left):
+    [same] = chunks("press-1", run="press-1")
+    before = set(s3.objects)
+    assert kept_chunks.validated(lake, RUN, same) == VALIDATED
+    assert set(s3.objects) == before
+
+
+def test_what_other_versions_judged_is_judged_anew(lake, left, monkeypatch):
+    monkeypatch.setattr(code_fingerprint, "versions", lambda names: dict.fromkeys(names, "2.0"))
+    assert kept_chunks.validated(lake, RUN, left) is None
+    assert kept_chunks.schema(lake, left, ROWS)["observed"]["misfits"][0]["raw"] == "raw/press-9"
+    with pytest.raises(AccountError, match="not those that Validate judged"):
+        kept_chunks.schema(lake, left, ROWS + ROWS)
+
+
+@pytest.fixture(params=["transformed", "validated"])
+def read(request, lake, left):
+    """What one of the two stages reads of the chunk."""
+    if request.param == "transformed":
+        return lambda: kept_chunks.transformed(lake, left)
+    return lambda: kept_chunks.validated(lake, RUN, left)
+
+
+def test_results_that_are_gone_fail_the_chunk_and_say_how_it_is_mended(lake, left, read):
+    lake.delete(keys.chunk("press-1", 0, kept_chunks.RESULTS))
+    with pytest.raises(NotFound, match=r"results.json, which the chunk was to be taken over from, is gone.*redrive"):
+        read()
+
+
+@pytest.mark.parametrize("altered", [b"{", b"[]", b"{}", {"raw_keys": 7}, {"raw_keys": {"4": "raw"}}], ids=str)
+def test_results_that_were_altered_fail_the_chunk_and_say_how_it_is_mended(lake, left, read, altered):
+    key = keys.chunk("press-1", 0, kept_chunks.RESULTS)
+    if isinstance(altered, bytes):
+        lake.put(key, altered)
+    else:
+        lake.put_json(key, lake.get_json(key) | altered)
+    with pytest.raises(ContractError, match=r"results.json is not as Validate wrote it.*sluice redrive"):
+        read()
+
+
+def test_rows_that_were_altered_since_they_were_judged_are_told(lake, left):
+    found = lake.get_json(keys.chunk("press-1", 0, kept_chunks.RESULTS))
+    with pytest.raises(AccountError, match=r"not those that Validate judged.*sluice redrive"):
+        kept_chunks.expect_judged(found, ROWS.replace(b"Wave", b"Cave"), run_id=RUN, chunk=0)
+
+
+def test_suites_know_whether_they_go_by_the_day():
+    assert suites.load(ByTheDay()).goes_by_the_day and not suites.load(Press()).goes_by_the_day

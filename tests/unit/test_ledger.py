@@ -274,3 +274,96 @@ def test_a_clock_ahead_of_postgres_lets_no_run_end_before_it_began(cursor):
     ledger.fail(cursor, name, "orders", "arn", {}, {"error": "UnknownSource"}, ahead)
     run = ledger.get_run(cursor.connection, name)
     assert run["started_at"] == run["finished_at"]
+
+
+# --- runs that chunks may be taken over from -------------------------------------------------
+
+
+_ENTERED = """
+INSERT INTO pipeline.runs
+    (run_id, source, table_name, execution, input, status, started_at, code, replay_of, redrive_of)
+VALUES
+    (%(run_id)s, %(source)s, %(table)s, 'arn', %(input)s, %(status)s, %(started_at)s, %(code)s, %(replay_of)s,
+     %(redrive_of)s)
+"""
+
+
+@pytest.fixture
+def entered(cursor):
+    """entered("failed", …): a run of that status, of a source that no other test has; each is newer than the last."""
+    name, started = f"source_{uuid.uuid4().hex}", dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    numbers = iter(range(1, 99))
+
+    def made(status, code="c", table="prints", source=name, replay_of=None, redrive_of=None, **given):
+        number = next(numbers)
+        values = {
+            "run_id": f"{name}-{number}",
+            "source": source,
+            "table": table,
+            "input": json.dumps(given | ({"redrive": redrive_of} if redrive_of else {})),
+            "status": status,
+            "started_at": started + dt.timedelta(hours=number),
+            "code": code,
+            "replay_of": replay_of,
+            "redrive_of": redrive_of,
+        }
+        cursor.execute(_ENTERED, values)
+        ledger.add_raw_objects(cursor, values["run_id"], [(0, "raw", 7, "digest")])
+        return values["run_id"]
+
+    return made
+
+
+def earlier(cursor, run_id):
+    return [(run.run_id, run.redriven) for run in ledger.earlier_runs(cursor.connection, run_id)]
+
+
+def test_chunks_are_taken_over_from_the_newest_run_that_succeeded(cursor, entered):
+    entered("succeeded")
+    newest = entered("succeeded")
+    for status in ("failed", "rejected", "published", "running"):
+        entered(status)
+    run_id = entered("running")
+    assert earlier(cursor, run_id) == [(newest, False)]
+    [found] = ledger.earlier_runs(cursor.connection, run_id)
+    assert found.objects == {0: (7, "digest")}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"code": "d"}, {"code": None}, {"table": "posters"}, {"source": "another"}],
+    ids=["code", "code-nobody-knows", "table", "source"],
+)
+def test_and_from_none_of_another_code_table_or_source(cursor, entered, other):
+    entered("succeeded", **other)
+    assert earlier(cursor, entered("running")) == []
+
+
+def test_an_older_run_does_not_stand_in_for_the_newest_one_of_another_code(cursor, entered):
+    entered("succeeded")
+    entered("succeeded", code="d")
+    assert earlier(cursor, entered("running")) == []
+
+
+def test_a_replay_takes_nothing_over_and_nothing_is_taken_over_from_it(cursor, entered):
+    original = entered("rejected")
+    entered("succeeded", replay_of=original)
+    assert earlier(cursor, entered("running")) == []
+    entered("succeeded")
+    assert earlier(cursor, entered("running", replay_of=original)) == []
+
+
+def test_a_run_from_scratch_takes_nothing_over(cursor, entered):
+    entered("succeeded")
+    assert earlier(cursor, entered("running", from_scratch=True)) == []
+    assert len(earlier(cursor, entered("running", from_scratch=False))) == 1
+
+
+def test_the_attempts_that_a_run_redrives_come_first_newest_first_also_from_scratch(cursor, entered):
+    succeeded = entered("succeeded")
+    first = entered("failed")
+    second = entered("failed", redrive_of=first)
+    attempts = [(second, True), (first, True)]
+    assert earlier(cursor, entered("running", redrive_of=second)) == [*attempts, (succeeded, False)]
+    assert earlier(cursor, entered("running", redrive_of=second, from_scratch=True)) == attempts
+    assert earlier(cursor, entered("running", redrive_of=second, code="d")) == []

@@ -1,6 +1,7 @@
 """Load is one transaction per chunk: done again it does nothing, and what it cannot account for it takes back."""
 
 import tracemalloc
+import zlib
 
 import pytest
 from memory_s3 import MemoryS3
@@ -41,9 +42,10 @@ def load(monkeypatch, database_url, lake):
     monkeypatch.setattr(stage, "Lake", lambda bucket: lake)
     monkeypatch.setattr(settings, "current", lambda: Settings(bucket="bucket", database_url=database_url))
     monkeypatch.setattr(sources, "for_run", lambda *_: source)
-    lake.put("rows", copy_text.write([["1", "2"], ["tea", "salt"]], [1, 2]), "text/plain")
+    rows = copy_text.write([["1", "2"], ["tea", "salt"]], [1, 2])
+    lake.put("rows", rows, "text/plain")
     store(lake, "rejected", REJECTED)
-    lake.put_json("results", {"expectations": [], "extra": [], "set_aside": []})
+    lake.put_json("results", {"expectations": [], "extra": [], "set_aside": [], "checksum": zlib.crc32(rows)})
     with connection.transaction(database_url) as conn, conn.cursor() as cursor:
         cursor.execute("DELETE FROM pipeline.runs WHERE run_id = %s", (RUN,))
         ledger.open_run(cursor, source, RUN, "arn", {}, Window(), "2026-01-01")
@@ -66,6 +68,14 @@ def held(database_url):
             return tables.count_staged(cursor, Shop.table, RUN), ledger.count_quarantined(cursor, RUN), chunks
 
     return counted
+
+
+def test_rows_that_are_not_those_that_were_judged_are_not_loaded(load, held, lake):
+    lake.put("rows", copy_text.write([["1", "2"], ["tea", "sand"]], [1, 2]), "text/plain")
+    with pytest.raises(AccountError, match="not those that Validate judged") as caught:
+        load()
+    assert caught.value.where == {"run_id": RUN, "chunk": 0}
+    assert held() == (0, 0, 0)
 
 
 def test_a_chunk_that_is_loaded_twice_is_there_once(load, held):

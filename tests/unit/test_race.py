@@ -210,7 +210,7 @@ def test_what_is_wanted_is_met_or_missed_or_was_not_measured(taken):
         "first load, against dlt with Arrow tables": True,
         "dlt with Python records, against Sluice": True,
         "first load, against the floor": True,
-        "second, unchanged load, against the first": False,
+        "second, unchanged load, chunks kept, against the first": False,
         "time per row, 5,000 rows against 1,000": True,
         "highest memory of a worker, 5,000 rows against 1,000": False,
         "the gate's share of the CPU of all stages": True,
@@ -237,7 +237,7 @@ def test_a_load_that_left_something_else_is_reported_and_counts_nowhere(taken):
 def test_the_report_shows_medians_ratios_and_what_is_missed(taken):
     text = "\n".join(report.lines(taken))
     assert "| Sluice | 6.1 (6.0 to 6.2) | 1.97 | 5.1 (5.0 to 5.2) | 0.84 |" in text
-    assert "| second, unchanged load, against the first | at most 0.70 | 0.84 | **missed** |" in text
+    assert "| second, unchanged load, chunks kept, against the first | at most 0.70 | 0.84 | **missed** |" in text
     assert "| Validate | 2000.00 | 2000.00 | 1000.00 | 1000.00 | 1000.00 | 1000.00 |" in text
     assert "take 1.0 s of 6.1 s" in text
     assert "Taken under load" not in text

@@ -1,0 +1,126 @@
+"""What rows are made by: where any of it differs, nothing of an earlier run is taken over."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from chalicelib import code_fingerprint, sources
+from chalicelib.columns import Column
+from chalicelib.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = Settings()
+
+
+def of(name="weather", settings=SETTINGS, **declared):
+    source = sources.get(name)
+    kind = type(source)
+    return code_fingerprint.of(type(kind.__name__, (kind,), {"__module__": kind.__module__, **declared})(), settings)
+
+
+def test_it_is_that_of_the_next_process():
+    script = (
+        "from chalicelib import code_fingerprint, settings, sources\n"
+        "for name in sources.names(): print(name, code_fingerprint.of(sources.get(name), settings.Settings()))"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert runs[0] == runs[1]
+    assert len(set(runs[0].split())) == 2 * len(sources.names())
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"columns": (Column("station", "text"),)},
+        {"key": ("day",)},
+        {"nulls": ("NA",)},
+        {"rename": {"a": "b"}},
+        {"schema_contract": "evolve"},
+        {"suite_document": {}},
+        {"indexes": ("temperature_max",)},
+    ],
+    ids=lambda declared: next(iter(declared)),
+)
+def test_it_depends_on_what_the_source_declares_wherever_that_comes_from(declared):
+    assert of(**declared) != of()
+
+
+@pytest.mark.parametrize("changed", [{"record_bytes": 1}, {"chunk_rows": 1}, {"chunk_bytes": 1}], ids=str)
+def test_of_the_settings_it_depends_on_that_by_which_records_are_read(changed):
+    is_other = of(settings=dataclasses.replace(SETTINGS, **changed)) != of()
+    assert is_other == ("record_bytes" in changed)
+
+
+@pytest.mark.parametrize("library", [*code_fingerprint._LIBRARIES])
+def test_it_depends_on_the_versions_of_what_reads_and_converts_records(monkeypatch, library):
+    before, versions = of(), code_fingerprint.versions
+    assert versions((library,))[library] is not None
+    monkeypatch.setattr(code_fingerprint, "versions", lambda names: versions(names) | {library: "0"})
+    assert of() != before
+
+
+def test_it_depends_on_python_and_on_the_time_zone(monkeypatch):
+    found = {of()}
+    monkeypatch.setattr(time, "tzname", ("EST", "EDT"))
+    found.add(of())
+    monkeypatch.setattr(sys, "version_info", (3, 99, 0))
+    found.add(of())
+    assert len(found) == 3
+
+
+def test_a_distribution_that_is_not_there_has_no_version():
+    assert code_fingerprint.versions(("no-such-distribution",)) == {"no-such-distribution": None}
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package, of which files may be altered."""
+    copied = tmp_path / "chalicelib"
+    shutil.copytree(code_fingerprint._PACKAGE, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code_fingerprint, "_PACKAGE", copied)
+    return copied
+
+
+@pytest.mark.parametrize(
+    ("path", "is_part"),
+    [
+        ("sources/weather.py", True),
+        ("sources/posts.py", False),
+        ("expectations/weather.json", True),
+        ("expectations/posts.json", False),
+        ("warehouse/copy_text.py", True),
+        ("warehouse/sql/publish.sql", True),
+    ],
+)
+def test_it_depends_on_the_package_but_for_other_sources_and_their_suites(package, path, is_part):
+    before = of()
+    altered = package / path
+    text = altered.read_text()
+    altered.write_text(json.dumps({"name": "x"}) if path.endswith(".json") else text + "\n")
+    assert (of() != before) == is_part
+
+
+def test_a_source_that_names_another_ones_module_depends_on_that_and_on_what_that_names(package):
+    weather, posts, people = (package / "sources" / f"{name}.py" for name in ("weather", "posts", "people"))
+    weather.write_text(weather.read_text() + "from chalicelib.sources.posts import HOST\n")
+    posts.write_text(posts.read_text() + "from chalicelib.sources import people\n")
+    before = of()
+    people.write_text(people.read_text() + "\n")
+    assert of() != before
