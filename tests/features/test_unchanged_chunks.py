@@ -159,7 +159,7 @@ def test_the_same_files_again_are_taken_over_and_the_run_is_as_if_it_had_read_th
 
     reports = [press.report(run["run_id"]) for run in (first, second)]
     for run, report in zip((first, second), reports, strict=True):
-        [example] = [e for finding in report["findings"] for e in finding["examples"] if e["value"] == "x"]
+        [example] = [example for result in report["results"] for example in result["examples"]]
         assert f"run={run['run_id']}/" in example["raw"] and example["line"] == BAD - ROWS + 1
     assert [report["verdict"] for report in reports] == ["warn", "warn"]
 

@@ -159,7 +159,9 @@ def test_chunks_whose_raw_object_has_another_number_are_made_anew(lake, did):
 
 @pytest.mark.parametrize("other", [(30, "sha256 of another"), (31, "sha256 of 0")], ids=["digest", "size"])
 def test_chunks_of_other_bytes_are_made_anew(lake, did, other):
-    assert done_by(lake, [did("press-1", None)], wanted=chunks(None), objects=[other]) == [None]
+    earlier = did("press-1", None, objects=OBJECTS | {1: (9, "sha256 of 1")})
+    for objects, taken in ((OBJECTS[0], "press-1"), (other, None)):
+        assert done_by(lake, [earlier], wanted=chunks(None), objects=[objects, (9, "sha256 of 1")]) == [taken]
 
 
 def test_chunks_of_a_run_whose_raw_objects_nobody_knows_are_made_anew(lake, did):
@@ -250,6 +252,9 @@ def test_what_could_not_be_taken_over_is_made_anew_when_the_run_is_redriven(lake
     for number in (0, 2):  # the second one is its own: what failed there was not taking it over
         lake.put_json(keys.chunk("press-2", number, kept_chunks.FAILURE), {})
     assert done_by(lake, [attempt]) == [None, "press-1", "press-2"]
+    attempt = did("press-3", "press-1", "press-1", "press-1", redriven=True)  # it made none itself
+    lake.put_json(keys.chunk("press-3", 1, kept_chunks.FAILURE), {})
+    assert done_by(lake, [attempt]) == ["press-1", None, "press-1"]
 
 
 @pytest.mark.parametrize("gone", [RAW, COPY], ids=["raw object", "working copy"])
