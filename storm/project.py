@@ -33,6 +33,7 @@ class Lane(Source):
         Column("note", "text"),
     )
     hosts = ("{host}",)
+    repeatable = True  # so that what is asked for again takes chunks over
     first_day = dt.date.fromisoformat("{first_day}")
     window_days = {window_days}
     overlap_days = 0
