@@ -1,7 +1,10 @@
 """Who is told of a stream's records: the queue of what could not be used, and people when a mapped table changes.
 
 They are told after the commit, from the ledger: nobody waits for SQS or SNS but the rows that are told of, and what
-cannot be told now is told by the stream's next invocation.
+cannot be told now is told by the stream's next invocation. Each is told of in a transaction of its own that is open
+until AWS has answered: its locks keep another shard's invocation from telling the same, which passes over them and does
+not wait, and nothing else writes to these rows. Where it breaks off after AWS has heard, they are told of twice; the
+other order would lose what was not told.
 """
 
 from __future__ import annotations

@@ -148,6 +148,7 @@ class Tasks:
                 " anew, and a load deletes nothing: rows that are deleted at the source before it would stay",
                 next_step="`sluice changes start` alone goes on with its own; --reload beside the others loads them",
             )
+        self._expect_alone(task)
         if before != task or reload:
             tasks.check(task, goes_on)
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -168,6 +169,22 @@ class Tasks:
                 start_new_session=True,
             )
         return self._wait(folder, task, process, begin)
+
+    def _expect_alone(self, task: Task) -> None:
+        """Raise ConfigurationError where another task sends changes of the same tables from elsewhere into the stream.
+
+        A row's changes are ordered by their place in the log; of two logs these say nothing of each other, and the
+        changes of one would count as older than what the other has sent.
+        """
+        for found in self.list():
+            other, tables = found.task, set(found.task.tables) & set(task.tables)
+            is_apart = other.name == task.name or other.stream != task.stream or other.database_url == task.database_url
+            if tables and not is_apart:
+                raise ConfigurationError(
+                    f"the task {other.name} replicates {', '.join(sorted(tables))} of another database into the"
+                    f" stream {task.stream}: of rows with the same key one's changes would be lost",
+                    next_step=f"`sluice changes stop --name {other.name} --remove` first, or take other tables",
+                )
 
     def _wait(self, folder: Folder, task: Task, process: subprocess.Popen, begin: int) -> Running:
         """Until it follows the log, or loads for longer than one wants to wait. Its own log starts at byte `begin`."""

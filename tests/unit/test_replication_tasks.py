@@ -16,6 +16,7 @@ from psycopg2.extensions import make_dsn
 from chalicelib.errors import ConfigurationError, TerminalError
 from cli import changes as commands
 from local.dms import __main__ as dms
+from local.dms import task as tasks
 from local.dms.processes import Folder, Running, Tasks
 from local.dms.task import Task
 from local.home import Home
@@ -184,3 +185,27 @@ def test_the_status_goes_on_counting_after_the_database_broke_off(home, monkeypa
         for number, handler in handlers.items():
             signal.signal(number, handler)
     assert seen() == (7, "stopped")
+
+
+@pytest.mark.parametrize(
+    ("other", "refused"),
+    [
+        ({}, True),
+        ({"stream": "others"}, False),
+        ({"tables": ("public.another",)}, False),
+        ({"database_url": "postgresql:///mine"}, False),
+    ],
+    ids=["the same tables", "another stream", "other tables", "the same log"],
+)
+def test_two_databases_do_not_feed_the_same_table_by_one_stream(home, monkeypatch, other, refused):
+    stopped(home, replace(Task("theirs", "postgresql:///theirs", ("public.orders", "public.x"), "changes"), **other))
+
+    def check(task, goes_on):
+        raise ConfigurationError("it would start")
+
+    monkeypatch.setattr(tasks, "check", check)
+    with pytest.raises(ConfigurationError) as raised:
+        Tasks(home).start(Task("mine", "postgresql:///mine", ("public.orders",), "changes"), {})
+    assert ("the task theirs replicates public.orders of another database" in raised.value.message) == refused
+    assert ("sluice changes stop --name theirs --remove" in str(raised.value)) == refused
+    assert not Folder(home / "replication" / "mine").task.exists()
