@@ -16,7 +16,7 @@ from chalicelib.search import fulltext
 from chalicelib.sources.base import Source
 from chalicelib.warehouse.deadline import Deadline
 
-FEW = 10_000  # rows or vectors, for which others wait 1 s or 4 s
+FEW = 10_000  # rows or vectors, for which others wait 3 s or 4 s
 
 
 @dataclass(frozen=True)
