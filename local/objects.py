@@ -17,13 +17,12 @@ import hashlib
 import json
 import mmap
 import os
-import re
 import shutil
 import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3 import exceptions, models, responses
@@ -31,8 +30,10 @@ from moto.s3 import exceptions, models, responses
 INDEX = "index.json"
 ETAG_BYTES = 1024 * 1024  # larger objects' ETags are no MD5
 
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
-_request = threading.local()  # `ranged`: whether this thread answers a GET of a part of an object
+# of a body that is received or sent, at once; by 256 KB it is no faster
+PIECE_BYTES = 2**20
+
+_request = threading.local()  # `answered`: whether this thread answers a GET of an object
 
 
 class Body:
@@ -52,16 +53,14 @@ class Body:
     def truncate(self) -> None:
         """Nothing: moto writes the whole value next."""
 
-    def write(self, value: bytes | Joined) -> None:
-        if isinstance(value, Joined):
+    def write(self, value: bytes | Joined | Received) -> None:
+        if isinstance(value, Joined | Received):
             value.path.replace(self.path)
         else:
             self.path.write_bytes(value)
 
-    def read(self, size: int = -1) -> bytes | mmap.mmap:
+    def read(self, size: int = -1) -> bytes:
         with self.path.open("rb") as file:
-            if size < 0 and getattr(_request, "ranged", False) and os.fstat(file.fileno()).st_size:
-                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             file.seek(self._position)
             value = file.read(size)
         self._position += len(value)
@@ -80,6 +79,66 @@ class Borrowed(Body):
 
     def close(self) -> None:
         pass
+
+
+class Sent:
+    """The value of a key that a request is answered with: a part of a file, read piece by piece while it is sent.
+
+    A GET of 13 MB takes 6 ms of CPU so, of which none holds the interpreter's lock for long; in one piece 8 ms, and
+    memory for all of it. The file is open from the beginning: who overwrites the object meanwhile takes nothing away.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, end: int):
+        self._file, self._start, self._end = file, start, end
+
+    def __len__(self) -> int:
+        return self._end - self._start
+
+    def __getitem__(self, wanted: slice) -> Sent:
+        start, end, _ = wanted.indices(len(self))
+        return Sent(self._file, self._start + start, self._start + max(start, end))
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(self._start, self._end, PIECE_BYTES):
+            yield os.pread(self._file.fileno(), min(PIECE_BYTES, self._end - start), start)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Received(mmap.mmap):
+    """The body of a request, written to a file as it comes, which a key's value takes over."""
+
+    path: Path
+
+    @classmethod
+    def read_from(cls, stream: BinaryIO, length: int) -> Received:
+        """`length` bytes of `stream`; raises ConnectionError where it ends before."""
+        path = Body.folder / uuid.uuid4().hex
+        piece, left = memoryview(bytearray(min(PIECE_BYTES, length))), length
+        try:
+            with path.open("w+b") as file:
+                while left:
+                    read = stream.readinto(piece[:left])
+                    if not read:
+                        raise ConnectionError(f"{left:,} bytes of a body of {length:,} did not come")
+                    file.write(piece[:read])
+                    left -= read
+                file.flush()
+                received = cls(file.fileno(), length, access=mmap.ACCESS_READ)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        received.path = path
+        return received
+
+    def read(self, size: int = -1) -> Received:
+        """All of it, as werkzeug asks for a body."""
+        return self
+
+    def discard(self) -> None:
+        """Delete the file, where no key took it."""
+        self.path.unlink(missing_ok=True)
 
 
 class Joined:
@@ -135,12 +194,11 @@ def keep_in(folder: Path) -> None:
     original = responses.S3Response.get_object
 
     def get_object(self):
-        wanted = _RANGE.fullmatch(self.headers.get("range", ""))
-        _request.ranged = wanted is not None and (not wanted[2] or int(wanted[1]) <= int(wanted[2]))
+        _request.answered = True
         try:
             return original(self)
         finally:
-            _request.ranged = False
+            _request.answered = False
 
     responses.S3Response.get_object = get_object
 
@@ -151,8 +209,10 @@ class _Tempfile:
     SpooledTemporaryFile = Body
 
 
-def _value(key: models.FakeKey) -> bytes | mmap.mmap:
+def _value(key: models.FakeKey) -> bytes | Sent:
     with key.lock:
+        if getattr(_request, "answered", False):
+            return Sent(key._value_buffer.path.open("rb", buffering=0), 0, key.contentsize)
         key._value_buffer.seek(0)
         return key._value_buffer.read()
 

@@ -1,7 +1,12 @@
 """S3 on the laptop: objects are files, so they cost no memory and outlive the stack."""
 
+import hashlib
+import http.client
 import io
 import os
+import time
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -23,11 +28,13 @@ def s3(folder):
     from moto.server import DomainDispatcherApplication, create_backend_app
 
     from local import objects
+    from local.gateway import Gateway
     from local.http import listen, serve, url
 
     objects.keep_in(folder)
     listening = listen()
-    server = serve(listening, DomainDispatcherApplication(create_backend_app))
+    moto = DomainDispatcherApplication(create_backend_app)
+    server = serve(listening, Gateway(moto, SimpleNamespace(invoke=None), {}, list))
     client = boto3.client(
         "s3",
         endpoint_url=url(listening),
@@ -131,3 +138,96 @@ def test_objects_are_found_again_after_a_restart(s3, folder):
     with pytest.raises(ClientError, match="NoSuchKey"):
         body(s3, "lost")
     assert not (folder / "stray").exists()
+
+
+# --- large bodies, which are files from the first byte ------------------------------------------
+
+
+@pytest.fixture
+def files(folder):
+    """How many bodies were added since."""
+    before = set(folder.iterdir())
+    return lambda: len(set(folder.iterdir()) - before)
+
+
+def test_a_large_body_is_one_file_however_it_comes(s3, files):
+    s3.put_object(Bucket=BUCKET, Key="one-file", Body=BIG)
+    upload = s3.create_multipart_upload(Bucket=BUCKET, Key="of-parts")["UploadId"]
+    about = {"Bucket": BUCKET, "Key": "of-parts", "UploadId": upload}
+    parts = [
+        {"PartNumber": number, "ETag": s3.upload_part(PartNumber=number, Body=BIG, **about)["ETag"]}
+        for number in (1, 2)
+    ]
+    s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **about)
+    assert body(s3, "one-file") == BIG and body(s3, "of-parts") == BIG * 2
+    assert files() == 2
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "SHA256"])
+def test_a_large_body_with_a_checksum_is_the_object(s3, files, algorithm):
+    s3.put_object(Bucket=BUCKET, Key=f"checked-{algorithm}", Body=BIG, ChecksumAlgorithm=algorithm)
+    assert body(s3, f"checked-{algorithm}") == BIG
+    assert files() == 1
+
+
+def test_a_large_body_that_is_refused_leaves_no_file(s3, files):
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        s3.put_object(Bucket="nobody-made-this", Key="lost", Body=BIG)
+    s3.put_object(Bucket=BUCKET, Key="taken", Body=b"first")
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        s3.put_object(Bucket=BUCKET, Key="taken", Body=BIG, IfNoneMatch="*")
+    assert body(s3, "taken") == b"first"
+    assert files() == 1
+
+
+def test_a_large_body_in_signed_chunks_is_stored_without_their_signatures(s3, files):
+    chunked = b"%x;chunk-signature=%s\r\n%s\r\n0;chunk-signature=%s\r\n\r\n" % (
+        len(BIG), b"0" * 64, BIG, b"0" * 64
+    )  # fmt: skip
+    headers = {
+        "X-Amz-Content-SHA256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+        "X-Amz-Decoded-Content-Length": str(len(BIG)),
+        "Content-Encoding": "aws-chunked",
+    }
+    assert put(s3, "in-chunks", chunked, len(chunked), headers).status == 200
+    assert body(s3, "in-chunks") == BIG
+    assert files() == 1
+
+
+def test_a_large_body_that_breaks_off_is_no_object(s3, files):
+    with pytest.raises(http.client.HTTPException):
+        put(s3, "broken-off", BIG[:2_000_000], len(BIG), {})
+    deadline = time.monotonic() + 10
+    while files() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert files() == 0
+    with pytest.raises(ClientError, match="404"):
+        s3.head_object(Bucket=BUCKET, Key="broken-off")
+
+
+@pytest.mark.parametrize("wanted", [{}, {"Range": "bytes=1000-"}], ids=["whole", "in-part"])
+def test_an_object_that_is_overwritten_while_it_is_read_is_read_as_it_was(s3, wanted):
+    s3.put_object(Bucket=BUCKET, Key="read", Body=BIG * 4)
+    answer = s3.get_object(Bucket=BUCKET, Key="read", **wanted)["Body"]
+    beginning = answer.read(10)
+    s3.put_object(Bucket=BUCKET, Key="read", Body=b"other")
+    found = hashlib.sha256(beginning + answer.read()).digest()
+    assert found == hashlib.sha256((BIG * 4)[1000 if wanted else 0 :]).digest()
+
+
+def put(s3, key, sent, length, headers):
+    """A PUT of our own, which says that its body has `length` bytes and ends when `sent` is sent."""
+    server = urlsplit(s3.meta.endpoint_url)
+    connection = http.client.HTTPConnection(server.hostname, server.port, timeout=30)
+    scope = f"Credential=local/20261121/{REGION}/s3/aws4_request"
+    authorization = f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0"
+    connection.putrequest("PUT", f"/{BUCKET}/{key}")
+    for name, value in {"Authorization": authorization, "Content-Length": str(length), **headers}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    connection.send(sent)
+    connection.sock.shutdown(1)
+    try:
+        return connection.getresponse()
+    finally:
+        connection.close()
