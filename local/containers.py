@@ -16,11 +16,15 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from chalicelib.errors import ContractError
 from local.functions import ACCOUNT, REGION
+
+if TYPE_CHECKING:  # it serves HTTP
+    from local.faults import Fault
 
 MEMORY_MB = 8192  # the template's default
 WATCH_SECONDS = 0.1
@@ -37,6 +41,7 @@ class Task:
     cluster: str
     definition: str
     process: subprocess.Popen
+    memory: int  # bytes
     reason: str = ""
     exit_code: int | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -75,8 +80,11 @@ class Containers:
         self._memory, self._command = memory_mb * 2**20, list(command)
         self._tasks: dict[str, Task] = {}
 
-    def run(self, cluster: str, definition: str, overrides: Mapping) -> Task:
-        """Start a task; `overrides` is RunTask's, in any letters. Raises ContractError where ECS would refuse it."""
+    def run(self, cluster: str, definition: str, overrides: Mapping, fault: Fault | None = None) -> Task:
+        """Start a task; `overrides` is RunTask's, in any letters. Raises ContractError where ECS would refuse it.
+
+        A `fault` is one that `local.faults` lists for a task that runs.
+        """
         if len(json.dumps(overrides)) > OVERRIDE_CHARACTERS:
             raise ContractError(f"the overrides of a task have more than {OVERRIDE_CHARACTERS} characters")
         environment = {**self._environment, **_variables(overrides), "PYTHONPATH": str(self._folder)}
@@ -90,7 +98,10 @@ class Containers:
                 stderr=output,
             )
         arn = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/{cluster}/{uuid.uuid4().hex}"
-        task = self._tasks[arn] = Task(arn, cluster, definition, process)
+        memory = 2**20 if fault and fault.action == "memory" else self._memory
+        task = self._tasks[arn] = Task(arn, cluster, definition, process, memory)
+        if fault and fault.action == "kill":
+            threading.Timer(fault.seconds, process.kill).start()
         threading.Thread(target=self._watch, args=(task,), daemon=True).start()
         return task
 
@@ -109,7 +120,7 @@ class Containers:
 
     def _watch(self, task: Task) -> None:
         while (status := task.process.poll()) is None:
-            if _resident(task.process.pid) > self._memory:
+            if _resident(task.process.pid) > task.memory:
                 task.reason = "OutOfMemoryError: Container killed due to memory usage"
                 task.process.kill()
             time.sleep(WATCH_SECONDS)

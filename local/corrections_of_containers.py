@@ -12,6 +12,8 @@ import json
 import time
 
 from moto.stepfunctions.parser.api import HistoryEventType, TaskFailedEventDetails
+from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
@@ -22,21 +24,25 @@ from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 
 from local import roles
 from local.containers import Containers
+from local.faults import Faults
 from local.iam import PolicyError
 
 LOOK_SECONDS = 0.2
 
 
 @functools.cache
-def apply(containers: Containers) -> None:
-    """Let the interpreter's tasks be run by `containers`, once per process."""
+def apply(containers: Containers, faults: Faults) -> None:
+    """Let the interpreter's tasks be run by `containers`, once per process; `faults` says what strikes them."""
 
     def start(self, env, resource_runtime_part, normalised_parameters, state_credentials) -> None:
         role = state_credentials.role_arn if state_credentials else ""
         if roles.policies(role) is not None:
             raise PolicyError("containers of a deployed stage do not run here: there is no image of theirs")
         given = {name.lower(): value for name, value in normalised_parameters.items()}
-        task = containers.run(given["cluster"], given["taskdefinition"], given["overrides"])
+        fault = faults.met("ecs", json.dumps(given["overrides"]))
+        if fault and fault.action == "error":
+            raise _refusal(self, env)
+        task = containers.run(given["cluster"], given["taskdefinition"], given["overrides"], fault)
         env.stack.append({"Tasks": [task.described()], "Failures": []})
 
     def resolver(self, env, resource_runtime_part, normalised_parameters, state_credentials):
@@ -69,16 +75,25 @@ def apply(containers: Containers) -> None:
 
 def _failure(state, env, cause: str) -> FailureEventException:
     failed = StatesErrorNameType.StatesTaskFailed
+    return _failed(state, env, StatesErrorName(typ=failed), failed.to_name(), cause)
+
+
+def _refusal(state, env) -> FailureEventException:
+    error = "ECS.ServerException"
+    return _failed(state, env, CustomErrorName(error), error, "a fault")
+
+
+def _failed(state, env, name: ErrorName, error: str, cause: str) -> FailureEventException:
     details = TaskFailedEventDetails(
         resourceType=state._get_sfn_resource_type(),
         resource=state._get_sfn_resource(),
-        error=failed.to_name(),
+        error=error,
         cause=cause,
     )
     return FailureEventException(
         FailureEvent(
             env=env,
-            error_name=StatesErrorName(typ=failed),
+            error_name=name,
             event_type=HistoryEventType.TaskFailed,
             event_details=EventDetails(taskFailedEventDetails=details),
         )

@@ -1,11 +1,12 @@
-"""Faults on demand in AWS: what S3, SNS, SQS and Lambda may do to a run (what a source may do: `local.sample_faults`).
+"""Faults on demand in AWS: what its services may do to a run (what a source may do: `local.sample_faults`).
 
 `POST /_sluice/faults` with a list of faults arms them, `DELETE /_sluice/faults?prefix=…` takes those away whose
 name begins so, `GET` tells how often each was met and how often it struck. A stack without any behaves as ever.
 
 A fault names the calls that it waits for: their `service`, `texts` that they contain, all of them (of S3 in the
-method, path and query, of SNS and SQS in the body, of Lambda in the payload) and, of Lambda, the `function`. The
-first `after` of them pass, the next `times` are struck. ACTIONS says what each of them can do.
+method, path and query, of SNS, SQS and Step Functions in the body, of Lambda in the payload, of ECS in the overrides)
+and, of Lambda, the `function`. The first `after` of them pass, the next `times` are struck. ACTIONS says what each of
+them can do.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ ACTIONS = {
     },
     "sns": {"error": "500 InternalFailure", "unheard": "done, and answered with 500"},
     "sqs": {"error": "500 InternalFailure", "unheard": "done, and answered with 500"},
+    "states": {"error": "500 InternalFailure", "unheard": "done, and answered with 500"},
+    "ecs": {
+        "error": "RunTask fails with ServerException",
+        "kill": "the task is killed, `seconds` after it began",
+        "memory": "the task has 1 MB",
+    },
     "lambda": {
         "kill": "the worker is killed, `seconds` after it began",
         "kill-after": "the worker is killed when all is done, before it answers",
@@ -49,7 +56,7 @@ ACTIONS = {
     },
 }
 
-_SERVICE = re.compile(r"/(s3|sns|sqs)/aws4_request")
+_SERVICE = re.compile(r"/(s3|sns|sqs|states)/aws4_request")
 
 
 @dataclass
@@ -115,7 +122,7 @@ class Faults:
         return found
 
     def in_front_of(self, app: Callable) -> Callable:
-        """`app`, AWS' APIs as a WSGI application, with the faults of S3, SNS and SQS."""
+        """`app`, AWS' APIs as a WSGI application, with the faults of S3, SNS, SQS and Step Functions."""
 
         def faulty(environ, start_response):
             service = _SERVICE.search(environ.get("HTTP_AUTHORIZATION", "")) if self._armed else None

@@ -216,7 +216,7 @@ class Server:
         corrections_of_chalice.apply()
         corrections_of_events.apply()
         corrections_of_webhooks.apply()
-        corrections_of_containers.apply(self._containers)
+        corrections_of_containers.apply(self._containers, armed)
         titan.answer_as_titan()
         templates.apply()
         deployed.instead_of_docker(self._deployed)

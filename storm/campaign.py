@@ -14,33 +14,49 @@ from storm import checks, plan, project, report
 from storm.stack import StormStack
 from storm.trial import Lane, Outcome
 from storm.upstream import Upstream
+from storm.waiting import Stopped, Waits
 
 
 def main(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
-    planned = chosen(given)
-    stopping, started = threading.Event(), time.time()
+    planned, waits, started, signals = chosen(given), Waits(), time.time(), []
+
+    def stop(number: int, frame) -> None:
+        signals.append(number)
+        waits.stopping.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, stop)
     upstream = Upstream(given.seed)
     project.add_lanes(list(plan.LANES), upstream.url)
-    stack = StormStack(given.folder / "home")
+    stack, outcomes, rest = StormStack(given.folder / "home", waits), [], None
     try:
-        outcomes = _weather(given, planned, stack, upstream, stopping)
-        rest = None
-        try:
-            checks.the_stack_is_at_rest(stack)
-        except checks.Counterexample as error:
-            rest = str(error)
+        _weather(given, planned, stack, upstream, outcomes)
+        rest = _rest(stack)
+    except Stopped:
+        print("Stopped: what was under way is given up.", flush=True)
     finally:
         stack.close()
         upstream.close()
+    outcomes.sort(key=lambda outcome: outcome.trial.number)
     found = report.Report(given.seed, given.calm, len(planned), outcomes, time.time() - started, rest)
     given.report.mkdir(parents=True, exist_ok=True)
     (given.report / "storm.json").write_text(found.as_json())
     (given.report / "storm.md").write_text(found.as_markdown())
     print(found.as_text(), flush=True)
+    if signals:
+        return 128 + signals[0]  # as a shell tells of who was ended by a signal
     return 1 if found.counterexamples or rest else 0
+
+
+def _rest(stack: StormStack) -> str | None:
+    """What is left when all is over."""
+    try:
+        stack.sweep()
+        checks.the_stack_is_at_rest(stack)
+    except checks.Counterexample as error:
+        return str(error)
+    return None
 
 
 def chosen(given: argparse.Namespace) -> list[plan.Trial]:
@@ -50,28 +66,28 @@ def chosen(given: argparse.Namespace) -> list[plan.Trial]:
     return [trial for trial in trials if not given.only or trial.number in given.only]
 
 
-def _weather(
-    given, planned: list[plan.Trial], stack: StormStack, upstream: Upstream, stopping: threading.Event
-) -> list[Outcome]:
+def _weather(given, planned: list[plan.Trial], stack: StormStack, upstream: Upstream, outcomes: list[Outcome]) -> None:
+    """Play them; `outcomes` gets what is over. Raises Stopped where the storm is stopped before all is."""
     stack.database.install()
-    holding = stack.database.holding()
-    mail, outcomes, lock = checks.Mail(stack), [], threading.Lock()
+    holding, mail, lock = stack.database.holding(), checks.Mail(stack), threading.Lock()
 
     def lane_of(name: str) -> None:
-        trials = [trial for trial in planned if trial.lane == name]
         lane = Lane(name, given.seed, stack, upstream, mail)
-        for trial in trials:
-            if stopping.is_set():
-                break
-            outcome = lane.play(trial)
-            with lock:
-                outcomes.append(outcome)
-                print(report.line(outcome, len(outcomes), len(planned), given.seed, given.calm), flush=True)
+        try:
+            for trial in planned:
+                if trial.lane == name:
+                    stack.waits.pause(0)
+                    outcome = lane.play(trial)
+                    with lock:
+                        outcomes.append(outcome)
+                        print(report.line(outcome, len(outcomes), len(planned), given.seed, given.calm), flush=True)
+        finally:
+            lane.close()
 
     with holding, ThreadPoolExecutor(len(plan.LANES)) as pool:
-        for done in [pool.submit(lane_of, name) for name in plan.LANES]:
+        lanes = [pool.submit(lane_of, name) for name in plan.LANES]
+        for done in lanes:
             done.result()
-    return sorted(outcomes, key=lambda outcome: outcome.trial.number)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -46,6 +46,19 @@ class Mail:
                     self._stack.call("sqs", "delete_message", QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
             return self._letters.get(run_id, [])
 
+    def awaited(self, run_id: str, engine: int) -> list[dict]:
+        """The same, as soon as there are any; none come any more where the stack was started again since.
+
+        `sluice redrive` of another lane's run holds all of them for a moment, to find its own.
+        """
+        waits, what = self._stack.waits, f"the dead letter of {run_id}"
+        waits.until(what, lambda: self.letters(run_id) or self.generation != engine, HELD_SECONDS, 0.2)
+        return self.letters(run_id)
+
+    @property
+    def generation(self) -> int:
+        return self._stack.generation
+
     def emails(self, run_id: str) -> int:
         return sum(run_id in mail["message"] + mail["subject"] for mail in self._stack.emails())
 
@@ -74,6 +87,8 @@ def ended_as_it_says(ended: Ended, row: dict) -> None:
     if ended.status == "SUCCEEDED":
         expect(row.get("status") == "succeeded", f"{ended.run_id} succeeded, the ledger says {row.get('status')}")
         expect(row["published_at"], f"{ended.run_id} succeeded without publishing anything")
+    elif ended.status == "ABORTED":  # by who stopped it; what the ledger says of it is the sweep's
+        expect(row.get("status") != "succeeded" or "Complete" in ended.states, f"{ended.run_id} was stopped")
     elif ended.status == LOST:
         expect(not row or row["status"] != "running", f"{ended.run_id} is lost, and under way for the ledger")
     else:
@@ -87,19 +102,21 @@ def ended_as_it_says(ended: Ended, row: dict) -> None:
             expect(row.get("status") in wanted, f"{ended.run_id} failed, the ledger says {row.get('status')}")
 
 
-def somebody_was_told(mail: Mail, ended: Ended, unheard: Iterable[str]) -> None:
-    """A run that failed has its email and its dead letter; but for the services that could not be reached for good."""
+def somebody_was_told(mail: Mail, ended: Ended, unheard: Iterable[str], engine: int) -> None:
+    """A run that failed has its email and its dead letter; but for the services that could not be reached for good.
+
+    What was sent is gone with the generation of the stack, the `engine`, that ran it.
+    """
     if ended.status != "FAILED":
         return
     if "sns" not in unheard:
-        expect(mail.emails(ended.run_id), f"no email tells that {ended.run_id} failed")
+        told = mail.emails(ended.run_id)
+        expect(told or mail.generation != engine, f"no email tells that {ended.run_id} failed")
     if "sqs" not in unheard:
-        deadline = time.monotonic() + HELD_SECONDS
-        # `sluice redrive` of another lane's run holds all of them for a moment, to find its own
-        while not (letters := mail.letters(ended.run_id)) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        expect(letters, f"{ended.run_id} failed, and has no dead letter")
-        expect(letters[0]["input"] == ended.given, f"the dead letter of {ended.run_id} has another input")
+        letters = mail.awaited(ended.run_id, engine)
+        expect(letters or mail.generation != engine, f"{ended.run_id} failed, and has no dead letter")
+        given = letters[0]["input"] if letters else ended.given
+        expect(given == ended.given, f"the dead letter of {ended.run_id} has another input")
 
 
 def accounts(found: dict, possible: Iterable[Account]) -> None:
@@ -123,17 +140,51 @@ def quarantine(stack: StormStack, found: dict) -> None:
     )
 
 
+def swept(stack: StormStack, run_id: str) -> None:
+    """After the sweep no run that is over is under way for the ledger."""
+    found = ledger(stack, run_id).get("status")
+    expect(found not in ("running", "published"), f"{run_id} is over, and after the sweep the ledger says {found}")
+
+
+_VECTORS = """
+SELECT format('%%s rows without a vector of their text', count(*)) FROM curated.{table} AS c
+LEFT JOIN pipeline.embeddings AS e ON e.table_name = %(table)s AND e.key = c.id::text AND e.passage = 0
+WHERE %(complete)s AND e.content_hash IS DISTINCT FROM sha256(convert_to(c.note, 'UTF8')) HAVING count(*) > 0
+UNION ALL
+SELECT format('%%s vectors without their row', count(*)) FROM pipeline.embeddings AS e
+LEFT JOIN curated.{table} AS c ON e.key = c.id::text WHERE e.table_name = %(table)s AND c.id IS NULL HAVING count(*) > 0
+UNION ALL
+SELECT format('%%s texts with more than one vector', count(*)) FROM (
+    SELECT FROM pipeline.embeddings WHERE table_name = %(table)s GROUP BY model, key HAVING count(*) > 1
+) AS twice HAVING count(*) > 0
+UNION ALL
+SELECT format('%%s vectors that are not those of their text', count(*)) FROM pipeline.embeddings AS e
+JOIN (SELECT DISTINCT ON (content_hash) content_hash, embedding FROM pipeline.embeddings
+      WHERE table_name = %(table)s ORDER BY content_hash, embedded_at) AS first USING (content_hash)
+WHERE e.table_name = %(table)s AND e.embedding <=> first.embedding > 0.001 HAVING count(*) > 0
+"""
+
+
+def vectors(stack: StormStack, lane: str, complete: bool) -> None:
+    """Each text has one vector, its own; where `complete`, of what the row says now. None is there without its row.
+
+    One model embeds all of it, and the notes are short: one passage each.
+    """
+    if stack.database.query("SELECT to_regclass(%s)", f"curated.{lane}") == [(None,)]:
+        return
+    found = stack.database.query(_VECTORS.replace("{table}", lane), table=lane, complete=complete)
+    expect(not found, f"{lane} has {'; '.join(what for (what,) in found)}")
+
+
 def nothing_is_left(stack: StormStack, lane: str, excused: Iterable[str]) -> None:
     """No staging table, lock, open transaction or unfinished upload of the lane; those of `excused` runs may stay.
 
     What a killed worker left running ends by itself within seconds.
     """
     spared = [tables.staging_name(lane, run_id) for run_id in excused]
-    deadline = time.monotonic() + SETTLED_SECONDS
-    while left := _left(stack, lane, spared):
-        if time.monotonic() > deadline:
-            raise Counterexample(f"left behind by {lane}: {'; '.join(left)}")
-        time.sleep(0.1)
+    settled = stack.waits.until(f"what {lane} left behind", lambda: not _left(stack, lane, spared), SETTLED_SECONDS)
+    if not settled and (left := _left(stack, lane, spared)):
+        raise Counterexample(f"left behind by {lane}: {'; '.join(left)}")
 
 
 _LEFT = """

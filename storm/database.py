@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psycopg2
 
+from storm.waiting import Waits
+
 PLACES = {
     "open": "the run is entered in the ledger",
     "copy": "a row is copied into staging",
@@ -24,6 +26,7 @@ PLACES = {
     "merge": "a row is merged into the curated table",
     "publish": "the run is published in the ledger, after the merge",
     "commit": "the publishing transaction is committed",
+    "embed": "a vector is written",
     "complete": "the run is closed",
     "fail": "the failure is entered in the ledger",
 }
@@ -58,8 +61,8 @@ class DatabaseFault:
 class Database:
     """The stack's Postgres as the storm sees it: it waits where it is being started again."""
 
-    def __init__(self, url: str):
-        self._url = url
+    def __init__(self, url: str, waits: Waits | None = None):
+        self._url, self._waits = url, waits or Waits()
 
     def install(self) -> None:
         """Make the triggers."""
@@ -85,15 +88,16 @@ class Database:
 
     def query(self, statement: str, *values, **named) -> list[tuple]:
         """Do it, again where Postgres broke off: to be used for what may be done twice."""
-        deadline = time.monotonic() + ANSWER_SECONDS
+        began = time.monotonic()
         while True:
             try:
                 with self.connected() as connection, connection.cursor() as cursor:
                     cursor.execute("SET transaction_read_only = off; SET default_transaction_read_only = off")
                     cursor.execute(statement, named or values or None)
+                    self._waits.note("an answer of Postgres", time.monotonic() - began)
                     return cursor.fetchall() if cursor.description else []
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
-                if time.monotonic() > deadline:
+                if time.monotonic() - began > ANSWER_SECONDS:
                     raise
                 time.sleep(0.05)
 

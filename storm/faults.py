@@ -10,6 +10,10 @@ from storm import truth
 
 ENDLESS = 100_000  # times; until the trial mends what it broke
 
+# what a lane's source is like: its pages are documents, or lines; it embeds; its chunks are processed in containers;
+# it reads what is put into its inbox
+DOCUMENTS, LINES, TEXTS, CONTAINERS, INBOX = "documents", "lines", "texts", "containers", "inbox"
+
 # what a run writes and reads in S3: the method, and a part of the key
 OBJECTS = (
     ("PUT", "raw/"),
@@ -39,6 +43,8 @@ FUNCTIONS = (
     "publish",
     "complete",
 )
+SEVERAL = ("fetch_partition", "transform", "validate", "load", "embed_shard")  # that a run invokes more than once
+IN_CONTAINERS = ("transform", "validate", "load")
 # what only a run that fails invokes
 OF_FAILURES = ("reject", "record_failure", "record_failure", "record_chunk_failure")
 
@@ -49,7 +55,7 @@ _TELLING = ("SNS", "SQS", "telling")
 
 @dataclass(frozen=True)
 class Fault:
-    """`kind` is its name in reports, `seam` who does it: source, aws, database, stack or starts.
+    """`kind` is its name in reports, `seam` who does it: source, aws, database, run, stack or starts.
 
     `lasting`: it does not pass by itself within the state machine's retries. `values` are the seam's.
     """
@@ -60,21 +66,31 @@ class Fault:
     values: dict = field(default_factory=dict)
 
 
-def draw(rng: random.Random, disturbing: bool) -> list[Fault]:
-    """One to three faults of different kinds; `disturbing`: those that also hit the runs beside it are among them."""
-    makers = [(make, weight) for make, weight in _MAKERS if disturbing or make not in _DISTURBING]
+def draw(rng: random.Random, disturbing: bool, kind: str = DOCUMENTS) -> list[Fault]:
+    """One to three faults that a lane of this kind can meet, each another one.
+
+    `disturbing`: those that also hit the runs beside it are among them.
+    """
+    makers = [
+        (make, weight)
+        for make, weight in (*_MAKERS, *_OWN.get(kind, ()))
+        if (disturbing or make not in _DISTURBING) and not (kind == INBOX and make in _OF_THE_WEB)
+    ]
     drawn: dict[str, Fault] = {}
     for _ in range(rng.choices((1, 2, 3), (5, 3, 2))[0]):
         [make] = rng.choices([make for make, _ in makers], [weight for _, weight in makers])
         fault = make(rng)
         drawn.setdefault(fault.kind, fault)
-    kinds = list(drawn.values())
+    kinds = [
+        fault for fault in drawn.values() if kind != CONTAINERS or fault.values.get("function") not in IN_CONTAINERS
+    ]
+    kinds = kinds or [_container(rng)]
     if any(fault.seam == "starts" for fault in kinds):
         # two runs of one window must be told the same, or nobody knows which of them is right
         kinds = [fault for fault in kinds if fault.kind not in ("source changed", "source spoiled")]
     telling = [fault for fault in kinds if fault.kind.startswith(_TELLING) or fault.values.get("place") == "fail"]
     if telling and not any(fault.lasting for fault in kinds if fault not in telling):
-        spoiled = rng.random() < 0.5 and not any(fault.seam == "starts" for fault in kinds)
+        spoiled = rng.random() < 0.5 and kind != INBOX and not any(fault.seam == "starts" for fault in kinds)
         kinds.append(_spoiled(rng) if spoiled else _failing(rng))
     return kinds
 
@@ -125,6 +141,10 @@ def _s3(rng: random.Random) -> Fault:
 
 def _worker(rng: random.Random) -> Fault:
     action = rng.choice(("kill", "kill", "kill-after", "kill-after", "timeout", "memory", "throttle", "unheard"))
+    return _of_function(rng, action, rng.choice(FUNCTIONS))
+
+
+def _of_function(rng: random.Random, action: str, function: str) -> Fault:
     lasting = rng.random() < 0.25
     seconds = {"kill": rng.choice((0, 0.005, 0.02, 0.1)), "timeout": rng.choice((0.001, 0.02, 0.1))}.get(action, 0)
     if action == "unheard":
@@ -132,8 +152,8 @@ def _worker(rng: random.Random) -> Fault:
     values = {
         "service": "lambda",
         "action": action,
-        "function": rng.choice(FUNCTIONS),
-        "after": rng.choice((0, 0, 1)),
+        "function": function,
+        "after": rng.choice((0, 0, 1)) if function in SEVERAL else 0,
         "times": 9 if lasting else rng.randint(1, 2),
         "seconds": seconds,
     }
@@ -177,20 +197,66 @@ def _engine_clock(rng: random.Random) -> Fault:
 
 def _database(rng: random.Random) -> Fault:
     place = rng.choice(
-        ("open", "copy", "copy", "chunk", "quarantine", "judge", "merge", "merge", "publish", "commit", "commit",
-         "complete", "fail")
+        ("open", "copy", "copy", "copy", "chunk", "quarantine", "judge", "merge", "merge", "merge", "publish",
+         "commit", "commit", "complete", "fail")
     )  # fmt: skip
-    action = rng.choice(("cut", "cut", "disk full", "lock timeout", "read-only", "deadlock"))
+    return _at_row(rng, place)
+
+
+def _at_row(rng: random.Random, place: str) -> Fault:
+    action = rng.choice(("cut", "disk full", "lock timeout", "read-only", "deadlock"))
     lasting = rng.random() < 0.25
-    after = rng.randint(0, 60) if place in ("copy", "merge") else rng.randint(0, 1) if place == "chunk" else 0
+    # a run copies some 130 rows, merges some 90, embeds some 100
+    after = rng.randint(0, 40) if place in ("copy", "merge", "embed") else rng.randint(0, 1) if place == "chunk" else 0
     values = {"place": place, "action": action, "after": after, "times": ENDLESS if lasting else rng.randint(1, 2)}
-    where = {"copy": " in COPY", "commit": " in the commit", "merge": " in the merge"}.get(place, "")
-    return Fault(("connection cut" if action == "cut" else action) + where, "database", lasting, values)
+    named = {"copy": " in COPY", "commit": " in the commit", "merge": " in the merge", "embed": " in EmbedShard"}
+    return Fault(("connection cut" if action == "cut" else action) + named.get(place, ""), "database", lasting, values)
 
 
 def _database_clock(rng: random.Random) -> Fault:
     shift = rng.choice(("-2 hours", "-1 minute", "-1 second", "1 second", "2 hours"))
     return Fault("clock of Postgres", "database", False, {"place": "clock", "action": "clock", "shift": shift})
+
+
+# --- what only some lanes have ---------------------------------------------------------------------
+
+
+def _embedding(rng: random.Random) -> Fault:
+    if rng.random() < 0.5:
+        return _at_row(rng, "embed")
+    action = rng.choice(("kill", "kill", "kill-after", "timeout", "memory", "throttle", "unheard"))
+    made = _of_function(rng, action, "embed_shard")
+    return Fault(f"{made.kind} in EmbedShard", made.seam, made.lasting, made.values)
+
+
+def _container(rng: random.Random) -> Fault:
+    action = rng.choice(("kill", "kill", "kill", "memory", "error"))
+    lasting = rng.random() < 0.15
+    # its interpreter takes the first second
+    values = {
+        "service": "ecs",
+        "action": action,
+        "after": rng.randint(0, 2),
+        "times": 30 if lasting else rng.randint(1, 2),
+        "seconds": rng.choice((0.0, 0.5, 1.0, 1.2, 1.5)) if action == "kill" else 0.0,
+    }
+    kinds = {"kill": "container killed", "memory": "container out of memory", "error": "ECS unavailable"}
+    return Fault(kinds[action], "aws", lasting, values)
+
+
+def _trigger(rng: random.Random) -> Fault:
+    """Of what makes a run of an object in the inbox."""
+    action = rng.choice(("twice", "twice", "twice", "states", "states", "function", "function", "function"))
+    if action == "twice":
+        return Fault("event delivered twice", "starts", False, {"action": "twice", "count": rng.randint(2, 4)})
+    if action == "states":
+        action = rng.choice(("error", "unheard"))
+        values = {"service": "states", "action": action, "texts": ["inbox/"], "times": rng.choice((1, 2, 6, 9))}
+        return Fault(f"Step Functions {'unheard' if action == 'unheard' else 'unavailable'}", "aws", False, values)
+    action = rng.choice(("kill", "kill-after", "timeout", "memory", "throttle", "unheard"))
+    made = _of_function(rng, action, "start_run")
+    # whose message is given up after some tries: then it lies among those that were not delivered
+    return Fault(f"{made.kind} in StartRun", "aws", False, made.values)
 
 
 # --- all at once: also the runs beside it notice ---------------------------------------------------
@@ -202,6 +268,16 @@ def _stack(rng: random.Random) -> Fault:
         (3, 2, 4, 3, 3),
     )[0]
     return Fault(action, "stack", False, {"action": action, "at": round(rng.uniform(0.05, 2.0), 2)})
+
+
+def _stopped(rng: random.Random) -> Fault:
+    """Somebody stops the execution: no state tells of it, and the sweep has to."""
+    return Fault("run stopped", "run", False, {"action": "run stopped", "at": round(rng.uniform(0.02, 1.2), 2)})
+
+
+def _swept(rng: random.Random) -> Fault:
+    """The sweep comes while the run is under way, on a clock by which that has gone on for hours."""
+    return Fault("swept meanwhile", "run", False, {"action": "swept meanwhile", "at": round(rng.uniform(0.02, 1.5), 2)})
 
 
 def _engine(rng: random.Random) -> Fault:
@@ -226,10 +302,14 @@ _MAKERS: tuple[tuple[Callable[[random.Random], Fault], float], ...] = (
     (_messages, 3),
     (_telling, 1.5),
     (_engine_clock, 1),
-    (_database, 10),
+    (_database, 11),
     (_database_clock, 1),
     (_stack, 1.5),
     (_engine, 0.4),
+    (_stopped, 1),
+    (_swept, 1),
     (_starts, 4),
 )
+_OWN = {TEXTS: ((_embedding, 25),), CONTAINERS: ((_container, 30),), INBOX: ((_trigger, 25),)}
+_OF_THE_WEB = (_source, _changed, _spoiled, _starts)
 _DISTURBING = (_stack, _engine)

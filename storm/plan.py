@@ -6,10 +6,24 @@ import random
 from dataclasses import dataclass
 
 from storm import faults, truth
-from storm.faults import Fault
+from storm.faults import CONTAINERS, DOCUMENTS, INBOX, LINES, TEXTS, Fault
 
-# trials of the same lane follow each other; those of several are under way at once
-LANES = ("storm_0", "storm_1_lines", "storm_2", "storm_3_lines")
+# by lane: what its source is like. Trials of the same lane follow each other, all lanes are under way at once
+KINDS = {
+    "storm_0": DOCUMENTS,
+    "storm_1_lines": LINES,
+    "storm_2": DOCUMENTS,
+    "storm_3_lines": LINES,
+    "storm_4": DOCUMENTS,
+    "storm_5_lines": LINES,
+    "storm_6_texts": TEXTS,
+    "storm_7_containers": CONTAINERS,
+    "storm_8_inbox": INBOX,
+}
+LANES = tuple(KINDS)
+_WEB = LANES[:6]
+# the lanes of consecutive trials: a task in a container takes a second of processor time before it does anything
+ROUND = (*_WEB, *LANES[6:], *_WEB, LANES[6], LANES[8])
 
 
 @dataclass(frozen=True)
@@ -28,13 +42,22 @@ class Trial:
     faults: tuple[Fault, ...]
 
     @property
+    def kind(self) -> str:
+        return KINDS[self.lane]
+
+    @property
+    def mark(self) -> str:
+        """What the names of its runs contain, of its objects and of all that is about them, and nobody else's."""
+        return f"-t{self.number:05d}-"
+
+    @property
     def name(self) -> str:
         """What its runs' names begin with; the lane is in it before the first hyphen."""
-        return f"{self.lane}-t{self.number:05d}-"
+        return f"{self.lane}{self.mark}"
 
     @property
     def given(self) -> dict:
-        """The input of its run."""
+        """The input of its run; a file in an inbox is given by its trigger."""
         if self.by_cursor:
             return {"source": self.lane}
         first, last = truth.window(self.place)
@@ -43,13 +66,14 @@ class Trial:
 
 def trials(seed: int, runs: int, disturbing: bool = True) -> list[Trial]:
     """`disturbing`: with faults that also hit the runs beside it, such as a Postgres that is started again."""
-    made = []
+    made, places = [], dict.fromkeys(LANES, 0)
     for number in range(runs):
         rng = random.Random(f"{seed} {number}")
-        drawn = tuple(faults.draw(rng, disturbing))
+        lane = ROUND[number % len(ROUND)]
+        drawn = tuple(faults.draw(rng, disturbing, KINDS[lane]))
         # of simultaneous runs the second might find the cursor moved, and ask for other days
         by_cursor = rng.random() < 0.5 and not any(fault.seam == "starts" for fault in drawn)
         redriven = rng.random() < 0.5
-        lane, place = LANES[number % len(LANES)], number // len(LANES)
-        made.append(Trial(number, lane, place, by_cursor, redriven, drawn))
+        made.append(Trial(number, lane, places[lane], by_cursor and KINDS[lane] != INBOX, redriven, drawn))
+        places[lane] += 1
     return made

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from local.home import REPOSITORY
-from storm import truth
+from storm import faults, truth
+from storm.plan import KINDS
 
 PARTS = ("app.py", "chalicelib", "cli", "deploy", "local", "statemachine", "storm", ".chalice")
 MARK = "storm.project"  # what only a copy has
@@ -37,6 +38,7 @@ class Lane(Source):
     first_day = dt.date.fromisoformat("{first_day}")
     window_days = {window_days}
     overlap_days = 0
+    {more}
 
     def partitions(self, window, given, settings):
         first, last = map(dt.date.fromisoformat, (window.start, window.end))
@@ -48,6 +50,27 @@ class Lane(Source):
     def records(self, document, request):
         return document["rows"]
 '''
+
+_INBOX = '''"""A lane of the storm: what is put into its inbox."""
+
+from chalicelib.columns import Column
+from chalicelib.sources.files import FileSource
+
+
+class Lane(FileSource):
+    name = "{lane}"
+    key = ("id",)
+    columns = (
+        Column("id", "integer", nullable=False),
+        Column("day", "date", nullable=False),
+        Column("amount", "numeric(10,2)", nullable=False),
+        Column("note", "text"),
+    )
+    format = "ndjson"
+'''
+
+# what a lane's source declares besides
+_MORE = {faults.TEXTS: 'text = ("note",)', faults.CONTAINERS: 'runs_on = "container"'}
 
 _DOCUMENTS = """for answer in paging.by_cursor(client, URL, lambda page: page["next"], {"day": request["day"]}):
             yield answer.page()"""
@@ -91,13 +114,15 @@ def add_lanes(lanes: list[str], url: str) -> None:
     if not (REPOSITORY / MARK).exists():
         raise RuntimeError(f"{REPOSITORY} is no copy made by storm.project: type python -m storm")
     for lane in lanes:
-        text = _SOURCE.format(
+        kind = KINDS[lane]
+        text = (_INBOX if kind == faults.INBOX else _SOURCE).format(
             lane=lane,
+            more=_MORE.get(kind, ""),
             url=url,
             host=url.removeprefix("http://"),
             first_day=truth.FIRST_DAY,
             window_days=truth.WINDOW_DAYS,
-            pages=_LINES if lane.endswith("lines") else _DOCUMENTS,
+            pages=_LINES if kind == faults.LINES else _DOCUMENTS,
         )
         (REPOSITORY / "chalicelib" / "sources" / f"{lane}.py").write_text(text)
         suite = REPOSITORY / "chalicelib" / "expectations" / f"{lane}.json"

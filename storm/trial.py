@@ -9,25 +9,32 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from chalicelib.triggers.starting import REDRIVE
 from storm import checks, truth
 from storm.checks import Counterexample, expect
 from storm.database import DatabaseFault
-from storm.plan import Trial
+from storm.faults import INBOX, TEXTS, Fault
+from storm.inbox import Inbox
+from storm.plan import KINDS, Trial
 from storm.stack import LOST, Ended, RedriveRefused, StormStack
 from storm.upstream import SourceFault, Upstream
+from storm.waiting import Stopped
 
 AGAIN = 6  # a run that makes up for one may itself be hit by what hits the runs beside it
+# whose execution is stopped ends what it is at
+ABORTED_SECONDS = 2.0
 # a server that is being stopped, or whose role changes, for so many seconds
 READ_ONLY_SECONDS = 1.0
 
 
 @dataclass
 class Outcome:
-    """What became of a trial: the kinds of its faults with whether they `struck`, and how its runs `ended`."""
+    """What became of a trial: whether its faults `struck`, how its runs `ended`, and what was `waited` for, in s."""
 
     trial: Trial
     ended: list[str] = field(default_factory=list)
-    struck: list[tuple[str, bool]] = field(default_factory=list)
+    struck: list[tuple[Fault, bool]] = field(default_factory=list)
+    waited: list[tuple[str, float]] = field(default_factory=list)
     again: int = 0
     redriven: int = 0
     counterexample: str | None = None
@@ -44,14 +51,20 @@ class Lane:
         self._following: int | None = None  # the place of the trial before which the table is as it should be
         self._begun = 0
         self._source_faults: list[SourceFault] = []
+        self._disturbances: dict[str, Future] = {}
         self._later = ThreadPoolExecutor(4)
-        self._excused: list[str] = []  # runs whose failure could not be entered in the ledger
+        self._unswept: list[str] = []  # runs whose end nobody could enter in the ledger: the sweep has to
+        self._kind = KINDS[name]
+        self._inbox = Inbox(stack, name, seed)
 
     def _begin(self, place: int, windows: int = 10) -> None:
         """Have the table and the cursor as they are before the trial at `place`: its last windows are loaded."""
         self._stack.database.query(f"DROP TABLE IF EXISTS curated.{self.name}")
         self._stack.database.query("DELETE FROM pipeline.cursors WHERE source = %s", self.name)
         self._begun += 1
+        if self._kind == INBOX:  # its files are not loaded before: the table begins with none
+            self._table = {}
+            return
         for earlier in range(max(0, place - windows), place):
             first, last = truth.window(earlier)
             given = {"from": first.isoformat(), "to": last.isoformat(), "move_cursor": True, "allow_gap": True}
@@ -65,22 +78,31 @@ class Lane:
         self._table = checks.table(self._stack, self.name)
 
     def play(self, trial: Trial) -> Outcome:
+        """Raises Stopped where the storm is stopped in the middle of it."""
         outcome, started = Outcome(trial), time.monotonic()
+        self._stack.waits.begin()
         try:
             if trial.place != self._following:
                 self._begin(trial.place)
             self._following = trial.place + 1
             self._play(trial, outcome)
+        except Stopped:
+            raise
         except (Counterexample, TimeoutError) as error:
             outcome.counterexample = str(error)
         except Exception as error:  # whatever it is, the others go on
             outcome.counterexample = f"{type(error).__name__}: {error}"
-        finally:
+        if not self._stack.waits.stopping.is_set():
             self._mend(trial, outcome)
         if outcome.counterexample:
             self._following = None  # the next trial begins with a table of which everything is known
         outcome.seconds = time.monotonic() - started
+        outcome.waited = self._stack.waits.noted
         return outcome
+
+    def close(self) -> None:
+        """Wait for what is still to happen to the stack: nothing may be begun on one that is being stopped."""
+        self._later.shutdown()
 
     # --- the pieces ----------------------------------------------------------------------------
 
@@ -90,12 +112,15 @@ class Lane:
             late == self._table, f"{self.name} changed after its last run had ended: {_difference(self._table, late)}"
         )
         position = checks.cursor(self._stack, self.name)
+        self._disturbances = {}
         self._arm(trial)
         engine = self._stack.generation
-        disturbances = self._disturb(trial)
-        ended = self._run(trial)
-        for disturbance in disturbances:
+        self._disturbances = self._disturb(trial)
+        ended = self._inbox.put(trial) if self._kind == INBOX else self._run(trial)
+        for disturbance in self._disturbances.values():
             disturbance.result()
+        if any(one.status == "ABORTED" for one in ended):
+            self._stack.waits.pause(ABORTED_SECONDS)
         self._mend(trial, outcome)
         outcome.ended = [_how(one) for one in ended]
         published = self._check(trial, ended, trial.given, position, engine)
@@ -105,16 +130,33 @@ class Lane:
             position = checks.cursor(self._stack, self.name)
             engine = self._stack.generation
             given = self._given_again(trial, ended, published)
-            ended = [
-                (self._redriven(trial, ended[-1], outcome) if trial.redriven else None)
-                or self._stack.wait(self._stack.start(f"{trial.name}again{outcome.again}", given))
-            ]
+            ended = self._again(trial, ended, given, outcome)
             outcome.ended += [_how(one) for one in ended]
             now = self._check(trial, ended, given, position, engine)
             published = published or now
-        checks.nothing_is_left(self._stack, self.name, self._excused)
+        if self._kind == TEXTS:
+            checks.vectors(self._stack, self.name, complete=True)
+        checks.nothing_is_left(self._stack, self.name, self._unswept)
+        self._sweep()
 
-    def _redriven(self, trial: Trial, ended: Ended, outcome: Outcome) -> Ended | None:
+    def _again(self, trial: Trial, ended: list[Ended], given: dict, outcome: Outcome) -> list[Ended]:
+        """The run, or runs, that make up for those that ended."""
+        if trial.redriven and ended and (found := self._redriven(ended[-1], outcome)):
+            return self._inbox.saw([found])
+        if self._kind == INBOX:
+            return self._inbox.put(trial) if any(one.status == LOST for one in ended) else self._inbox.again(trial)
+        return [self._stack.wait(self._stack.start(f"{trial.name}again{outcome.again}", given))]
+
+    def _sweep(self) -> None:
+        """What ended without a word is closed by the sweep, and its staging table goes."""
+        if self._unswept:
+            self._stack.sweep(tuple(self._unswept))
+            for run_id in self._unswept:
+                checks.swept(self._stack, run_id)
+            self._unswept.clear()
+            checks.nothing_is_left(self._stack, self.name, [])
+
+    def _redriven(self, ended: Ended, outcome: Outcome) -> Ended | None:
         """What `sluice redrive` makes of the run; None where it is none to be redriven.
 
         A run that was lost with its engine may have been before it was entered, and its last objects with it: then
@@ -138,7 +180,9 @@ class Lane:
     def _given_again(self, trial: Trial, ended: list[Ended], published: bool) -> dict:
         """What the failed run is started again with: its dead letter, where it has one and was not published."""
         letters = [letter for one in ended for letter in self._mail.letters(one.run_id)]
-        if letters and not published:
+        # who redrove what its gate rejects has the same data rejected: the source, mended, is fetched anew
+        rejected = any("Reject" in one.states and REDRIVE in one.given for one in ended)
+        if letters and not published and not rejected:
             return letters[0]["input"]
         first, last = truth.window(trial.place)
         days = {"from": first.isoformat(), "to": last.isoformat()}
@@ -151,8 +195,8 @@ class Lane:
             if fault.seam == "source":
                 source.append(SourceFault(**fault.values))
             elif fault.seam == "aws":
-                texts = [trial.name, *fault.values.get("texts", ())]
-                worker = {"worker": trial.name} if fault.values["service"] == "s3" else {}
+                texts = [trial.mark, *fault.values.get("texts", ())]
+                worker = {"worker": trial.mark} if fault.values["service"] == "s3" else {}
                 aws.append({**fault.values, **worker, "name": name, "texts": texts})
             elif fault.seam == "database":
                 database.append(DatabaseFault(name=name, lane=self.name, **fault.values))
@@ -177,10 +221,13 @@ class Lane:
                 found = any(each.struck for each in sources if each.action == fault.values["action"])
             elif fault.seam == "database":
                 found = met.get(name, 0) > fault.values.get("after", 0)
-            else:
+            elif fault.seam == "aws":
                 # one that was armed in an engine that was killed is forgotten with it
-                found = fault.seam != "aws" or struck.get(name, 0) > 0
-            outcome.struck.append((fault.kind, found))
+                found = struck.get(name, 0) > 0
+            else:
+                happened = self._disturbances.get(fault.kind)
+                found = happened is None or (happened.exception() is None and happened.result() is not False)
+            outcome.struck.append((fault, found))
 
     def _run(self, trial: Trial) -> list[Ended]:
         """Start what the trial starts, and wait until all of it ended."""
@@ -196,21 +243,24 @@ class Lane:
         expect(len(arns) == len(names), f"{len(names)} names made {len(arns)} executions")
         return [self._stack.wait(arn) for arn in sorted(arns)]
 
-    def _disturb(self, trial: Trial) -> list[Future]:
+    def _disturb(self, trial: Trial) -> dict[str, Future]:
+        """By kind of fault, what is about to happen; one that finds nothing to happen to gives False."""
         actions = {
             "Postgres restarted": lambda: self._stack.restart_postgres(signal.SIGINT),
             "Postgres killed": lambda: self._stack.restart_postgres(signal.SIGKILL),
             "all connections cut": self._stack.database.cut_all,
             "all read-only": lambda: self._stack.database.be_read_only(READ_ONLY_SECONDS),
             "all workers killed": self._stack.kill_workers,
+            "run stopped": lambda: self._stack.stop_run(trial.mark),
+            "swept meanwhile": self._stack.sweep,
             "engine stopped": lambda: self._stack.restart(kill=False),
             "engine killed": lambda: self._stack.restart(kill=True),
         }
-        made = []
-        for fault in trial.faults:
-            if fault.seam == "stack":
-                made.append(self._later.submit(_later, fault.values["at"], actions[fault.values["action"]]))
-        return made
+        return {
+            fault.kind: self._later.submit(_later, fault.values["at"], actions[fault.values["action"]])
+            for fault in trial.faults
+            if fault.seam in ("stack", "run")
+        }
 
     # --- what must hold ------------------------------------------------------------------------
 
@@ -226,18 +276,16 @@ class Lane:
         for one in ended:
             found = rows[one.run_id] = checks.ledger(self._stack, one.run_id)
             checks.ended_as_it_says(one, found)
-            try:
-                checks.somebody_was_told(self._mail, one, unheard)
-            except Counterexample:
-                if self._stack.generation == engine:
-                    raise
-            if "DescribeFailure" in one.states:
-                self._excused.append(one.run_id)
+            checks.somebody_was_told(self._mail, one, unheard, engine)
+            if "DescribeFailure" in one.states or one.status == "ABORTED":
+                self._unswept.append(one.run_id)
         published = sorted(
             (found for found in rows.values() if found.get("published_at")), key=lambda found: found["published_at"]
         )
         self._check_table(trial, published)
         self._check_cursor(trial, published, given, position)
+        if self._kind == TEXTS:  # one that embeds has published before, and may fail then
+            checks.vectors(self._stack, self.name, complete=False)
         return bool(published)
 
     def _check_table(self, trial: Trial, published: list[dict]) -> None:
@@ -262,15 +310,15 @@ class Lane:
 
     def _check_cursor(self, trial: Trial, published: list[dict], given: dict, position: str | None) -> None:
         """It is where the published window ends, and where it was if none was."""
-        moves = given.get("move_cursor") or "from" not in given
+        moves = (given.get("move_cursor") or "from" not in given) and self._kind != INBOX  # a file has no days
         wanted = truth.window(trial.place)[1].isoformat() if published and moves else position
         found = checks.cursor(self._stack, self.name)
         expect(found == wanted, f"the cursor of {self.name} is {found}, expected {wanted}")
 
 
-def _later(seconds: float, work: Callable[[], object]) -> None:
+def _later(seconds: float, work: Callable[[], object]) -> object:
     time.sleep(seconds)
-    work()
+    return work()
 
 
 def _how(ended: Ended) -> str:

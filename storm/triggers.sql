@@ -30,13 +30,19 @@ END $$;
 
 CREATE FUNCTION storm.at_row() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM storm.strike(substring(TG_TABLE_NAME FROM '^storm_[0-9]+(?:_lines)?'), TG_ARGV[0]);
+    PERFORM storm.strike(substring(TG_TABLE_NAME FROM '^storm_[0-9]+(?:_(?:lines|texts|containers|inbox))?'), TG_ARGV[0]);
     RETURN NEW;
 END $$;
 
 CREATE FUNCTION storm.at_run_row() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM storm.strike(split_part(NEW.run_id, '-', 1), TG_ARGV[0]);
+    RETURN NEW;
+END $$;
+
+CREATE FUNCTION storm.at_vector() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM storm.strike(NEW.table_name, 'embed');
     RETURN NEW;
 END $$;
 
@@ -80,3 +86,4 @@ CREATE TRIGGER storm_quarantine BEFORE INSERT ON pipeline.quarantine
     FOR EACH ROW EXECUTE FUNCTION storm.at_run_row('quarantine');
 CREATE CONSTRAINT TRIGGER storm_commit AFTER UPDATE ON pipeline.runs DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN (NEW.status = 'published') EXECUTE FUNCTION storm.at_commit();
+CREATE TRIGGER storm_vector BEFORE INSERT OR UPDATE ON pipeline.embeddings FOR EACH ROW EXECUTE FUNCTION storm.at_vector();

@@ -19,6 +19,7 @@ from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
 from chalicelib.stages.plan import _check_containers
 from local.containers import Containers
+from local.faults import Fault
 
 TASK = ContainerTask("run", "orders", "2026-11-21T10:00:00.000Z", chunk=3)
 CAUGHT = {"Error": "States.TaskFailed", "Cause": json.dumps({"Containers": [{"ExitCode": 1}]})}
@@ -113,9 +114,9 @@ def test_what_ecs_says_of_a_task_is_told_in_words(cause, words):
 # --- on the laptop -----------------------------------------------------------------------------
 
 
-def run(tmp_path, code: str, overrides=None, **limits):
+def run(tmp_path, code: str, overrides=None, fault=None, **limits):
     containers = Containers(tmp_path, {}, tmp_path / "log", command=(sys.executable, "-c", code), **limits)
-    task = containers.run("arn:cluster/c", "arn:task", overrides or {})
+    task = containers.run("arn:cluster/c", "arn:task", overrides or {}, fault)
     assert task.done.wait(60)
     return task, (tmp_path / "log").read_text()
 
@@ -136,6 +137,13 @@ def test_a_process_that_needs_more_than_its_memory_is_killed(tmp_path):
 def test_an_exit_status_and_a_signal_are_told_as_ecs_does(tmp_path):
     assert run(tmp_path, "raise SystemExit(3)")[0].exit_code == 3
     assert run(tmp_path, "import os; os.kill(os.getpid(), 15)")[0].exit_code == 143
+
+
+@pytest.mark.parametrize(("action", "reason"), [("kill", None), ("memory", "OutOfMemoryError")])
+def test_a_task_is_struck_by_a_fault(tmp_path, action, reason):
+    task, _ = run(tmp_path, "import time; time.sleep(60)", fault=Fault("f", "ecs", action, [], seconds=0.1))
+    assert task.exit_code == 137
+    assert (reason or "") in task.described()["Containers"][0].get("Reason", "")
 
 
 def test_overrides_beyond_the_limit_of_ecs_are_refused(tmp_path):

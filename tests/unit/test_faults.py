@@ -246,5 +246,20 @@ def test_a_notice_that_could_not_be_sent(armed, client):
     assert sns.publish(TopicArn=topic, Subject="failed", Message="about run-7")["MessageId"]
 
 
+@pytest.mark.parametrize(("action", "begun"), [("error", 0), ("unheard", 1)])
+def test_a_run_that_could_not_be_started_may_have_begun(armed, client, action, begun):
+    states = client("stepfunctions")
+    machine = states.create_state_machine(
+        name=f"sluice-{action}",
+        definition='{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}',
+        roleArn="arn:aws:iam::123456789012:role/sluice",
+    )["stateMachineArn"]
+    armed.arm([fault("states", action, "run-7", "inbox/")])
+    given = {"stateMachineArn": machine, "name": "run-7", "input": '{"input": "s3://lake/inbox/x"}'}
+    with pytest.raises(ClientError, match="InternalFailure"):
+        states.start_execution(**given)
+    assert len(states.list_executions(stateMachineArn=machine)["executions"]) == begun
+
+
 def test_every_action_says_what_it_does():
     assert all(told for actions in faults.ACTIONS.values() for told in actions.values())

@@ -11,8 +11,9 @@ from storm.checks import Counterexample
 from storm.database import ACTIONS, Database, DatabaseFault
 from storm.stack import LOST, Ended
 from storm.trial import Lane
+from storm.waiting import Waits
 
-LANE = "storm_9"
+LANE = "storm_6_texts"
 WINDOW = truth.window(0)
 
 
@@ -31,7 +32,10 @@ def database(database_url):
 def stack(database):
     none = {"list_multipart_uploads": {}}
     return SimpleNamespace(
-        database=database, env={"SLUICE_BUCKET": "b"}, call=lambda service, operation, **_: none[operation]
+        database=database,
+        env={"SLUICE_BUCKET": "b"},
+        call=lambda service, operation, **_: none[operation],
+        waits=Waits(),
     )
 
 
@@ -171,13 +175,69 @@ def test_an_end_that_the_ledger_does_not_know_of_is_found(ended, row):
 )
 def test_a_failure_that_nobody_was_told_of_is_found(monkeypatch, emails, letters, unheard, found):
     monkeypatch.setattr(checks, "HELD_SECONDS", 0)
-    mail = SimpleNamespace(emails=lambda run_id: emails, letters=lambda run_id: letters)
+    mail = checks.Mail(SimpleNamespace(generation=3, waits=Waits()))
+    monkeypatch.setattr(mail, "emails", lambda run_id: emails)
+    monkeypatch.setattr(mail, "letters", lambda run_id: letters)
     ended = Ended("r", "FAILED", "X")
     if found is None:
-        checks.somebody_was_told(mail, ended, unheard)
+        checks.somebody_was_told(mail, ended, unheard, 3)
     else:
         with pytest.raises(Counterexample, match=found):
-            checks.somebody_was_told(mail, ended, unheard)
+            checks.somebody_was_told(mail, ended, unheard, 3)
+
+
+def test_a_letter_that_was_lost_with_its_engine_is_not_waited_for(monkeypatch):
+    mail = checks.Mail(stack := SimpleNamespace(generation=3, waits=Waits()))
+    asked = []
+
+    def letters(run_id):
+        asked.append(run_id)
+        stack.generation = 4  # while the letter was being looked for
+        return []
+
+    monkeypatch.setattr(mail, "letters", letters)
+    assert mail.awaited("r", 3) == []
+    assert len(asked) == 2
+    monkeypatch.setattr(mail, "emails", lambda run_id: 0)
+    checks.somebody_was_told(mail, Ended("r", "FAILED", "X"), (), 3)
+
+
+# --- vectors -----------------------------------------------------------------------------------------
+
+_VECTOR = """
+INSERT INTO pipeline.embeddings (model, table_name, key, content_hash, passage, start, length, embedding, run_id)
+SELECT 'm', '{table}', id::text, sha256(convert_to(note, 'UTF8')), 0, 0, length(note),
+       ('[' || ascii(right(note, 1)) || ',1,' || length(note) || ']')::vector, 'r'
+FROM curated.{table}
+"""
+WRONG_VECTORS = {
+    "without a vector": "DELETE FROM pipeline.embeddings WHERE table_name = '{table}' AND key = (SELECT min(key) FROM "
+    "pipeline.embeddings WHERE table_name = '{table}')",
+    "without a vector of": "UPDATE curated.{table} SET note = 'another' "
+    "WHERE id = (SELECT min(id) FROM curated.{table})",
+    "without their row": "DELETE FROM curated.{table} WHERE id = (SELECT min(id) FROM curated.{table})",
+    "more than one": "INSERT INTO pipeline.embeddings (model, table_name, key, content_hash, passage, start, length, "
+    "embedding, run_id) SELECT model, table_name, key, content_hash, 1, 0, 1, embedding, "
+    "run_id FROM pipeline.embeddings WHERE table_name = '{table}' LIMIT 1",
+    "not those of their text": "UPDATE pipeline.embeddings SET embedding = '[-9,-9,-9]' WHERE table_name = '{table}' "
+    "AND key = (SELECT max(key) FROM pipeline.embeddings JOIN (SELECT content_hash FROM pipeline.embeddings "
+    "WHERE table_name = '{table}' GROUP BY 1 HAVING count(*) > 1) AS twice USING (content_hash))",
+}
+
+
+@pytest.mark.parametrize(("found", "spoil"), WRONG_VECTORS.items(), ids=WRONG_VECTORS)
+def test_a_vector_that_is_missing_left_over_or_anothers_is_found(stack, loaded, found, spoil):
+    stack.database.query(f"DELETE FROM pipeline.embeddings WHERE table_name = '{LANE}'")
+    stack.database.query(_VECTOR.format(table=LANE))
+    try:
+        checks.vectors(stack, LANE, complete=True)
+        stack.database.query(spoil.replace("{table}", LANE))
+        with pytest.raises(Counterexample, match=found):
+            checks.vectors(stack, LANE, complete=True)
+        if found.startswith("without a vector"):  # as after a run that published and failed then
+            checks.vectors(stack, LANE, complete=False)
+    finally:
+        stack.database.query(f"DELETE FROM pipeline.embeddings WHERE table_name = '{LANE}'")
 
 
 def test_what_is_left_behind_is_found_and_what_cannot_be_helped_is_not(stack, database_url, monkeypatch):
@@ -199,3 +259,22 @@ def test_what_is_left_behind_is_found_and_what_cannot_be_helped_is_not(stack, da
                 checks.nothing_is_left(stack, LANE, [])
         session.rollback()
     session.close()
+
+
+# --- the run that makes up for one -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("states", "wanted"),
+    [
+        pytest.param(("Plan", "Reject"), {"source": LANE}, id="rejected"),
+        pytest.param(("Plan", "RecordFailure"), {"source": LANE, "redrive": "r"}, id="failed"),
+    ],
+)
+def test_what_was_redriven_and_rejected_is_fetched_anew(stack, states, wanted):
+    """Its raw objects are those that its gate rejects, however often they are judged."""
+    given = {"source": LANE, "redrive": "r"}
+    made = lane(stack, {})
+    made._mail = SimpleNamespace(letters=lambda run_id: [{"input": given}])
+    trial = SimpleNamespace(given={"source": LANE}, place=0)
+    assert made._given_again(trial, [Ended("r-2", "FAILED", "X", given, states)], published=False) == wanted

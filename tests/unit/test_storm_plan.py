@@ -1,12 +1,14 @@
 """What a storm plays, and what it expects, comes from its seed alone."""
 
 import datetime as dt
+from collections import Counter, defaultdict
 
 import pytest
 
 from local import faults as aws
-from storm import campaign, plan, report, truth
+from storm import campaign, document, faults, plan, report, truth
 from storm.database import ACTIONS, PLACES
+from storm.stack import entered, longest
 from storm.trial import Outcome
 
 DAY = dt.date(2001, 2, 3)
@@ -38,7 +40,71 @@ def test_every_fault_is_drawn_and_can_be_done():
     places = {fault.values["place"] for fault in drawn if fault.seam == "database"}
     assert places == set(PLACES) | {"clock"}
     assert {fault.values["action"] for fault in drawn if fault.seam == "source"} >= {"429", "500", "hang", "truncated"}
-    assert {fault.seam for fault in drawn} == {"source", "aws", "database", "stack", "starts"}
+    assert {fault.seam for fault in drawn} == {"source", "aws", "database", "run", "stack", "starts"}
+
+
+def test_all_that_was_asked_for_is_drawn_often_enough_to_strike():
+    drawn = Counter(fault.kind for trial in plan.trials(1, 1000) for fault in trial.faults)
+    for name, kinds in report.WANTED.items():
+        assert all(drawn[kind] for kind in kinds), f"{name}: {kinds}"
+        assert sum(drawn[kind] for kind in kinds) >= 10, name
+    # what struck 1 of 4, and not once, in a campaign of 165
+    for kind in ("out of memory", "disk full in the merge", "read-only in COPY"):
+        assert drawn[kind] >= 8, kind
+
+
+def test_a_lane_gets_what_its_kind_can_meet():
+    met = defaultdict(set)
+    for trial in plan.trials(2, 1500):
+        met[trial.kind] |= {fault.kind for fault in trial.faults}
+        functions = {fault.values.get("function") for fault in trial.faults}
+        if trial.kind == faults.CONTAINERS:
+            assert not functions & set(faults.IN_CONTAINERS)
+    own = {
+        faults.TEXTS: {"worker killed in EmbedShard", "connection cut in EmbedShard"},
+        faults.CONTAINERS: {"container killed", "container out of memory", "ECS unavailable"},
+        faults.INBOX: {"event delivered twice", "Step Functions unheard", "worker killed in StartRun"},
+    }
+    for kind, wanted in own.items():
+        assert wanted <= met[kind]
+        assert not any(wanted & others for another, others in met.items() if another != kind)
+    assert not any(kind.startswith("source") for kind in met[faults.INBOX])
+
+
+def test_what_once_struck_and_what_never_did_is_told():
+    trial = plan.trials(1, 1)[0]
+    cut, full = (faults.Fault(kind, "database") for kind in ("connection cut in COPY", "disk full"))
+    played = Outcome(trial, ended=["SUCCEEDED"], struck=[(cut, True), (full, False)], seconds=31.0)
+    played.waited = [("r in Publish", 20.0), ("the dead letter of r", 4.0)]
+    found = report.Report(1, False, 1000, [played], 60.0, None)
+    assert set(report.WANTED) - set(found.never) == {"connection cut in COPY"}
+    text = found.as_text()
+    assert (
+        f"Of the {len(report.WANTED)} faults that were asked for, 1 struck at least once; never: source: 429," in text
+    )
+    assert "1 of 1000 trials, 1 runs" in text
+    assert "trial 0 took 31 s, and waited 20 s for r in Publish; 4 s for the dead letter of r" in text
+    assert "| connection cut in COPY | 1 | 1 | 1 | 0 | 0 | 0 |" in found.as_markdown()
+    assert "| disk full | 1 | 0 | 0 | 0 | 0 | 0 |" in found.as_markdown()
+
+
+def test_how_long_a_state_took_is_read_from_the_history():
+    def event(kind, name, second):
+        at = dt.datetime(2026, 1, 1, 0, 0, second)
+        return {"timestamp": at, f"state{kind}EventDetails": {"name": name}}
+
+    events = [
+        event("Entered", "Plan", 0),
+        event("Exited", "Plan", 1),
+        event("Entered", "Fetch", 1),
+        event("Entered", "FetchPartition", 2),
+        event("Entered", "FetchPartition", 3),
+        event("Exited", "FetchPartition", 9),
+        event("Exited", "FetchPartition", 21),
+        event("Exited", "Fetch", 22),
+    ]
+    assert longest(events) == [("Fetch", 21.0), ("FetchPartition", 18.0), ("Plan", 1.0)]
+    assert entered(events) == ["Plan", "Fetch", "FetchPartition", "FetchPartition"]
 
 
 def test_who_wants_no_disturbance_of_others_gets_none():
@@ -111,3 +177,17 @@ def test_two_runs_of_one_window_are_told_the_same():
 def test_a_trial_has_one_to_four_faults():
     for trial in plan.trials(5, 300):
         assert 1 <= len(trial.faults) <= 4
+
+
+def test_the_document_gets_the_report_in_place_of_the_older_one():
+    made = (
+        "Seed 1: all.\n0 counterexamples.\n\n| fault | drawn |\n|---|---:|\n| a | 1 |\n\n| error | runs |\n|---|---:|\n"
+    )
+    once = document.replaced("# The storm\n\n## What was played\n\nOlder.\n", made)
+    wanted = (
+        "# The storm\n\n## What was played\n\nSeed 1: all.\n\n0 counterexamples.\n\n"
+        "| fault | drawn |\n|---|---:|\n| a | 1 |\n\n| error | runs |\n|---|---:|\n"
+    )
+    assert once == wanted == document.replaced(once, made)
+    with pytest.raises(ValueError, match="What was played"):
+        document.replaced("# Another\n", made)
