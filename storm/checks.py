@@ -148,11 +148,11 @@ def swept(stack: StormStack, run_id: str) -> None:
 
 _VECTORS = """
 SELECT format('%%s rows without a vector of their text', count(*)) FROM curated.{table} AS c
-LEFT JOIN pipeline.embeddings AS e ON e.table_name = %(table)s AND e.key = c.id::text AND e.passage = 0
+LEFT JOIN pipeline.embeddings AS e ON e.table_name = %(table)s AND e.key = jsonb_build_array(c.id)::text AND e.passage = 0
 WHERE %(complete)s AND e.content_hash IS DISTINCT FROM sha256(convert_to(c.note, 'UTF8')) HAVING count(*) > 0
 UNION ALL
 SELECT format('%%s vectors without their row', count(*)) FROM pipeline.embeddings AS e
-LEFT JOIN curated.{table} AS c ON e.key = c.id::text WHERE e.table_name = %(table)s AND c.id IS NULL HAVING count(*) > 0
+LEFT JOIN curated.{table} AS c ON e.key = jsonb_build_array(c.id)::text WHERE e.table_name = %(table)s AND c.id IS NULL HAVING count(*) > 0
 UNION ALL
 SELECT format('%%s texts with more than one vector', count(*)) FROM (
     SELECT FROM pipeline.embeddings WHERE table_name = %(table)s GROUP BY model, key HAVING count(*) > 1
@@ -168,7 +168,7 @@ WHERE e.table_name = %(table)s AND e.embedding <=> first.embedding > 0.001 HAVIN
 def vectors(stack: StormStack, lane: str, complete: bool) -> None:
     """Each text has one vector, its own; where `complete`, of what the row says now. None is there without its row.
 
-    One model embeds all of it, and the notes are short: one passage each.
+    One model embeds all of it, and the notes are short: one passage each. A key is kept as a JSON array.
     """
     if stack.database.query("SELECT to_regclass(%s)", f"curated.{lane}") == [(None,)]:
         return

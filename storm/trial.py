@@ -61,6 +61,7 @@ class Lane:
         """Have the table and the cursor as they are before the trial at `place`: its last windows are loaded."""
         self._stack.database.query(f"DROP TABLE IF EXISTS curated.{self.name}")
         self._stack.database.query("DELETE FROM pipeline.cursors WHERE source = %s", self.name)
+        self._stack.database.query("DELETE FROM pipeline.embeddings WHERE table_name = %s", self.name)
         self._begun += 1
         if self._kind == INBOX:  # its files are not loaded before: the table begins with none
             self._table = {}

@@ -206,7 +206,7 @@ def test_a_letter_that_was_lost_with_its_engine_is_not_waited_for(monkeypatch):
 
 _VECTOR = """
 INSERT INTO pipeline.embeddings (model, table_name, key, content_hash, passage, start, length, embedding, run_id)
-SELECT 'm', '{table}', id::text, sha256(convert_to(note, 'UTF8')), 0, 0, length(note),
+SELECT 'm', '{table}', jsonb_build_array(id)::text, sha256(convert_to(note, 'UTF8')), 0, 0, length(note),
        ('[' || ascii(right(note, 1)) || ',1,' || length(note) || ']')::vector, 'r'
 FROM curated.{table}
 """
