@@ -148,11 +148,13 @@ def swept(stack: StormStack, run_id: str) -> None:
 
 _VECTORS = """
 SELECT format('%%s rows without a vector of their text', count(*)) FROM curated.{table} AS c
-LEFT JOIN pipeline.embeddings AS e ON e.table_name = %(table)s AND e.key = jsonb_build_array(c.id)::text AND e.passage = 0
+LEFT JOIN pipeline.embeddings AS e
+    ON e.table_name = %(table)s AND e.key = jsonb_build_array(c.id)::text AND e.passage = 0
 WHERE %(complete)s AND e.content_hash IS DISTINCT FROM sha256(convert_to(c.note, 'UTF8')) HAVING count(*) > 0
 UNION ALL
 SELECT format('%%s vectors without their row', count(*)) FROM pipeline.embeddings AS e
-LEFT JOIN curated.{table} AS c ON e.key = jsonb_build_array(c.id)::text WHERE e.table_name = %(table)s AND c.id IS NULL HAVING count(*) > 0
+LEFT JOIN curated.{table} AS c ON e.key = jsonb_build_array(c.id)::text
+WHERE e.table_name = %(table)s AND c.id IS NULL HAVING count(*) > 0
 UNION ALL
 SELECT format('%%s texts with more than one vector', count(*)) FROM (
     SELECT FROM pipeline.embeddings WHERE table_name = %(table)s GROUP BY model, key HAVING count(*) > 1
