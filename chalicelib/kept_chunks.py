@@ -170,7 +170,7 @@ def marked(
 
 def _may_serve(source: Source, earlier: EarlierRun) -> bool:
     """Whether the same bytes become the same rows whenever they are read; an attempt at the run is no other time."""
-    return earlier.redriven or (source.is_repeatable and not suites.load(source).goes_by_the_day)
+    return earlier.redriven or (source.is_repeatable and not suites.goes_by_the_day(source))
 
 
 def _stays(lake: Lake, run_id: str) -> bool:

@@ -2,7 +2,11 @@
 
 import dataclasses
 import datetime as dt
+import os
+import subprocess
+import sys
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from memory_s3 import MemoryS3
@@ -354,5 +358,42 @@ def test_rows_that_were_altered_since_they_were_judged_are_told(lake, left):
         kept_chunks.expect_judged(found, ROWS.replace(b"Wave", b"Cave"), run_id=RUN, chunk=0)
 
 
-def test_suites_know_whether_they_go_by_the_day():
-    assert suites.load(ByTheDay()).goes_by_the_day and not suites.load(Press()).goes_by_the_day
+@pytest.mark.parametrize(
+    ("suite", "by_the_day"),
+    [
+        (SUITE, False),
+        (BY_THE_DAY, True),
+        ({"expectations": [{"type": "expect_nothing_of_the_kind"}]}, True),
+        ({"expectations": [{}]}, True),
+        ([], True),
+    ],
+    ids=["no-clock", "clock", "unknown", "no-type", "no-suite"],
+)
+def test_suites_know_whether_they_go_by_the_day(suite, by_the_day):
+    source = Press()
+    source.suite_document = suite
+    assert suites.goes_by_the_day(source) == by_the_day
+
+
+def test_what_decides_imports_nothing_that_its_function_does_not_have():
+    script = (
+        "import sys\n"
+        "from memory_s3 import MemoryS3\n"
+        "from chalicelib import kept_chunks, sources\n"
+        "from chalicelib.lake.listing import RawObject\n"
+        "from chalicelib.lake.store import Lake\n"
+        "from chalicelib.warehouse.ledger import EarlierRun\n"
+        "lake, objects = Lake('bucket', MemoryS3()), {0: (1, 'sha256')}\n"
+        "lake.put_json('runs/press-1/manifest.json', [])\n"
+        "source, raw = sources.get('weather'), [RawObject(0, 'raw', 1, 'sha256')]\n"
+        "kept_chunks.marked(lake, source, 'press-2', [EarlierRun('press-1', False, objects)], [], raw)\n"
+        "print({'great_expectations', 'pandas', 'numpy'} & set(sys.modules))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parents[2], Path(__file__).parent)))},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout == "set()\n", ran.stderr
