@@ -32,7 +32,7 @@ from local import corrections_of_chalice, objects
 from local.api_gateway import ApiGateway, raw_path
 from local.deployed import Lambdas, Throttled
 from local.faults import Faults, Unheard
-from local.runtime import RequestTooLarge, Result, UnknownFunction
+from local.runtime import NoWorker, RequestTooLarge, Result, UnknownFunction
 
 if TYPE_CHECKING:  # it provisions
     from local.schedules import Schedules
@@ -123,7 +123,7 @@ class Gateway:
             return _refusal(413, "RequestTooLargeException", str(error))
         except Throttled as error:
             return _refusal(429, "TooManyRequestsException", str(error))
-        except Unheard as error:
+        except (Unheard, NoWorker) as error:
             return _refusal(500, "ServiceException", str(error))
         response = Response(result.payload, content_type="application/json")
         response.headers["X-Amzn-RequestId"] = result.request_id
@@ -141,7 +141,7 @@ class Gateway:
             except (UnknownFunction, RequestTooLarge) as error:
                 LOG.warning("%s was not invoked: %s", function, error)
                 return
-            except (Throttled, Unheard):
+            except (Throttled, Unheard, NoWorker):
                 pass
             if pause is not None:
                 time.sleep(pause)

@@ -47,6 +47,10 @@ class UnknownFunction(LookupError):
     """The application has no function of that name."""
 
 
+class NoWorker(TerminalError):
+    """No worker can be had for an invocation at this moment, which is a failure of Lambda's own."""
+
+
 class RequestTooLarge(ValueError):
     """The payload is larger than Lambda accepts."""
 
@@ -128,7 +132,7 @@ class Runtime:
     # --- invoking ------------------------------------------------------------------------
 
     def invoke(self, reference: str, payload: bytes = b"{}", fault: Fault | None = None) -> Result:
-        """Run a function, by name or ARN, on JSON text. Raises UnknownFunction or RequestTooLarge.
+        """Run a function, by name or ARN, on JSON text. Raises UnknownFunction, RequestTooLarge or NoWorker.
 
         A `fault` is one that `local.faults` lists for a worker.
         """
@@ -196,12 +200,15 @@ class Runtime:
             return "ended", 0, failure(f"RequestId: {request_id} Error: {message}", "Runtime.ExitError")
 
     def _fork(self) -> Worker:
-        """A new worker, from a new pre-fork server where the one there was has died."""
+        """A new worker, from a new pre-fork server where the one there was has died. Raises NoWorker."""
         try:
             return self._prefork.fork()
         except TerminalError:
             self._follow_code()
+        try:
             return self._prefork.fork()
+        except TerminalError as error:  # that has died, too, or was not known to be dead yet
+            raise NoWorker(error.message) from error
 
     def _end(self, worker: Worker) -> int:
         """Wait for a killed or dead worker; its wait status."""

@@ -26,7 +26,7 @@ from moto.stepfunctions.parser.asl.utils import boto_client
 from local import roles
 from local.deployed import Lambdas, Throttled
 from local.faults import Unheard
-from local.runtime import RequestTooLarge, UnknownFunction
+from local.runtime import NoWorker, RequestTooLarge, UnknownFunction
 
 INTERPRETER = "moto.stepfunctions.parser"
 
@@ -98,7 +98,7 @@ class LambdaClient:
             raise _client_error(413, "RequestTooLargeException", str(error)) from error
         except Throttled as error:
             raise _client_error(429, "TooManyRequestsException", str(error)) from error
-        except Unheard as error:
+        except (Unheard, NoWorker) as error:
             raise _client_error(500, "ServiceException", str(error)) from error
         answer = {"StatusCode": 200, "ExecutedVersion": "$LATEST", "Payload": io.BytesIO(result.payload)}
         return answer | ({"FunctionError": result.error} if result.error else {})

@@ -17,7 +17,7 @@ from local.deployed import Lambdas
 from local.faults import Faults
 from local.gateway import Gateway
 from local.http import listen, serve, url
-from local.runtime import Runtime
+from local.runtime import NoWorker, Runtime
 
 APP = """
 import os, time
@@ -140,6 +140,18 @@ def test_faults_are_taken_away_by_the_beginning_of_their_names(armed):
 def test_what_is_no_fault_is_refused(armed, wrong):
     with pytest.raises((TypeError, ValueError)):
         armed.arm([wrong])
+
+
+def test_a_lambda_without_a_worker_is_a_failure_that_the_state_machine_retries():
+    """As an exception of ours it ended the execution at once, as `States.Runtime`, which nothing catches."""
+
+    def invoke(function, payload):
+        raise NoWorker("the Lambda workers' pre-fork server is gone")
+
+    with pytest.raises(ClientError, match="pre-fork server is gone") as raised:
+        shortcuts.LambdaClient(SimpleNamespace(invoke=invoke)).invoke("plan")
+    error = raised.value.response
+    assert (error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]) == ("ServiceException", 500)
 
 
 # --- S3, SNS, SQS --------------------------------------------------------------------------------

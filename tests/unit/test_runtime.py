@@ -11,11 +11,10 @@ import time
 import psutil
 import pytest
 
-from chalicelib.errors import TerminalError
 from local import processes
 from local.functions import name_of, read
 from local.home import REPOSITORY
-from local.runtime import RequestTooLarge, Runtime, UnknownFunction
+from local.runtime import NoWorker, RequestTooLarge, Runtime, UnknownFunction
 
 APP = """
 import os, sys, time
@@ -388,7 +387,7 @@ def test_who_is_closed_starts_no_workers_anew(tmp_path):
     write_app(tmp_path)
     runtime = Runtime(tmp_path, {"PATH": os.environ["PATH"], "FROM_THE_STACK": "given"}, tmp_path / "log", preload=())
     runtime.close()
-    with pytest.raises(TerminalError):
+    with pytest.raises(NoWorker):
         runtime.invoke("echo")
     assert not [process for process in psutil.process_iter() if _cwd(process) == str(tmp_path)]
 
