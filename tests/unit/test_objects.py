@@ -24,7 +24,23 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def s3(folder):
+def unpatched():
+    """Gives moto back what `keep_in` replaces, for the tests of this process that ask it without a server."""
+    from moto.s3 import models, responses
+
+    owners = (models, models.FakeKey, models.FakeMultipart, responses.S3Response)
+    before = [(owner, dict(vars(owner))) for owner in owners]
+    yield
+    for owner, attributes in before:
+        for name in vars(owner).keys() - attributes.keys():
+            delattr(owner, name)
+        for name, value in vars(owner).copy().items():
+            if value is not attributes[name]:
+                setattr(owner, name, attributes[name])
+
+
+@pytest.fixture(scope="module")
+def s3(folder, unpatched):
     from moto.server import DomainDispatcherApplication, create_backend_app
 
     from local import objects
