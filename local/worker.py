@@ -81,6 +81,7 @@ def fork_workers(control: socket.socket, life_fd: int) -> None:
             os.close(descriptors[0])
             answer = {"pid": pid}
         elif request["do"] == "load":
+            _forget("chalicelib")
             try:
                 _load("app")
             except ImportFailed as error:
@@ -116,6 +117,15 @@ def _load(module: str) -> None:
         # what exists now stays: collecting it in a worker would only copy the shared pages
         gc.collect()
         gc.freeze()
+
+
+def _forget(package: str) -> None:
+    """Have a package imported anew, from what is on disk now.
+
+    Our own modules use some of the application's, so what has the libraries has those, too, as they once were.
+    """
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]
 
 
 def serve(connection: Connection, life_fd: int, app_error: str | None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -312,6 +313,23 @@ def test_an_edited_application_finds_the_libraries_there_already(preloading, tmp
     assert "edited" in invoke(preloading, "echo")[1]
     assert invoke(preloading, "imported", module="library") == (None, True)
     assert preloading.preloaded and len(preloading.imports()) == 1
+
+
+def test_an_edit_of_what_the_workers_own_code_imports_takes_effect(tmp_path):
+    write_app(tmp_path)
+    shutil.copytree(REPOSITORY / "chalicelib", tmp_path / "chalicelib", ignore=shutil.ignore_patterns("__pycache__"))
+    app = "from chalicelib import errors\n" + APP.replace('{"event": event,', '{"said": errors.SluiceError.__doc__,')
+    (tmp_path / "app.py").write_text(app)
+    environment = {"PATH": os.environ["PATH"], "FROM_THE_STACK": "given"}
+    runtime = Runtime(tmp_path, environment, tmp_path / "lambda.log", workers=1, preload=())
+    try:
+        assert "edited" not in invoke(runtime, "echo")[1]["said"]
+        with (tmp_path / "chalicelib" / "errors.py").open("a") as errors:
+            errors.write("\n\nSluiceError.__doc__ = 'edited'\n")
+        time.sleep(0.25)  # scans are rarer than that
+        assert invoke(runtime, "echo")[1]["said"] == "edited"
+    finally:
+        runtime.close()
 
 
 def test_an_application_that_is_edited_while_libraries_are_imported_gets_them_too(tmp_path):
