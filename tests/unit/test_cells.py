@@ -1,6 +1,8 @@
 """Cells read all at once come out as the parser has them, to the bit, and the types of columns too."""
 
 import datetime as dt
+import sys
+import tracemalloc
 from decimal import Decimal
 
 import numpy as np
@@ -117,6 +119,21 @@ def test_many_rows_are_read_as_they_are_parsed():
     cells = copy_text.cells(written, COLUMNS)
     assert len(set(map(id, cells.texts(PLACES["status"])))) == len(statuses)  # one object per kind, not per row
     assert cells.seqs_at([19_999, 0, 7]) == [20_000, 1, 8] and cells.seqs_at([]) == []
+
+
+@pytest.mark.parametrize("size", [20, 5_000])
+def test_reading_texts_takes_little_more_memory_than_they_do(size):
+    """A chunk of 16 MB may be a few texts: eight bytes for each of theirs would fill a Lambda's memory."""
+    texts = ["é" * (size // 2) + str(number) for number in range(2_000_000 // size)]
+    cells = cells_of("note", texts)
+    tracemalloc.start()
+    try:
+        found = cells.texts(PLACES["note"])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.tolist() == texts
+    assert peak < 3 * sum(map(sys.getsizeof, texts))
 
 
 def cells_of(name, texts):
