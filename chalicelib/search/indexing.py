@@ -10,13 +10,21 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from psycopg2 import errors
+
 from chalicelib.embeddings import index
 from chalicelib.embeddings.provider import Provider
 from chalicelib.search import fulltext
 from chalicelib.sources.base import Source
 from chalicelib.warehouse.deadline import Deadline
+from chalicelib.warehouse.queries import statement
 
 FEW = 10_000  # rows or vectors, for which others wait 3 s or 4 s
+
+# For locks. An index that is made aside, for minutes, keeps others of its table from being made, and at its end waits
+# for every transaction that is open: one that waits for it is a deadlock, which Postgres looks for after 1 s, and the
+# index of minutes may be what it breaks off.
+WAIT = "500ms"
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,25 @@ def missing(cursor, source: Source, model: Provider | None) -> list[Missing]:
 
 
 def ensure_over_few(connection, source: Source, model: Provider | None) -> None:
-    """Make those over a few rows in the caller's transaction: the first searches go by them, and nobody waits long."""
+    """Make those over a few rows in the caller's transaction: the first searches go by them, and nobody waits long.
+
+    Where somebody has the table locked they are left to be made aside.
+    """
     with connection.cursor() as cursor:
         for each in missing(cursor, source, model):
             if each.has_few():
-                each.at_once(connection)
+                _at_once(connection, cursor, each)
+
+
+def _at_once(connection, cursor, each: Missing) -> None:
+    cursor.execute("SHOW lock_timeout")
+    [usual] = cursor.fetchone()
+    cursor.execute("SAVEPOINT indexing")
+    try:
+        cursor.execute(statement("upkeep", "limit_wait"), {"wait": WAIT})
+        each.at_once(connection)
+    except (errors.LockNotAvailable, errors.DeadlockDetected):
+        cursor.execute("ROLLBACK TO SAVEPOINT indexing")  # with it goes the limit
+    else:
+        cursor.execute(statement("upkeep", "limit_wait"), {"wait": usual})
+    cursor.execute("RELEASE SAVEPOINT indexing")

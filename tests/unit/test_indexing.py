@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import threading
 import types
 
 import pytest
@@ -104,8 +105,7 @@ def test_who_writes_does_not_wait_for_an_index_that_is_made_aside(store, monkeyp
         with contextlib.closing(connection.connect(store.url)) as looking, looking.cursor() as cursor:
             looking.autocommit = True
             cursor.execute("SET lock_timeout = '5s'")
-            building = "SELECT count(*) FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting for%'"
-            while not is_true(cursor, building) and not kept.done():
+            while not is_true(cursor, BUILDING) and not kept.done():
                 pass
             assert not kept.done()  # it waits for the write that began before it
             cursor.execute(text, (value,))
@@ -114,6 +114,56 @@ def test_who_writes_does_not_wait_for_an_index_that_is_made_aside(store, monkeyp
     [found] = done
     assert {WORDS, VECTORS} <= set(found.made) and found.left == ()
     assert list(store.indexes().values()) == [True, True]
+
+
+BUILDING = "SELECT count(*) FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting for%'"
+ASIDE = "CREATE INDEX CONCURRENTLY {} ON pipeline.embeddings (model) WHERE table_name = 'another'"
+
+
+@pytest.mark.parametrize("deletes", [False, True], ids=["first to write", "in a deadlock"])
+def test_a_run_that_ends_does_not_wait_for_an_index_that_another_source_makes_aside(store, monkeypatch, deletes):
+    monkeypatch.setattr(indexing, "WAIT", "200ms")
+    name = f"embeddings_{TABLE}_of_another"
+
+    def make_aside():
+        with contextlib.closing(connection.connect(store.url)) as another, another.cursor() as cursor:
+            another.autocommit = True
+            cursor.execute(ASIDE.format(name))
+
+    def ends():
+        with connection.transaction(store.url) as opened, opened.cursor() as cursor:
+            if deletes:
+                cursor.execute("DELETE FROM pipeline.embeddings WHERE table_name = 'another'")
+                began.set()
+                wait_until_builds()
+            indexing.ensure_over_few(opened, store.source, MODEL)
+            cursor.execute("SHOW lock_timeout")
+            return cursor.fetchone()[0]
+
+    def wait_until_builds():
+        with contextlib.closing(connection.connect(store.url)) as looking, looking.cursor() as cursor:
+            looking.autocommit = True
+            while not is_true(cursor, BUILDING):
+                pass
+
+    began = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with contextlib.ExitStack() as held:
+            if deletes:
+                ended = pool.submit(ends)
+                assert began.wait(10)
+                made = pool.submit(make_aside)
+            else:
+                held.enter_context(writing(store, VECTOR, "[7]"))
+                made = pool.submit(make_aside)
+                wait_until_builds()
+                ended = pool.submit(ends)
+            assert ended.result(timeout=20) == "45s"
+        made.result(timeout=20)
+    assert [found for found in store.indexes() if found.endswith("words")]
+    store.keep_up()
+    store.execute(f"DROP INDEX pipeline.{name}")
+    assert len(store.indexes()) == 2
 
 
 def is_true(cursor, text):
