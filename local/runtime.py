@@ -152,7 +152,7 @@ class Runtime:
             watched.limit = 2**20
         started = time.monotonic()
         try:
-            worker = worker or self._fork()
+            worker = self._current(worker) or self._fork()
             worker.begin(function.name)
             with self._lock:
                 self._busy[worker] = watched
@@ -288,10 +288,17 @@ class Runtime:
                 self._release(worker, slots)
 
     def _release(self, worker: Worker | None, slots: Slots) -> None:
-        if worker is not None and worker.prefork is not self._prefork:
-            worker.end()
-            worker = None
-        slots.put(worker)
+        slots.put(self._current(worker))
+
+    def _current(self, worker: Worker | None) -> Worker | None:
+        """The worker; None, and it ends, where it lacks the present code.
+
+        Asked as it is taken, too: one that comes back while the code changes may be put after the look for such.
+        """
+        if worker is None or worker.prefork is self._prefork:
+            return worker
+        worker.end()
+        return None
 
     def _watch(self) -> None:
         """Kill workers that need more memory than their function has."""

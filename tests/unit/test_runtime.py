@@ -307,6 +307,13 @@ def edit(folder, text=APP):
     time.sleep(0.25)  # scans are rarer than that
 
 
+def test_a_worker_that_comes_back_while_the_code_changes_is_not_used_again(preloading, tmp_path, monkeypatch):
+    assert "event" in invoke(preloading, "echo")[1]
+    monkeypatch.setattr(preloading, "_drop_outdated", lambda: None)  # which has looked just before it came back
+    edit(tmp_path, APP.replace('{"event": event,', '{"edited": event,'))
+    assert "edited" in invoke(preloading, "echo")[1]
+
+
 def test_an_edited_application_finds_the_libraries_there_already(preloading, tmp_path):
     assert invoke(preloading, "imported", module="library") == (None, True)
     edit(tmp_path, APP.replace('{"event": event,', '{"edited": event,'))
