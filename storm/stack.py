@@ -287,7 +287,7 @@ class StormStack:
                 process.send_signal(number)
 
     def workers(self) -> list[psutil.Process]:
-        """The workers, and the server that forks them."""
+        """The workers, and the processes that they are forked from."""
         found, info = [], self._stack.info()
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(info.pid).children(recursive=True) if info else ():

@@ -1,5 +1,6 @@
 """What a storm takes for a counterexample, and that its faults in the database are the ones that Postgres has."""
 
+import contextlib
 from types import SimpleNamespace
 
 import psycopg2
@@ -9,6 +10,8 @@ from chalicelib.warehouse import tables
 from storm import checks, truth
 from storm.checks import Counterexample
 from storm.database import ACTIONS, Database, DatabaseFault
+from storm.inbox import Inbox
+from storm.plan import Trial
 from storm.stack import LOST, Ended
 from storm.trial import Lane
 from storm.waiting import Waits
@@ -90,19 +93,35 @@ def published(account, **given):
     return {"run_id": "r", "published_at": "now", **vars(account), **given}
 
 
+RUN = """
+INSERT INTO pipeline.runs (run_id, source, execution, input, status, started_at)
+VALUES ('r', 'storm_6_texts', 'an execution', '{}', 'running', now())
+"""
+SET_ASIDE = """
+INSERT INTO pipeline.quarantine (run_id, source, chunk, part, line, reasons, record)
+VALUES ('r', 'storm_6_texts', 0, 0, %s, '[]', 'a row')
+"""
+
+
 @pytest.fixture
-def loaded(stack):
+def run(stack):
+    """The run `r`, which is under way."""
+    stack.database.query("DELETE FROM pipeline.runs WHERE run_id = 'r'")
+    stack.database.query(RUN)
+    yield
+    stack.database.query("DELETE FROM pipeline.runs WHERE run_id = 'r'")
+
+
+@pytest.fixture
+def loaded(stack, run):
     """The truth of the window is in the table; (rows, account)."""
     [pages] = truth.readings(1, LANE, WINDOW, {})
     table, account = truth.apply({}, pages)
     for row in table.values():
         stack.database.query(f"INSERT INTO curated.{LANE} VALUES (%s, %s, %s, %s)", *row)
+    for line in range(account.quarantined):
+        stack.database.query(SET_ASIDE, line)
     return table, account
-
-
-@pytest.fixture(autouse=True)
-def believed_quarantine(monkeypatch):
-    monkeypatch.setattr(checks, "quarantine", lambda stack, found: None)
 
 
 def test_the_truth_is_no_counterexample(stack, loaded):
@@ -146,6 +165,102 @@ def test_a_page_that_is_half_of_one_version_and_half_of_another_is_found(stack, 
         lane(stack, {}, both)._check_table(SimpleNamespace(place=0), [published(loaded[1])])
 
 
+@pytest.mark.parametrize("change", ["DELETE FROM pipeline.quarantine", SET_ASIDE.replace("%s", "1000")])
+def test_a_row_that_was_set_aside_and_is_gone_or_there_twice_is_found(stack, loaded, change):
+    stack.database.query(SET_ASIDE, 999)
+    told = published(loaded[1]) | {"quarantined": loaded[1].quarantined + 1}
+    checks.quarantine(stack, told)
+    stack.database.query(change)
+    with pytest.raises(Counterexample, match="in quarantine"):
+        checks.quarantine(stack, told)
+
+
+def test_a_run_that_the_sweep_left_under_way_is_found(stack, run):
+    with pytest.raises(Counterexample, match="after the sweep the ledger says running"):
+        checks.swept(stack, "r")
+    stack.database.query("UPDATE pipeline.runs SET status = 'failed' WHERE run_id = 'r'")
+    checks.swept(stack, "r")
+
+
+@pytest.mark.parametrize(
+    ("published", "position", "is_wrong"),
+    [
+        ([{}], WINDOW[1].isoformat(), False),
+        ([{}], "2000-01-01", True),
+        ([], "2000-01-01", False),
+        ([], WINDOW[1].isoformat(), True),
+    ],
+    ids=["moved", "not moved", "stayed", "moved without a window"],
+)
+def test_a_cursor_that_is_not_where_the_published_window_ends_is_found(
+    monkeypatch, stack, published, position, is_wrong
+):
+    monkeypatch.setattr(checks, "cursor", lambda stack, name: position)
+    check = lane(stack, {})._check_cursor
+    given = (SimpleNamespace(place=0), published, {"source": LANE}, "2000-01-01")
+    if not is_wrong:
+        check(*given)
+    else:
+        with pytest.raises(Counterexample, match="the cursor"):
+            check(*given)
+
+
+@pytest.mark.parametrize("state", ["idle", "idle in transaction"])
+def test_a_session_of_a_worker_that_is_gone_is_found(stack, database_url, monkeypatch, state):
+    monkeypatch.setattr(checks, "SETTLED_SECONDS", 0)
+    # the tests' own count as those of workers
+    [(own,)] = stack.database.query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice'")
+    workers = [SimpleNamespace(children=lambda: [])] * own
+    forking = SimpleNamespace(children=lambda: [workers])  # which has no session of its own
+    stack.workers = lambda: [forking, *workers]
+    checks.the_stack_is_at_rest(stack)
+    with contextlib.closing(psycopg2.connect(database_url, application_name="sluice")) as session:
+        session.autocommit = state == "idle"
+        session.cursor().execute("SELECT 1")
+        with pytest.raises(Counterexample, match=f"{own + 1} sessions of {own} workers"):
+            checks.the_stack_is_at_rest(stack)
+        workers.append(SimpleNamespace(children=lambda: []))
+        if state == "idle":
+            checks.the_stack_is_at_rest(stack)
+        else:
+            with pytest.raises(Counterexample, match="1 in a transaction"):
+                checks.the_stack_is_at_rest(stack)
+
+
+OK, BAD = Ended("in-t00000-ok", "SUCCEEDED"), Ended("in-t00000-bad", "FAILED", "X")
+
+
+@pytest.mark.parametrize(
+    ("ended", "undelivered", "found"),
+    [
+        pytest.param([OK], [], None, id="one run"),
+        pytest.param([BAD, OK], [], None, id="tried again"),
+        pytest.param([OK, OK], [], "started 2 runs, of which 0 failed", id="two runs"),
+        pytest.param([], [], "started no run", id="lost"),
+        pytest.param([], ["inbox/storm_8_inbox/in-t00000-rows.ndjson"], None, id="given up"),
+    ],
+)
+def test_a_file_that_makes_no_run_or_one_too_many_is_found(ended, undelivered, found):
+    by_arn = {f"arn:{place}": one for place, one in enumerate(ended)}
+    messages = {"Attributes": {"ApproximateNumberOfMessages": "0"}}
+    stack = SimpleNamespace(
+        waits=Waits(),
+        generation=1,
+        env={"SLUICE_BUCKET": "b", "SLUICE_TRIGGERS_URL": "q"},
+        call=lambda service, operation, **_: {"ETag": '"e"'} if operation == "put_object" else messages,
+        executions=lambda mark: list(by_arn),
+        wait=by_arn.get,
+        undelivered=lambda: undelivered,
+    )
+    inbox = Inbox(stack, "storm_8_inbox", 1)
+    trial = Trial(0, "storm_8_inbox", 0, by_cursor=False, redriven=False, faults=())
+    if found is None:
+        assert inbox.put(trial) == ended
+    else:
+        with pytest.raises(Counterexample, match=found):
+            inbox.put(trial)
+
+
 WRONG_ENDS = {
     "succeeded, for the ledger under way": (Ended("r", "SUCCEEDED"), {"status": "running", "published_at": None}),
     "succeeded, nothing published": (Ended("r", "SUCCEEDED"), {"status": "succeeded", "published_at": None}),
@@ -153,6 +268,9 @@ WRONG_ENDS = {
     "failed, and not in the ledger": (Ended("r", "FAILED", "X"), {}),
     "lost, for the ledger under way": (Ended("r", LOST), {"status": "running"}),
     "stopped": (Ended("r", "TIMED_OUT"), {"status": "running"}),
+    "stopped by somebody, and done": (Ended("r", "ABORTED", states=("Plan",)), {"status": "succeeded"}),
+    "rejected, and done": (Ended("r", "FAILED", "X", states=("Reject",)), {"status": "succeeded"}),
+    "rejected, for the ledger a failure": (Ended("r", "FAILED", "X", states=("Reject",)), {"status": "failed"}),
 }
 
 
