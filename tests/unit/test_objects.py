@@ -1,5 +1,6 @@
 """S3 on the laptop: objects are files, so they cost no memory and outlive the stack."""
 
+import gc
 import hashlib
 import http.client
 import io
@@ -177,6 +178,25 @@ def test_a_large_body_is_one_file_however_it_comes(s3, files):
     s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, **about)
     assert body(s3, "one-file") == BIG and body(s3, "of-parts") == BIG * 2
     assert files() == 2
+
+
+def test_a_large_body_is_held_open_by_nobody_once_it_is_stored_or_sent(s3, folder):
+    """A deleted one would keep its room on the disk, and a thousand are as many files as a process may have open."""
+
+    def held():
+        with open("/proc/self/maps") as maps:
+            return sum(str(folder) in line for line in maps)
+
+    gc.collect()
+    before = held()
+    gc.disable()  # it comes seldom to a server whose objects live long
+    try:
+        for number in range(20):
+            s3.put_object(Bucket=BUCKET, Key=f"held-{number % 2}", Body=BIG)
+            assert body(s3, f"held-{number % 2}", Range="bytes=5-9") == BIG[5:10]
+        assert held() <= before
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("algorithm", ["CRC32", "SHA256"])
