@@ -16,7 +16,6 @@ from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
 
 _PACKAGE = Path(__file__).parent
-_KINDS = (".py", ".sql", ".json")
 # those that read and convert records; the gate's are compared by `kept_chunks`
 _LIBRARIES = ("numpy", "orjson", "pandas", "tzdata")
 
@@ -35,7 +34,8 @@ def of(source: Source, settings: Settings) -> str:
     digest = hashlib.blake2b(repr(around).encode(), digest_size=16)
     for path in sorted(_PACKAGE.rglob("*")):
         relative = path.relative_to(_PACKAGE)
-        if path.suffix not in _KINDS or "__pycache__" in relative.parts:
+        # of any kind: a source may read one that lies beside it
+        if "__pycache__" in relative.parts or not path.is_file():
             continue
         if relative.parts[0] == "sources" and path.stem in others:
             continue

@@ -117,6 +117,22 @@ def test_it_depends_on_the_package_but_for_other_sources_and_their_suites(packag
     assert (of() != before) == is_part
 
 
+def test_it_depends_on_any_file_that_a_repeatable_source_may_read_beside_its_module(package):
+    beside = package / "sources" / "stations.csv"
+    beside.write_text("seattle,47.6")
+    before = of()
+    beside.write_text("seattle,47.7")
+    assert of() != before
+
+
+def test_it_does_not_depend_on_what_python_compiles(package):
+    before = of()
+    compiled = package / "sources" / "__pycache__" / "weather.cpython-312.pyc"
+    compiled.parent.mkdir()
+    compiled.write_bytes(b"compiled")
+    assert of() == before
+
+
 def test_a_source_that_names_another_ones_module_depends_on_that_and_on_what_that_names(package):
     weather, posts, people = (package / "sources" / f"{name}.py" for name in ("weather", "posts", "people"))
     weather.write_text(weather.read_text() + "from chalicelib.sources.posts import HOST\n")

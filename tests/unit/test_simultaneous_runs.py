@@ -40,15 +40,19 @@ class Store:
 
     def redrive(self, run_id, failed):
         """Enter a run that keeps the first raw object, which the failed one fetched, and fetches the second."""
-        self.open(run_id, redrive=failed)
+        self.plan_redrive(run_id, failed)
         with connection.transaction(self.url) as conn, conn.cursor() as cursor:
-            row = ledger.get_run(conn, failed)
-            planning.enter(cursor, run_id, planning.Failed(failed, (row,), {"a partition": "its listing"}))
             stored = [
                 (part, f"raw/source=shop/date=2026-01-01/run={by}/part-{part}.csv", 1, "")
                 for part, by in enumerate((failed, run_id))
             ]
             ledger.add_raw_objects(cursor, run_id, stored)
+
+    def plan_redrive(self, run_id, failed):
+        self.open(run_id, redrive=failed)
+        with connection.transaction(self.url) as conn, conn.cursor() as cursor:
+            row = ledger.get_run(conn, failed)
+            planning.enter(cursor, run_id, planning.Failed(failed, (row,), {"a partition": "its listing"}))
 
     def publish(self, run_id, rows, parts=None):
         """`parts`: the raw object of each row, the first one where nothing is said."""
@@ -167,6 +171,15 @@ def test_what_a_redriven_run_fetches_itself_is_newer_than_what_came_since_and_wh
     for name in published:
         publish[name]()
     assert store.rows() == [(1, "between", between), (2, "fetched", again), (3, "last", "last")]
+
+
+def test_a_redriven_run_whose_plan_is_done_twice_keeps_the_place_of_what_it_fetches_itself(store, names, redriven):
+    """The answer of the first Plan was lost: the state machine asked once more."""
+    between, again = redriven
+    store.plan_redrive(again, names[0])
+    store.publish(between, [(1, "between"), (2, "between")])
+    store.publish(again, [(1, "kept"), (2, "fetched")], (0, 1))
+    assert store.rows() == [(1, "between", between), (2, "fetched", again)]
 
 
 def test_a_row_that_a_redriven_run_fetches_and_finds_as_it_is_is_not_replaced_by_what_came_since(

@@ -26,9 +26,9 @@ DELETE FROM pipeline.quarantine WHERE run_id = %(run_id)s;
 -- name: forget_quality_results
 DELETE FROM pipeline.quality_results WHERE run_id = %(run_id)s;
 
--- name: enter_redrive -- in the place of the run that fetched what it keeps: what was entered since is newer than that
+-- name: enter_redrive -- in the place of the run that fetched what it keeps: what was entered since is newer than that. Done twice, the place of what it fetches itself is still the one at which it was entered
 UPDATE pipeline.runs SET redrive_of = %(failed)s, entered_at = coalesce(%(entered_at)s::timestamptz, entered_at),
-    entry = coalesce(%(entry)s::bigint, entry), fetched_entry = CASE WHEN %(entry)s::bigint IS NOT NULL THEN entry END
+    entry = coalesce(%(entry)s::bigint, entry), fetched_entry = CASE WHEN %(entry)s::bigint IS NOT NULL THEN coalesce(fetched_entry, entry) END
 WHERE run_id = %(run_id)s;
 
 -- name: redriven -- a run, the one that it redrives, and so on; by the input, which also a run has that failed before it was entered
