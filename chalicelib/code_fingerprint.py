@@ -30,7 +30,8 @@ def of(source: Source, settings: Settings) -> str:
     own = _modules(source)
     others = {name for name in sources.names() if name not in own}
     declared = [(name, getattr(source, name, None)) for name in sorted(Source.__annotations__)]
-    around = (sys.version_info[:3], time.tzname, versions(_LIBRARIES), settings.record_bytes, declared)
+    zone = (time.tzname, time.timezone, time.altzone)  # names alone are those of several: China has a CST, too
+    around = (sys.version_info[:3], zone, versions(_LIBRARIES), settings.record_bytes, declared)
     digest = hashlib.blake2b(repr(around).encode(), digest_size=16)
     for path in sorted(_PACKAGE.rglob("*")):
         relative = path.relative_to(_PACKAGE)

@@ -207,10 +207,19 @@ def goes_by_the_day(source: Source, folder: Path = FOLDER) -> bool:
     True as well for a suite with faults of its own, which the gate tells. Great Expectations is not imported.
     """
     try:
-        types = [item["type"] for item in json.loads(_text(source, folder)[0])["expectations"]]
-        return any(catalogue.ENTRIES[kind].by_the_day for kind in types)
+        listed = json.loads(_text(source, folder)[0])["expectations"]
+        types = [item["type"] for item in listed]
+        return any(catalogue.ENTRIES[kind].by_the_day for kind in types) or _refers_elsewhere(listed)
     except (SuiteError, ValueError, LookupError, TypeError):
         return True
+
+
+def _refers_elsewhere(given: object) -> bool:
+    """Whether a JSON schema in it refers to another document, which jsonschema fetches when it judges by it."""
+    if isinstance(given, dict):
+        where = given.get("$ref")
+        return (isinstance(where, str) and not where.startswith("#")) or any(map(_refers_elsewhere, given.values()))
+    return isinstance(given, list) and any(map(_refers_elsewhere, given))
 
 
 def _text(source: Source, folder: Path) -> tuple[str, str]:

@@ -5,8 +5,8 @@ An object of the inbox is quarantined whole: none of its records is in the table
 
 from __future__ import annotations
 
+from chalicelib import code_fingerprint, sources
 from chalicelib import settings as settings_module
-from chalicelib import sources
 from chalicelib.contracts import RejectRequest, RejectResult
 from chalicelib.lake import Lake
 from chalicelib.quarantine import claims
@@ -20,6 +20,7 @@ def reject(request: RejectRequest) -> RejectResult:
     settings.require("bucket", "database_url")
     lake = Lake(settings.bucket)
     source = sources.as_declared(request.source, request.run_id, lake)
+    code = code_fingerprint.of(source, settings)
     with connection.transaction() as open_connection:
         run = ledger.get_run(open_connection, request.run_id)
     fetched, quarantined = run["fetched"] or 0, run["quarantined"] or 0
@@ -37,4 +38,5 @@ def reject(request: RejectRequest) -> RejectResult:
             claims.keep(cursor, given.replay, request.run_id)
             claims.release(cursor, given.replay, judged=True)
         ledger.reject(cursor, request.run_id)
+        ledger.forget_other_code(cursor, request.run_id, code)
     return RejectResult(run_id=request.run_id, status="rejected")

@@ -358,6 +358,11 @@ def test_rows_that_were_altered_since_they_were_judged_are_told(lake, left):
         kept_chunks.expect_judged(found, ROWS.replace(b"Wave", b"Cave"), run_id=RUN, chunk=0)
 
 
+def _of_schema(schema):
+    kwargs = {"column": "made", "json_schema": schema}
+    return {"expectations": [{"type": "expect_column_values_to_match_json_schema", "kwargs": kwargs}]}
+
+
 @pytest.mark.parametrize(
     ("suite", "by_the_day"),
     [
@@ -366,8 +371,10 @@ def test_rows_that_were_altered_since_they_were_judged_are_told(lake, left):
         ({"expectations": [{"type": "expect_nothing_of_the_kind"}]}, True),
         ({"expectations": [{}]}, True),
         ([], True),
+        (_of_schema({"$defs": {"id": {}}, "properties": {"id": {"$ref": "#/$defs/id"}}}), False),
+        (_of_schema({"anyOf": [{"$ref": "https://schemas.example/print.json"}]}), True),
     ],
-    ids=["no-clock", "clock", "unknown", "no-type", "no-suite"],
+    ids=["no-clock", "clock", "unknown", "no-type", "no-suite", "own-schema", "schema-elsewhere"],
 )
 def test_suites_know_whether_they_go_by_the_day(suite, by_the_day):
     source = Press()

@@ -58,6 +58,9 @@ SELECT e.run_id, e.depth < 100 AS redriven,
 FROM (SELECT run_id, code, depth FROM chain UNION ALL SELECT * FROM newest) AS e JOIN this ON this.code = e.code
 ORDER BY e.depth;
 
+-- name: forget_code -- of a run that other code ends than began it: nobody can say which of them made its chunks
+UPDATE pipeline.runs SET code = NULL WHERE run_id = %(run_id)s AND code IS DISTINCT FROM %(code)s;
+
 -- name: raw_keys -- of the raw objects of a run
 SELECT key FROM pipeline.raw_objects WHERE run_id = %(run_id)s;
 
