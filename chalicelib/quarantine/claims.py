@@ -19,7 +19,7 @@ from chalicelib.quarantine.rows import FILE, Filter, matching
 from chalicelib.warehouse.queries import statement
 
 ROWS, RUNS = 100_000, 50  # of one portion
-# a claim is given up no earlier: it is taken, and then its run is started by whoever took it
+# a claim is given up no earlier: it is taken or found, and then its run is started by whoever did so
 BEGUN_SECONDS = 60
 
 
@@ -126,7 +126,8 @@ def held(cursor, wanted: Filter) -> list[Claim]:
 
 
 def release_lost(cursor, claim: str) -> None:
-    """Free the rows of a claim whose replay is over, unless somebody has claimed them anew meanwhile."""
+    """Free the rows of a claim whose replay is over, unless somebody has claimed them anew, or found it, meanwhile."""
+    lock(cursor)
     cursor.execute(statement(FILE, "release_lost"), {"claim": claim, "seconds": BEGUN_SECONDS})
 
 

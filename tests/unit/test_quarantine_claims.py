@@ -203,6 +203,21 @@ def test_a_claim_that_is_released_is_taken_under_its_name_unless_its_rows_were_j
     assert names[0] == names[1] != names[2]
 
 
+@pytest.mark.parametrize(("found", "is_lost"), [(None, True), (59, False), (61, True)])
+def test_a_claim_that_somebody_has_just_found_is_not_lost_for_he_begins_its_replay(store, ids, found, is_lost):
+    """Free, its rows could be discarded under the replay that he is about to begin."""
+    store.run(ids[0], {1: (1, "a")}, bad=(2, 3))
+    [claim] = store.take().claims
+    when = "now() - %s * interval '1 second'"
+    store.query(f"UPDATE pipeline.quarantine SET claimed_at = {when} WHERE run_id = %s", 3600, ids[0])
+    first = "UPDATE pipeline.quarantine SET claim_found_at = {} WHERE run_id = %s AND line = 2"
+    store.query(first.format(when), found, ids[0])
+    with connection.transaction(store.url) as conn, conn.cursor() as cursor:
+        assert bool(claims.held(cursor, Filter(source="kiosk"))) == is_lost
+        claims.release_lost(cursor, claim.name)
+    assert store.states(ids[0]) == ({"open": 2} if is_lost else {"replaying": 2})
+
+
 def test_a_row_loses_against_every_version_that_was_entered_after_its_original_run(store, ids):
     original, later, replay = ids[:3]
     store.run(original, {1: (1, "a"), 9: (9, "nine")}, bad=(2, 3, 4, 5))

@@ -94,17 +94,20 @@ WHERE claimed_by = %(claim)s AND NOT EXISTS (
     WHERE q.claimed_by = %(claim)s AND (q.claim_found_at IS NOT NULL OR q.claimed_at IS DISTINCT FROM %(taken_at)s)
 );
 
--- name: held -- claims on rows that are meant, of which none is younger than so many seconds
+-- name: held -- claims on rows that are meant, which nobody has taken or found for so many seconds: who did may be about to begin
 SELECT q.claimed_by, q.run_id, q.source, r.input ->> 'input', count(*)
 FROM pipeline.quarantine AS q JOIN pipeline.runs AS r ON r.run_id = q.run_id
 WHERE q.claimed_by IN (SELECT q.claimed_by FROM pipeline.quarantine AS q WHERE {matching} AND q.claimed_by IS NOT NULL)
 GROUP BY 1, 2, 3, 4
-HAVING coalesce(max(q.claimed_at), '-infinity') < now() - %(seconds)s * interval '1 second'
+HAVING coalesce(greatest(max(q.claimed_at), max(q.claim_found_at)), '-infinity') < now() - %(seconds)s * interval '1 second'
 ORDER BY min(q.id) LIMIT %(limit)s;
 
--- name: release_lost -- unless somebody has taken it meanwhile
+-- name: release_lost -- unless somebody has taken or found it meanwhile
 UPDATE pipeline.quarantine SET claimed_by = NULL
-WHERE claimed_by = %(claim)s AND coalesce(claimed_at, '-infinity') < now() - %(seconds)s * interval '1 second';
+WHERE claimed_by = %(claim)s AND NOT EXISTS (
+    SELECT FROM pipeline.quarantine AS q
+    WHERE q.claimed_by = %(claim)s AND greatest(q.claimed_at, q.claim_found_at) >= now() - %(seconds)s * interval '1 second'
+);
 
 -- name: claimed -- the rows of a claim, in raw order
 SELECT run_id, part, line FROM pipeline.quarantine WHERE claimed_by = %(claim)s ORDER BY run_id, part, line;
