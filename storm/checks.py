@@ -7,8 +7,6 @@ import threading
 import time
 from collections.abc import Iterable
 
-import psutil
-
 from chalicelib.triggers import holding
 from chalicelib.warehouse import tables
 from chalicelib.warehouse.publishing import COUNTS, Account
@@ -222,17 +220,9 @@ def the_stack_is_at_rest(stack: StormStack) -> None:
             "SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in%') FROM pg_stat_activity"
             " WHERE application_name = 'sluice'"
         )
-        workers = sum(not _forks(process) for process in stack.workers())
+        workers = len(stack.workers())
         if not open_transactions and sessions <= workers:
             return
         if time.monotonic() > deadline:
             raise Counterexample(f"{sessions} sessions of {workers} workers, {open_transactions} in a transaction")
         time.sleep(0.1)
-
-
-def _forks(process: psutil.Process) -> bool:
-    """Whether workers, or who forks them, are its children: it has no session of its own."""
-    try:
-        return bool(process.children())
-    except psutil.Error:
-        return True
