@@ -3,10 +3,12 @@
 import datetime as dt
 import json
 import uuid
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
 
+from chalicelib.contracts import Window
 from chalicelib.errors import ContractError
 from chalicelib.warehouse import ledger, publishing, queries
 
@@ -367,3 +369,15 @@ def test_the_attempts_that_a_run_redrives_come_first_newest_first_also_from_scra
     assert earlier(cursor, entered("running", redrive_of=second)) == [*attempts, (succeeded, False)]
     assert earlier(cursor, entered("running", redrive_of=second, from_scratch=True)) == attempts
     assert earlier(cursor, entered("running", redrive_of=second, code="d")) == []
+
+
+def test_nothing_is_taken_over_from_a_run_that_was_started_again_under_its_name(cursor, entered):
+    """What its first start left of a chunk, of other bytes, lies where its second start may have failed to write."""
+    run_id = entered("failed")
+    run = ledger.get_run(cursor.connection, run_id)
+    source = SimpleNamespace(name=run["source"], table=run["table_name"])
+    again = (run["started_at"] + dt.timedelta(minutes=1)).isoformat()
+    ledger.open_run(cursor, source, run_id, "arn", run["input"], Window(), again, "c")
+    assert ledger.get_run(cursor.connection, run_id)["status"] == "running"
+    ledger.fail(cursor, run_id, source.name, "arn", {}, LOST)
+    assert earlier(cursor, entered("running", redrive_of=run_id)) == []

@@ -1,10 +1,10 @@
--- name: open_run -- a run started again after it was lost finds its own row; none comes back where that is of this execution, or the name is taken
+-- name: open_run -- a run started again after it was lost finds its own row, from then on without its code: of what it leaves of its chunks nobody knows which start left it; none comes back where that is of this execution, or the name is taken
 INSERT INTO pipeline.runs (run_id, source, table_name, execution, input, status, window_start, window_end, by_cursor, started_at, code)
 VALUES (%(run_id)s, %(source)s, %(table)s, %(execution)s, %(input)s, 'running', %(window_start)s, %(window_end)s, %(by_cursor)s, %(started_at)s, %(code)s)
 ON CONFLICT (run_id) DO UPDATE
 SET table_name = excluded.table_name, execution = excluded.execution, window_start = excluded.window_start,
     window_end = excluded.window_end, by_cursor = excluded.by_cursor, started_at = excluded.started_at,
-    entered_at = clock_timestamp(), entry = excluded.entry, fetched_entry = NULL, code = excluded.code,
+    entered_at = clock_timestamp(), entry = excluded.entry, fetched_entry = NULL, code = NULL,
     status = 'running', verdict = NULL, fetched = NULL, quarantined = NULL, report_key = NULL, error = NULL, finished_at = NULL
 WHERE runs.published_at IS NULL AND runs.source = excluded.source AND runs.input = excluded.input
   AND runs.started_at < excluded.started_at
