@@ -34,19 +34,17 @@ _NUMBER = click.IntRange(1, 2**63 - 1)
 _NUMBERS = click.argument("numbers", nargs=-1, type=_NUMBER)
 
 
-def _filtered(reason_option: str):
+def _filtered(command):
     """The options that say which rows are meant."""
     options = (
         click.option("--run", "run_id", metavar="RUN", help="Only rows that this run set aside."),
         click.option("--source", help="Only rows of this source."),
-        click.option(
-            reason_option, "reason", metavar="TEXT", help="An expectation's id, a column, or a part of what is said."
-        ),
+        click.option("--reason", metavar="TEXT", help="An expectation's id, a column, or a part of what is said."),
         click.option(
             "--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="Set aside on this day or later."
         ),
     )
-    return lambda command: functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
 def _wanted(numbers, run_id, source, reason, since, state=None) -> Filter:
@@ -54,7 +52,7 @@ def _wanted(numbers, run_id, source, reason, since, state=None) -> Filter:
 
 
 @quarantine.command("list")
-@_filtered("--reason")
+@_filtered
 @click.option("--state", type=click.Choice(rows.STATES), help="Only rows in this state.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, _MOST))
 @click.option("--before", type=_NUMBER, metavar="NUMBER", help="Go on behind the row of this number.")
@@ -121,7 +119,7 @@ def show(number, as_json) -> None:
 
 @quarantine.command("replay")
 @_NUMBERS
-@_filtered("--reason")
+@_filtered
 @click.option("--after", type=_NUMBER, metavar="NUMBER", help="Only rows behind this one: go on where a replay failed.")
 @_JSON
 @click.pass_context
@@ -172,8 +170,8 @@ def _portions(wanted: Filter, after: int | None) -> Iterator[starting.Replays]:
 
 @quarantine.command("discard")
 @_NUMBERS
-@_filtered("--because")
-@click.option("--reason", "why", required=True, metavar="WHY", help="Why they are not wanted; it is kept.")
+@_filtered
+@click.option("--why", required=True, metavar="TEXT", help="Why they are not wanted; it is kept.")
 @_JSON
 def discard(numbers, run_id, source, reason, since, why, as_json) -> None:
     """Mark open rows as not wanted; nothing is deleted."""

@@ -153,7 +153,7 @@ def _sum(suite: Suite, chunk_counts: Iterable[Sequence[ItemCount]]) -> dict[str,
             raise GateError(
                 f"the counts of chunk {number} are not those of {suite.file}",
                 suite=suite.name,
-                next_step="the suite changed while the run was under way; start the run again",
+                next_step="the suite changed while the run was under way; run the source again, with --from-scratch",
             )
         for count in counts:
             total = totals[count.id]

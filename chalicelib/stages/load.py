@@ -66,6 +66,7 @@ def load(request: LoadRequest) -> LoadResult:
                     f" expected {validated.rows} and {validated.rejected}",
                     run_id=request.run_id,
                     chunk=validated.chunk,
+                    next_step="`sluice redrive` makes the chunk anew; `sluice run --from-scratch` all of them",
                 )
     return LoadResult(chunk=validated.chunk, staged=validated.rows, quarantined=validated.rejected)
 

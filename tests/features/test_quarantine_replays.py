@@ -108,7 +108,7 @@ def test_rows_that_pass_today_are_published_and_the_others_stay_once_with_todays
     [third] = replay("--run", run.run_id)
     assert account(third) == (1, 0, 0, 0, 0, 1)
     number = rows[4]["id"]
-    assert "discarded 1" in pipeline.sluice("quarantine", "discard", str(number), "--reason", "a test").stdout
+    assert "discarded 1" in pipeline.sluice("quarantine", "discard", str(number), "--why", "a test").stdout
     told = pipeline.sluice("quarantine", "show", str(number)).stdout
     assert "discarded" in told and "why      a test" in told and told.count("it failed again") == 2
     assert states(run.run_id) == {"discarded": 1, "published": 2}
@@ -297,7 +297,7 @@ def test_rows_of_a_replay_that_was_aborted_can_be_replayed_and_discarded(
         assert outcome["run_id"] == f"{started['run_id']}-2" and account(outcome) == (3, 2, 0, 0, 0, 1)
         assert states(run.run_id) == {"open": 1, "published": 2}
     else:
-        ran = pipeline.sluice("quarantine", "discard", "--run", run.run_id, "--reason", "a test")
+        ran = pipeline.sluice("quarantine", "discard", "--run", run.run_id, "--why", "a test")
         assert "discarded 3" in ran.stdout
         assert states(run.run_id) == {"discarded": 3}
         assert totals(pipeline, table) == {1: 10, 3: 30, 6: 60}
@@ -320,7 +320,7 @@ def test_every_command_and_route_takes_the_same_filters(pipeline, declare, table
     mend(table, 600)
     [outcome] = replay(*options, "--reason", "total-range")
     assert account(outcome) == (2, 1, 0, 0, 0, 1)
-    ran = pipeline.sluice("quarantine", "discard", *options, "--because", "total-range", "--reason", "a test")
+    ran = pipeline.sluice("quarantine", "discard", *options, "--reason", "total-range", "--why", "a test")
     assert "discarded 1" in ran.stdout
     body = {**fields, "reason": "number", "why": "a test"}
     assert call(address, "POST", "/quarantine/discard", scopes[1], body).json == {

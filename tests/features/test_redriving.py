@@ -355,7 +355,7 @@ def test_a_replay_says_what_is_open_and_leaves_no_letter_once_its_rows_are_settl
     assert f"Next: `sluice quarantine replay --run {run}`" in told
     shop.sluice("redrive", "--from-dead-letters", "--yes", "--json", status=None)
     assert len(shop.dead_letters(replay)) == 1
-    shop.sluice("quarantine", "discard", "--run", run, "--reason", "a test")
+    shop.sluice("quarantine", "discard", "--run", run, "--why", "a test")
     told = shop.refused(replay)
     assert "none of these is open any more" in told and f"`sluice redrive {replay} --discard`" in told
     shop.sluice("redrive", "--from-dead-letters", "--yes", "--json", status=None)

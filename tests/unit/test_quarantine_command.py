@@ -90,21 +90,21 @@ def test_a_replay_that_is_refused_is_told_with_its_reason_and_the_rows_are_open(
 
 
 def test_discarding_goes_on_until_nothing_is_left(sluice, states):
-    ran = sluice("discard", "--run", RUN, "--because", "age", "--reason", "a test")
+    ran = sluice("discard", "--run", RUN, "--reason", "age", "--why", "a test")
     assert ran.exit_code == 0 and ran.stdout == "discarded 6\n" and "discarded 3, 3 to go" in ran.stderr
-    ran = sluice("discard", "--run", RUN, "--reason", "a test", "--json")
+    ran = sluice("discard", "--run", RUN, "--why", "a test", "--json")
     assert json.loads(ran.stdout) == {"discarded": 1, "replaying": 0}
     assert states() == {"discarded": [1, 2, 3, 4, 5, 6, 7], "open": [8]}
 
 
 def test_rows_that_are_being_replayed_are_told_when_the_others_are_discarded(sluice, started, states):
     by_api.ask("post_quarantine_replay", {"run": RUN, "reason": "x3"})
-    ran = sluice("discard", "--run", RUN, "--reason", "a test")
+    ran = sluice("discard", "--run", RUN, "--why", "a test")
     assert ran.stdout == "discarded 6\nleft     1 row being replayed\n"
     assert states()["replaying"] == [3]
 
 
-@pytest.mark.parametrize("command", [("discard", "--reason", "x"), ("replay",), ("list",)], ids=lambda given: given[0])
+@pytest.mark.parametrize("command", [("discard", "--why", "x"), ("replay",), ("list",)], ids=lambda given: given[0])
 @pytest.mark.parametrize(
     ("named", "error"), [(("--run", "nope"), NotFound), (("--source", "nosuch"), UnknownSource)], ids=["run", "source"]
 )
@@ -116,17 +116,17 @@ def test_a_name_that_was_mistyped_is_refused(sluice, states, command, named, err
 
 def test_discarding_a_number_that_no_row_has_discards_nothing(sluice, ledger, states):
     [(first, last)] = ledger("SELECT min(id), max(id) FROM pipeline.quarantine WHERE source = %s", SOURCE)
-    ran = sluice("discard", first, last + 1000, "--reason", "a test")
+    ran = sluice("discard", first, last + 1000, "--why", "a test")
     assert isinstance(ran.exception, NotFound) and f"the number {last + 1000}" in str(ran.exception)
     assert "open" in states() and "discarded" not in states()
 
 
 def test_rows_that_were_settled_before_are_told_when_they_are_discarded(sluice, ledger):
     [(first,)] = ledger("SELECT min(id) FROM pipeline.quarantine WHERE source = %s", SOURCE)
-    assert sluice("discard", first, "--reason", "a test").stdout == "discarded 1\n"
-    ran = sluice("discard", first, first + 1, "--reason", "a test")
+    assert sluice("discard", first, "--why", "a test").stdout == "discarded 1\n"
+    ran = sluice("discard", first, first + 1, "--why", "a test")
     assert ran.stdout == "discarded 1\nleft     1 of the rows: settled before, or not like that\n"
-    ran = sluice("discard", "--run", RUN, "--because", "no such reason", "--reason", "a test")
+    ran = sluice("discard", "--run", RUN, "--reason", "no such reason", "--why", "a test")
     assert (ran.exit_code, ran.stdout) == (0, "discarded 0: no open row is like that\n")
 
 
