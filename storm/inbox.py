@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from botocore.exceptions import ClientError
+
 from storm import truth
 from storm.checks import expect
 from storm.plan import Trial
@@ -54,7 +56,17 @@ class Inbox:
         return ended
 
     def _deliver(self) -> None:
-        self._stack.call("sqs", "send_message", QueueUrl=self._stack.env["SLUICE_TRIGGERS_URL"], MessageBody=self._told)
+        """Until the queue has taken it, as S3 does: a fault of SQS may strike this very call."""
+        taken = self._stack.waits.until("SQS to take the event", self._is_taken, STARTED_SECONDS)
+        expect(taken, f"SQS did not take the event in {STARTED_SECONDS} s")
+
+    def _is_taken(self) -> bool:
+        queue = self._stack.env["SLUICE_TRIGGERS_URL"]
+        try:
+            self._stack.call("sqs", "send_message", QueueUrl=queue, MessageBody=self._told)
+        except ClientError:
+            return False
+        return True
 
     def _ended(self, trial: Trial, engine: int) -> list[Ended]:
         settled = self._stack.waits.until(f"the trigger of {self.key(trial)}", self._is_settled, STARTED_SECONDS)

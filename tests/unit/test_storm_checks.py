@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import psycopg2
 import pytest
+from botocore.exceptions import ClientError
 
 from chalicelib.warehouse import tables
 from storm import checks, truth
@@ -258,6 +259,31 @@ def test_a_file_that_makes_no_run_or_one_too_many_is_found(ended, undelivered, f
     else:
         with pytest.raises(Counterexample, match=found):
             inbox.put(trial)
+
+
+def test_an_event_is_delivered_until_the_queue_takes_it():
+    refused = ClientError({"Error": {"Code": "InternalFailure", "Message": "a fault"}}, "SendMessage")
+    answers, asked = [refused, refused, {"MessageId": "1"}], []
+
+    def call(service, operation, **given):
+        asked.append(operation)
+        if operation != "send_message":
+            return {"Attributes": {"ApproximateNumberOfMessages": "0"}}
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    stack = SimpleNamespace(
+        waits=Waits(),
+        generation=1,
+        env={"SLUICE_TRIGGERS_URL": "q"},
+        call=call,
+        executions=lambda mark: ["arn:0"],
+        wait=lambda arn: OK,
+    )
+    trial = Trial(0, "storm_8_inbox", 0, by_cursor=False, redriven=False, faults=())
+    assert Inbox(stack, "storm_8_inbox", 1).again(trial) == [OK]
+    assert asked.count("send_message") == 3 and not answers
 
 
 WRONG_ENDS = {
