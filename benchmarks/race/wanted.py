@@ -61,7 +61,7 @@ def _all(figures: Figures) -> Iterator[Wanted]:
     yield Wanted(f"time per row, {name}", True, 1.1, grown)
     # 'equal': what a garbage collector leaves differs by a few percent from run to run
     yield Wanted(f"highest memory of a worker, {name}", True, 1.05, memory)
-    yield Wanted("the gate's share of the CPU of all stages", True, 0.35, gate_share(figures), "{:.0%}")
+    yield Wanted("the gate's share of the CPU of all stages", True, 0.35, gate_share(figures), "{:.1%}")
     measured = figures.embeddings
     speed = measured and measured["written_per_second"] / measured["bare_per_second"]
     yield Wanted("vectors written, against a bare binary COPY", False, 0.8, speed)
