@@ -6,15 +6,14 @@ The table keeps the vectors as the model gave them, 4 bytes a number. An index o
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
 
-import psycopg2
 from psycopg2 import sql
 
 from chalicelib.search.declaration import HALF
 from chalicelib.sources.base import Source
-from chalicelib.warehouse.deadline import CLEAN_UP_SECONDS, Deadline
+from chalicelib.warehouse.deadline import Deadline, clearing
 from chalicelib.warehouse.queries import statement
 
 _STORED = sql.SQL("embedding")
@@ -61,14 +60,10 @@ def make_aside(cursor, deadline: Deadline, *, source: Source, model: str, dimens
     """
     half = source.vectors == HALF
     drop_broken(cursor, deadline, source=source, model=model)
-    try:
+    with clearing(functools.partial(drop_broken, cursor, source=source, model=model)):
         deadline.limit(cursor)
         if _state(cursor, _name(source, model, half)) is None:
             _build(cursor, "create_index_aside", source, model, dimensions)
-    except psycopg2.Error:
-        with contextlib.suppress(psycopg2.Error):
-            drop_broken(cursor, Deadline(CLEAN_UP_SECONDS), source=source, model=model)
-        raise
     deadline.limit(cursor)
     cursor.execute(statement("embeddings", "drop_index_aside", index=_qualified(source, model, not half)))
 

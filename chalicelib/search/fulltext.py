@@ -6,18 +6,17 @@ writes them. Formats: https://www.postgresql.org/docs/current/textsearch-control
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
 import re
 
-import psycopg2
 from psycopg2 import sql
 
 from chalicelib.embeddings import expressions
 from chalicelib.search.hit import EVERY_ROW, Filter, Hit
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import tables
-from chalicelib.warehouse.deadline import CLEAN_UP_SECONDS, Deadline
+from chalicelib.warehouse.deadline import Deadline, clearing
 from chalicelib.warehouse.queries import statement
 
 # What is read of a row's text. Postgres refuses a document of more than 1 MB of words, and refusing would fail the
@@ -73,14 +72,10 @@ def index_aside(cursor, deadline: Deadline, *, source: Source) -> None:
     """
     drop_broken(cursor, deadline, source=source)
     name = _index_name(source)
-    try:
+    with clearing(functools.partial(drop_broken, cursor, source=source)):
         deadline.limit(cursor)
         if name not in _indexes(cursor, source):
             _create(cursor, "create_document_index_aside", source)
-    except psycopg2.Error:
-        with contextlib.suppress(psycopg2.Error):
-            drop_broken(cursor, Deadline(CLEAN_UP_SECONDS), source=source)
-        raise
     _drop_aside(cursor, deadline, set(_indexes(cursor, source)) - {name})
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
+
+import psycopg2
 
 from chalicelib.warehouse.queries import statement
 
 # for who publishes, and for snapshots that somebody holds: an index waits for them before it is whole
 _LONGEST_WAIT = 300
 # for what is left of work that did not come to its end
-CLEAN_UP_SECONDS = 5
+_CLEAN_UP_SECONDS = 5
 
 
 class Deadline:
@@ -32,3 +36,14 @@ class Deadline:
     def limit(self, cursor) -> None:
         """Let the next statement of this session, outside of transactions, end by then."""
         cursor.execute(statement("upkeep", "limit_time"), {"time": f"{self.left or 0}s", "wait": self.wait})
+
+
+@contextlib.contextmanager
+def clearing(clear: Callable[[Deadline], None]) -> Iterator[None]:
+    """Where the database breaks the block off, `clear` what is left of it, if that can be done; the error goes on."""
+    try:
+        yield
+    except psycopg2.Error:
+        with contextlib.suppress(psycopg2.Error):
+            clear(Deadline(_CLEAN_UP_SECONDS))
+        raise

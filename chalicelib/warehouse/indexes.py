@@ -7,17 +7,15 @@ https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CON
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterator
 
-import psycopg2
 from psycopg2 import sql
 
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import tables
-from chalicelib.warehouse.deadline import CLEAN_UP_SECONDS, Deadline
+from chalicelib.warehouse.deadline import Deadline, clearing
 from chalicelib.warehouse.queries import statement
 
 
@@ -49,14 +47,14 @@ def make_aside(cursor, source: Source, columns: tuple[str, ...], deadline: Deadl
     """
     deadline.limit(cursor)
     name = _free_name(cursor, source, columns)
-    try:
+
+    def drop(deadline: Deadline) -> None:
+        deadline.limit(cursor)
+        cursor.execute(statement("indexes", "drop_aside", index=sql.Identifier(tables.CURATED, name)))
+
+    with clearing(drop):
         deadline.limit(cursor)
         _create(cursor, "create_aside", source, name, columns)
-    except psycopg2.Error:
-        with contextlib.suppress(psycopg2.Error):
-            Deadline(CLEAN_UP_SECONDS).limit(cursor)
-            cursor.execute(statement("indexes", "drop_aside", index=sql.Identifier(tables.CURATED, name)))
-        raise
 
 
 def is_broken(cursor, source: Source, columns: tuple[str, ...]) -> bool:
