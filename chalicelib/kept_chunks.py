@@ -42,6 +42,7 @@ _JUDGES = ("great-expectations", "jsonschema", "numpy", "pandas", "python-dateut
 # the state machine gives a run that long: nothing that it takes over may expire before its end
 _MARGIN = dt.timedelta(days=1)
 _EXPIRY = re.compile(r'expiry-date="([^"]+)"')
+_ANEW = "`sluice redrive` makes the chunk anew"
 _AT_ONCE = 16  # runs whose objects are listed
 
 
@@ -73,7 +74,7 @@ def expect_judged(results: dict, rows: bytes, **where) -> None:
         raise AccountError(
             "the rows of the chunk are not those that Validate judged",
             **where,
-            next_step="`sluice redrive` makes the chunk anew",
+            next_step=_ANEW,
         )
 
 
@@ -107,7 +108,7 @@ def schema(lake: Lake, chunk: Chunk, rows: bytes) -> dict:
 def _results(lake: Lake, chunk: Chunk) -> tuple[dict, dict]:
     """The chunk's results as they were left, and with the names of this run's raw objects in place of those of then."""
     key = keys.chunk(chunk.done_by, chunk.chunk, RESULTS)
-    where = {"chunk": chunk.chunk, "next_step": "`sluice redrive` makes the chunk anew"}
+    where = {"chunk": chunk.chunk, "next_step": _ANEW}
     try:
         found = lake.get_json(key)
         if missing := [name for name in ("schema", "set_aside", "expectations", *_KEPT) if name not in found]:
