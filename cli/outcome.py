@@ -54,9 +54,9 @@ class Outcome:
         """(run, what it did that was not done again); a run that redrives another says so also where it is nothing."""
         found: dict[str, list[str]] = {}
         if self.kept_partitions is not None:
-            found[self.redrive_of] = [f"{_counted(self.kept_partitions, 'partition')} not fetched again"]
+            found[self.redrive_of] = [f"{counted(self.kept_partitions, 'partition')} not fetched again"]
         if self.kept_chunks or found:
-            told = f"{_counted(self.kept_chunks or 0, 'chunk')} not transformed again"
+            told = f"{counted(self.kept_chunks or 0, 'chunk')} not transformed again"
             found.setdefault(self.kept_of or self.redrive_of, []).append(told)
         return [(run_id, ", ".join(told)) for run_id, told in found.items()]
 
@@ -84,7 +84,7 @@ def read(session: Session, run_id: str, execution: Execution) -> Outcome:
     )
 
 
-def _counted(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 

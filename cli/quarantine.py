@@ -17,6 +17,7 @@ from chalicelib.quarantine.rows import Filter
 from chalicelib.warehouse import connection, quarantined_objects, reader
 from cli import operator
 from cli.main import FAILED
+from cli.outcome import counted
 from cli.run import tell, watched
 from cli.session import Session, connect
 
@@ -234,12 +235,12 @@ def _tell_reasons(reasons: list[dict]) -> None:
 def _tell_states(session: Session, run_id: str) -> None:
     with connection.transaction(session.database_url) as open_connection, open_connection.cursor() as cursor:
         states = rows.states(cursor, run_id)
-    counted = ", ".join(f"{number:,} {state}" for state, number in states.items() if number)
-    click.echo(f"original {run_id}: {counted}")
+    told = ", ".join(f"{number:,} {state}" for state, number in states.items() if number)
+    click.echo(f"original {run_id}: {told}")
 
 
 def _rows(number: int) -> str:
-    return f"{number:,} row{'s' * (number != 1)}"
+    return counted(number, "row")
 
 
 def _print(value) -> None:

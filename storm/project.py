@@ -13,6 +13,14 @@ from storm.plan import KINDS
 PARTS = ("app.py", "chalicelib", "cli", "deploy", "local", "statemachine", "storm", ".chalice")
 MARK = "storm.project"  # what only a copy has
 
+_TABLE = """key = ("id",)
+    columns = (
+        Column("id", "integer", nullable=False),
+        Column("day", "date", nullable=False),
+        Column("amount", "numeric(10,2)", nullable=False),
+        Column("note", "text"),
+    )"""
+
 _SOURCE = '''"""A lane of the storm."""
 
 import datetime as dt
@@ -26,13 +34,7 @@ URL = "{url}/{lane}"
 
 class Lane(Source):
     name = "{lane}"
-    key = ("id",)
-    columns = (
-        Column("id", "integer", nullable=False),
-        Column("day", "date", nullable=False),
-        Column("amount", "numeric(10,2)", nullable=False),
-        Column("note", "text"),
-    )
+    {table}
     hosts = ("{host}",)
     repeatable = True  # so that what is asked for again takes chunks over
     first_day = dt.date.fromisoformat("{first_day}")
@@ -59,13 +61,7 @@ from chalicelib.sources.files import FileSource
 
 class Lane(FileSource):
     name = "{lane}"
-    key = ("id",)
-    columns = (
-        Column("id", "integer", nullable=False),
-        Column("day", "date", nullable=False),
-        Column("amount", "numeric(10,2)", nullable=False),
-        Column("note", "text"),
-    )
+    {table}
     format = "ndjson"
 '''
 
@@ -117,6 +113,7 @@ def add_lanes(lanes: list[str], url: str) -> None:
         kind = KINDS[lane]
         text = (_INBOX if kind == faults.INBOX else _SOURCE).format(
             lane=lane,
+            table=_TABLE,
             more=_MORE.get(kind, ""),
             url=url,
             host=url.removeprefix("http://"),
