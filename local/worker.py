@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import importlib
 import json
 import os
@@ -27,6 +26,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from chalicelib import imports
 from local import calls
 from local.functions import API_HANDLER
 from local.invocation import Invocation, environment, failure, run
@@ -106,17 +106,12 @@ class ImportFailed(Exception):
 
 def _load(module: str) -> None:
     """Import a module for whoever is forked from here later. Raises ImportFailed."""
-    gc.disable()  # nothing that an import makes is garbage; looking for some took a tenth of the time
     try:
-        importlib.import_module(module)
+        with imports.for_good():
+            importlib.import_module(module)
     except Exception as error:
         traceback.print_exc()
         raise ImportFailed(f"Unable to import module '{module}': {type(error).__name__}: {error}") from error
-    finally:
-        gc.enable()
-        # what exists now stays: collecting it in a worker would only copy the shared pages
-        gc.collect()
-        gc.freeze()
 
 
 def _forget(package: str) -> None:

@@ -82,9 +82,7 @@ def sluice_stages(load: Load) -> dict:
 
 @cache
 def _workers():
-    # what exists now stays: collecting it in a worker would only copy the shared pages, as in `local.worker`
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # as `local.worker` does before it forks, see `chalicelib.imports`
     return multiprocessing.get_context("fork").Pool(WORKERS)
 
 

@@ -15,7 +15,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib import boto_errors
 from chalicelib.errors import ConfigurationError, LakeUnavailable, NotFound, TerminalError
 
-_CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"})
+_CONFIG = Config(
+    connect_timeout=5,
+    read_timeout=60,
+    retries={"max_attempts": 4, "mode": "standard"},
+    # as botocore has it over https, where a body has its CRC-32: over the laptop's http half of what a PUT takes
+    s3={"payload_signing_enabled": False},
+)
 
 BINARY = "application/octet-stream"
 

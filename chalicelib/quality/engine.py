@@ -31,6 +31,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chalicelib import imports
 from chalicelib.quality import arguments, catalogue
 
 if TYPE_CHECKING:
@@ -52,10 +53,11 @@ class Outcome:
 def context():
     """The process's data context: in memory, silent, no telemetry, no files."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx
+    with imports.for_good():
+        import great_expectations as gx
 
-    made = gx.get_context(mode="ephemeral")
-    made.variables.progress_bars = {"globally": False}
+        made = gx.get_context(mode="ephemeral")
+        made.variables.progress_bars = {"globally": False}
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     return made
 

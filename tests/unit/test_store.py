@@ -1,7 +1,10 @@
 """What the failures of S3 mean to a run: what may pass is tried again, what is wrong on this side is told at once."""
 
+import base64
 import http.server
 import threading
+import zlib
+from typing import ClassVar
 
 import boto3
 import pytest
@@ -9,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import NoCredentialsError
 
 from chalicelib.errors import ConfigurationError, LakeUnavailable
+from chalicelib.lake import store
 from chalicelib.lake.store import Lake
 
 
@@ -55,6 +59,37 @@ def test_an_object_that_breaks_off_while_it_is_read_may_be_read_again(broken):
             while stream.read(size):
                 pass
         stream.close()
+
+
+class Takes(http.server.BaseHTTPRequestHandler):
+    """Takes any object, and keeps the headers that it came with."""
+
+    headers_seen: ClassVar[list[dict[str, str]]] = []
+
+    def do_PUT(self):
+        self.headers_seen.append({name.lower(): value for name, value in self.headers.items()})
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_body_is_sent_with_its_crc_alone_over_http_as_over_https(monkeypatch):
+    """The signature of a body is a SHA-256 of it, which botocore adds over http, and leaves out over https."""
+    server = http.server.HTTPServer(("127.0.0.1", 0), Takes)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    client = boto3.client("s3", region_name="eu-central-1", config=store._CONFIG)
+    Lake("lake", client).put("orders", b"rows")
+    server.shutdown()
+    server.server_close()
+    [headers] = Takes.headers_seen
+    assert headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+    assert base64.b64decode(headers["x-amz-checksum-crc32"]) == zlib.crc32(b"rows").to_bytes(4, "big")
 
 
 def test_nobody_at_the_address_may_pass():
