@@ -43,6 +43,12 @@ ROLLBACK TO SAVEPOINT vectors;
 -- name: after_copy
 RELEASE SAVEPOINT vectors;
 
+-- name: flush_later -- for this transaction: a crash of Postgres may take back the last of those that are committed so, in 0.6 s, and leaves their texts pending
+SET LOCAL synchronous_commit = off;
+
+-- name: flush -- something to commit: that waits for the disk, and so for all that was committed before. A transaction that only took a number does not
+SELECT pg_logical_emit_message(true, 'sluice', '');
+
 -- name: lock -- by those who replace vectors: alone, as they delete before they insert, which is no order
 SELECT pg_advisory_xact_lock(hashtextextended('vectors of ' || %(table)s, 0));
 
