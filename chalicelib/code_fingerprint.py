@@ -1,4 +1,4 @@
-"""Whether two runs were made by the same code: what tells if what one of them left is what the other would make."""
+"""Which code makes a chunk: what tells if what was left of one is what this code would make of the same bytes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
 
 _PACKAGE = Path(__file__).parent
-# those that read and convert records; the gate's are compared by `kept_chunks`
+# those that read and convert records; the gate's are compared by `chunk_results`
 _LIBRARIES = ("numpy", "orjson", "pandas", "tzdata")
 
 
 def of(source: Source, settings: Settings) -> str:
     """32 hexadecimal digits over all that rows depend on besides their bytes.
 
-    The package as it is on disk, less the other sources and their suites: some 270 files of 1.5 MB, 40 ms once a run.
+    The package as it is on disk, less the other sources and their suites: some 270 files of 1.5 MB, 40 ms.
     The source as it is declared, which may be more than its module says. Python, the libraries, the time zone, and of
     the settings `record_bytes`: those of chunks' sizes show in the chunks, no other is read by Transform or Validate.
     """
@@ -45,6 +45,15 @@ def of(source: Source, settings: Settings) -> str:
         content = path.read_bytes()
         digest.update(f"{relative.as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+@functools.cache
+def of_process(name: str, settings: Settings) -> str:
+    """`of` the source of that name as its module declares it; found once in the life of a process, whose code stays.
+
+    Without what a run declares: whoever takes chunks over has compared that, and the columns, by then.
+    """
+    return of(sources.get(name), settings)
 
 
 @functools.cache

@@ -65,7 +65,7 @@ class Chunk:
     header: tuple[str, ...] | None = None  # of a CSV: its slices begin after the header
     delimiter: str | None = None  # of a CSV
     only: str | None = None  # of a replay: where the lines are listed that are meant, by part; the others are left out
-    done_by: str | None = None  # the earlier run that transformed and validated this very chunk, see `kept_chunks`
+    done_by: str | None = None  # the run that it is to be taken over from, see `kept_chunks` and `chunk_results`
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,8 @@ class TransformResult:
     """`rows_key`: typed rows in Postgres' COPY text format. `rejected_key`: NDJSON, or None.
 
     records = rows + rejected. `observed_key`: JSON, a `schema.model.Observation` of what differs
-    from the columns, or None. `schema_revision` is that of the columns that the rows have.
+    from the columns, or None. `schema_revision` is that of the columns that the rows have, `code` what
+    `code_fingerprint` says of the process that made them.
     """
 
     chunk: int
@@ -175,6 +176,7 @@ class TransformResult:
     rejected_key: str | None
     observed_key: str | None
     schema_revision: int
+    code: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""Chunks that an earlier run transformed and validated: a later one of the same bytes loads what these stages left.
+"""Which chunks a run is to take over from an earlier one of the same bytes, as its Transform and Validate left them.
 
 docs/decisions/0038-unchanged-chunks-are-taken-over.md says when that is certain to be what they would leave again.
+Which code began the earlier run is known here; which code made a chunk of it, in `chunk_results`.
 """
 
 from __future__ import annotations
@@ -8,16 +9,15 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import re
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from chalicelib import code_fingerprint
-from chalicelib.contract_reading import read_contract, write_contract
-from chalicelib.contracts import Chunk, TransformResult, ValidateResult
-from chalicelib.errors import AccountError, ContractError, NotFound
+from chalicelib.chunk_results import RESULTS, ROWS
+from chalicelib.contract_reading import read_contract
+from chalicelib.contracts import Chunk
+from chalicelib.errors import NotFound
 from chalicelib.lake import Lake, keys
 from chalicelib.lake.listing import RawObject
 from chalicelib.quality import suite as suites
@@ -27,116 +27,12 @@ from chalicelib.sources.base import Source
 if TYPE_CHECKING:
     from chalicelib.warehouse.ledger import EarlierRun
 
-RESULTS, ROWS, FAILURE = "results.json", "rows.copy", "failure.json"
-# what Validate keeps in a chunk's results for later runs; the ledger has the first two in columns
-_TRANSFORMED, _VALIDATED, _RAW_KEYS, _JUDGE, _CHECKSUM = _KEPT = (
-    "transformed",
-    "validated",
-    "raw_keys",
-    "judge",
-    "checksum",
-)
-# Great Expectations and what it judges with: `code_fingerprint` leaves it out, for on AWS Plan does not have it
-_JUDGES = ("great-expectations", "jsonschema", "numpy", "pandas", "python-dateutil")
+_FAILURE, _REJECTED = "failure.json", ("malformed.ndjson", "failing.ndjson")
 
 # the state machine gives a run that long: nothing that it takes over may expire before its end
 _MARGIN = dt.timedelta(days=1)
 _EXPIRY = re.compile(r'expiry-date="([^"]+)"')
-_ANEW = "`sluice redrive` makes the chunk anew"
 _AT_ONCE = 16  # runs whose objects are listed
-
-
-# --- what Validate keeps, and what the stages read of it -------------------------------------
-
-
-def kept(chunk: Chunk, transformed: TransformResult, validated: ValidateResult, rows: bytes) -> dict:
-    """What Validate writes into a chunk's results, so that it and Transform can answer again without their work.
-
-    The checksum is that of the rows as they were judged: CRC-32, 5 ms for the 13 MB of a chunk, where SHA-256 takes 16.
-    """
-    return {
-        _TRANSFORMED: write_contract(transformed),
-        _VALIDATED: write_contract(validated),
-        _RAW_KEYS: _raw_keys(chunk),
-        _JUDGE: code_fingerprint.versions(_JUDGES),
-        _CHECKSUM: zlib.crc32(rows),
-    }
-
-
-def counted(results: dict) -> dict:
-    """A chunk's results without what `kept` put there."""
-    return {name: value for name, value in results.items() if name not in _KEPT}
-
-
-def expect_judged(results: dict, rows: bytes, **where) -> None:
-    """Raise AccountError where `rows` are not those that were judged: somebody has altered the object since."""
-    if zlib.crc32(rows) != results.get(_CHECKSUM):
-        raise AccountError(
-            "the rows of the chunk are not those that Validate judged",
-            **where,
-            next_step=_ANEW,
-        )
-
-
-def transformed(lake: Lake, chunk: Chunk) -> TransformResult:
-    """What Transform answered for the chunk in the run that did it."""
-    return read_contract(TransformResult, _results(lake, chunk)[0][_TRANSFORMED])
-
-
-def validated(lake: Lake, run_id: str, chunk: Chunk) -> ValidateResult | None:
-    """What Validate answered for it; None where other versions than these judged it.
-
-    Results that name raw objects are written once more for this run, whose objects have other names.
-    """
-    found, here = _results(lake, chunk)
-    if found[_JUDGE] != code_fingerprint.versions(_JUDGES):
-        return None
-    answer = read_contract(ValidateResult, found[_VALIDATED])
-    if here == found:
-        return answer
-    key = lake.put_json(keys.chunk(run_id, chunk.chunk, RESULTS), here)
-    return dataclasses.replace(answer, results_key=key)
-
-
-def schema(lake: Lake, chunk: Chunk, rows: bytes) -> dict:
-    """What its results say of the schema, where `rows` are judged anew; raises what `expect_judged` does."""
-    found, here = _results(lake, chunk)
-    expect_judged(found, rows, chunk=chunk.chunk)
-    return here["schema"]
-
-
-def _results(lake: Lake, chunk: Chunk) -> tuple[dict, dict]:
-    """The chunk's results as they were left, and with the names of this run's raw objects in place of those of then."""
-    key = keys.chunk(chunk.done_by, chunk.chunk, RESULTS)
-    where = {"chunk": chunk.chunk, "next_step": _ANEW}
-    try:
-        found = lake.get_json(key)
-        if missing := [name for name in ("schema", "set_aside", "expectations", *_KEPT) if name not in found]:
-            raise KeyError(*missing)
-        here = _raw_keys(chunk)
-        names = {there: here[part] for part, there in found[_RAW_KEYS].items()}
-    except NotFound as error:
-        raise NotFound(f"{key}, which the chunk was to be taken over from, is gone", **where) from error
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ContractError(f"{key} is not as Validate wrote it: {type(error).__name__}", **where) from error
-    return found, _renamed(found, names)
-
-
-def _renamed(value, names: Mapping[str, str]):
-    """`value` with other names for raw objects, wherever an example, or a field that was seen, says where it is."""
-    if isinstance(value, dict):
-        return {
-            name: names.get(held, held) if name == "raw" and isinstance(held, str) else _renamed(held, names)
-            for name, held in value.items()
-        }
-    return [_renamed(each, names) for each in value] if isinstance(value, list) else value
-
-
-def _raw_keys(chunk: Chunk) -> dict[str, str]:
-    return {str(piece.part): piece.raw_key for piece in chunk.slices}
-
-
-# --- which chunks are taken over -------------------------------------------------------------
 
 
 def marked(
@@ -164,9 +60,9 @@ def marked(
     planned = (read_contract(Chunk, chunk) for chunk in lake.get_json(keys.manifest(name)))
     there = {_what(chunk, before.objects): chunk.done_by for chunk in planned}
     same = {chunk.chunk: there[what] for chunk in chunks if (what := _what(chunk, known)) in there}
-    whole = _left(lake, name, same, before.redriven)
-    taken = [dataclasses.replace(chunk, done_by=whole.get(chunk.chunk)) for chunk in chunks]
-    return taken, name if whole else None
+    left = _left(lake, name, same)
+    taken = [dataclasses.replace(chunk, done_by=left.get(chunk.chunk)) for chunk in chunks]
+    return taken, name if left else None
 
 
 def _may_serve(source: Source, earlier: EarlierRun) -> bool:
@@ -213,19 +109,32 @@ def _what(chunk: Chunk, objects: Mapping[int, tuple[int, str]]) -> str:
     return repr((slices, dataclasses.replace(chunk, slices=(), done_by=None)))
 
 
-def _left(lake: Lake, name: str, same: Mapping[int, str | None], redriven: bool) -> dict[int, str]:
+def _left(lake: Lake, name: str, same: Mapping[int, str | None]) -> dict[int, str]:
     """By chunk, the run that has all that it left of it. None of what has failed to be taken over by an attempt."""
 
-    def listed(run: str) -> list[str]:
+    def listed(run: str) -> dict[str, dt.datetime]:
         # a run that others have their chunks from may be about to expire before they are
-        return lake.keys(keys.chunks(run)) if run == name or _stays(lake, run) else []
+        return lake.written(keys.chunks(run)) if run == name or _stays(lake, run) else {}
 
-    asked = {by or name for by in same.values()} | ({name} if redriven else set())
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        there = {key for found in pool.map(listed, asked) for key in found}
-    whole = {}
+        found = pool.map(listed, {name} | {by for by in same.values() if by is not None})
+        written = {key: when for each in found for key, when in each.items()}
+    left = {}
     for number, by in same.items():
-        left = {keys.chunk(by or name, number, each) for each in (RESULTS, ROWS)}
-        if left <= there and not (by is not None and keys.chunk(name, number, FAILURE) in there):
-            whole[number] = by or name
-    return whole
+        # a chunk that it was to take over, and has made anew, it has itself
+        run = name if by is None or _is_whole(written, name, number) else by
+        has_failed = run != name and keys.chunk(name, number, _FAILURE) in written
+        if not has_failed and _is_whole(written, run, number):
+            left[number] = run
+    return left
+
+
+def _is_whole(written: Mapping[str, dt.datetime], run: str, number: int) -> bool:
+    """Whether what a run left of a chunk is there, and was not altered since it was judged.
+
+    Validate writes its results last: what is newer than these is not what they are about. Alterations within the same
+    second, which is as much as S3 tells, are left for Load to find.
+    """
+    results = written.get(keys.chunk(run, number, RESULTS))
+    there = [written.get(keys.chunk(run, number, each)) for each in (ROWS, *_REJECTED)]
+    return results is not None and there[0] is not None and all(when <= results for when in there if when is not None)

@@ -1,24 +1,28 @@
 """Rows that are set aside: why, and what they were.
 
 Written by Transform (records that are malformed, values that do not fit their column) and Validate
-(rows that fail a critical expectation) as NDJSON, copied by Load into `pipeline.quarantine`.
+(rows that fail a critical expectation) as NDJSON, copied by Load into `pipeline.quarantine`. The last line is
+`{"checksum": …}`, the CRC-32 of those before it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
 
+from chalicelib.errors import AccountError
 from chalicelib.lake.parts import PartWriter
 
 if TYPE_CHECKING:
     from chalicelib.lake import Lake
 
 _BLOCK_BYTES = 256 * 1024
+_CHECKSUM = "checksum"
 
 RECORD = "record"  # not a record at all: broken JSON, wrong number of fields
 TYPE = "type"  # a value that its column cannot hold
@@ -48,17 +52,32 @@ class Rejected:
 
 def store(lake: Lake, key: str, rejected: Iterable[Rejected]) -> str:
     """Write `rejected` under `key`, row by row: a chunk may be rejected whole, with eight reasons a row."""
+    checksum = 0
     with PartWriter(lake, key) as out:
         for row in rejected:
-            out.write(orjson.dumps(row) + b"\n")
+            line = orjson.dumps(row)
+            checksum = zlib.crc32(line, checksum)
+            out.write(line + b"\n")
+        out.write(orjson.dumps({_CHECKSUM: checksum}) + b"\n")
     return key
 
 
 def read(lake: Lake, keys: Iterable[str]) -> Iterator[dict]:
-    """What `store` wrote under `keys`, row by row: a dict with the fields of `Rejected`, its reasons as dicts."""
+    """What `store` wrote under `keys`, row by row: a dict with the fields of `Rejected`, its reasons as dicts.
+
+    Raises AccountError behind the last row of an object that is not as `store` wrote it.
+    """
     for key in keys:
-        rest = b""
+        rest, checksum, told = b"", 0, None
         with contextlib.closing(lake.open(key)) as stream:
             while block := stream.read(_BLOCK_BYTES):
                 *lines, rest = (rest + block).split(b"\n")
-                yield from map(orjson.loads, lines)
+                for line in lines:
+                    row = orjson.loads(line)
+                    if _CHECKSUM in row:
+                        told = row[_CHECKSUM]
+                    else:
+                        checksum = zlib.crc32(line, checksum)
+                        yield row
+        if rest or checksum != told:
+            raise AccountError(f"{key} is not as it was written", next_step="`sluice redrive` makes the chunk anew")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import functools
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -142,12 +143,16 @@ class Lake:
 
     def keys(self, prefix: str, bucket: str | None = None) -> list[str]:
         """Every key under `prefix`, in order."""
-        found = []
+        return list(self.written(prefix, bucket))
+
+    def written(self, prefix: str, bucket: str | None = None) -> dict[str, dt.datetime]:
+        """Every key under `prefix`, in order, and when its object was written, to the second."""
+        found = {}
         with named(bucket or self.bucket, prefix):
             for page in self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=bucket or self.bucket, Prefix=prefix
             ):
-                found += [item["Key"] for item in page.get("Contents", [])]
+                found |= {item["Key"]: item["LastModified"] for item in page.get("Contents", [])}
         return found
 
 

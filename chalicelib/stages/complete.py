@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 
-from chalicelib import code_fingerprint, sources
 from chalicelib import settings as settings_module
+from chalicelib import sources
 from chalicelib.contracts import CompleteRequest, CompleteResult
 from chalicelib.embeddings import provider, store
 from chalicelib.lake import Lake
@@ -25,7 +25,6 @@ def complete(request: CompleteRequest) -> CompleteResult:
     settings = settings_module.current()
     settings.require("bucket", "database_url")
     source = sources.as_declared(request.source, request.run_id, Lake(settings.bucket))
-    code = code_fingerprint.of(source, settings)
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         embedded = store.count_of_run(cursor, request.run_id)
         # also where this run embedded nothing: an earlier one may have ended before its index was made
@@ -34,7 +33,6 @@ def complete(request: CompleteRequest) -> CompleteResult:
             store.remove_orphans(open_connection, source)
         indexing.ensure_over_few(open_connection, source, model)
         ledger.complete(cursor, request.run_id, embedded)
-        ledger.forget_other_code(cursor, request.run_id, code)
     seconds = _SECONDS - (time.monotonic() - started)
     left = upkeep.keep_up_and_log(source, seconds, model) if seconds > _WORTH_BEGINNING else ()
     return CompleteResult(run_id=request.run_id, status="succeeded", embedded=embedded, left=tuple(left))

@@ -9,7 +9,7 @@ from itertools import islice
 import psycopg2
 from psycopg2 import sql
 
-from chalicelib import kept_chunks, sources
+from chalicelib import chunk_results, sources
 from chalicelib import settings as settings_module
 from chalicelib.columns import Column
 from chalicelib.contracts import LoadRequest, LoadResult
@@ -45,9 +45,8 @@ def load(request: LoadRequest) -> LoadResult:
     lake = Lake(settings.bucket)
     source = sources.for_run(request.source, request.run_id, lake)
     validated = request.validated
-    left, rows = lake.get_json(validated.results_key), lake.get(validated.rows_key)
-    kept_chunks.expect_judged(left, rows, run_id=request.run_id, chunk=validated.chunk)
-    results = kept_chunks.counted(left)
+    rows = lake.get(validated.rows_key)
+    results = chunk_results.counted(lake, validated.results_key, rows, run_id=request.run_id, chunk=validated.chunk)
     clean = copy_text.without(rows, results.pop("set_aside"))
     counts = ChunkCounts(validated.chunk, validated.records, validated.rows, validated.rejected, results)
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:

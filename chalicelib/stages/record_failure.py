@@ -7,7 +7,7 @@ import datetime as dt
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import code_fingerprint, container_result, redaction, sources
+from chalicelib import container_result, redaction
 from chalicelib import settings as settings_module
 from chalicelib.contracts import RecordFailureRequest, RecordFailureResult
 from chalicelib.errors import ContractError, SluiceError
@@ -17,7 +17,6 @@ from chalicelib.links import Links
 from chalicelib.quality.alert import failure_alert
 from chalicelib.quarantine import claims
 from chalicelib.run_input import RunInput
-from chalicelib.settings import Settings
 from chalicelib.triggers import inbox
 from chalicelib.warehouse import connection, ledger, quarantined_objects, tables
 
@@ -29,14 +28,11 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
     state, started_at = _told_by_history(request.execution)
     source = str(request.input.get("source", "unknown")) if isinstance(request.input, dict) else "unknown"
     given = _given(request.input)
-    code = _code(source, request.run_id, settings)
     with connection.transaction() as open_connection:
         with open_connection.cursor() as cursor:
             details = {"state": state, "error": error, "reason": reason}
             shown = redaction.strings(request.input)
             is_first = ledger.fail(cursor, request.run_id, source, request.execution, shown, details, started_at)
-            if is_first:
-                ledger.forget_other_code(cursor, request.run_id, code)
             # an invocation that nobody waits for any more would free the rows that the next attempt has claimed since
             if is_first and given is not None and given.replay is not None:
                 claims.release(cursor, given.replay, judged=False)
@@ -73,14 +69,6 @@ def _told(request: RecordFailureRequest, bucket: str) -> dict:
         return container_result.own_error(Lake(bucket), request.run_id, request.error)
     except SluiceError:
         return request.error  # the email is worth more than its words
-
-
-def _code(source: str, run_id: str, settings: Settings) -> str | None:
-    """What `code_fingerprint` says of the run's source; None where that, or what declares it, cannot be read."""
-    try:
-        return code_fingerprint.of(sources.as_declared(source, run_id, Lake(settings.bucket)), settings)
-    except Exception:  # also of a module that somebody is editing: the email is worth more
-        return None
 
 
 def _given(wanted: object) -> RunInput | None:

@@ -37,6 +37,5 @@ def reject(request: RejectRequest) -> RejectResult:
         if given.replay is not None:
             claims.keep(cursor, given.replay, request.run_id)
             claims.release(cursor, given.replay, judged=True)
-        ledger.reject(cursor, request.run_id)
-        ledger.forget_other_code(cursor, request.run_id, code)
+        ledger.reject(cursor, request.run_id, code)
     return RejectResult(run_id=request.run_id, status="rejected")

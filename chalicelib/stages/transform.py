@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chalicelib import kept_chunks, sources
+from chalicelib import chunk_results, code_fingerprint, sources
 from chalicelib import settings as settings_module
 from chalicelib.columns import Column
 from chalicelib.contract_reading import write_contract
@@ -36,8 +36,11 @@ def transform(request: TransformRequest) -> TransformResult:
     settings = settings_module.current()
     settings.require("bucket")
     lake = Lake(settings.bucket)
+    code = code_fingerprint.of_process(request.source, settings)
     if request.chunk.done_by is not None:
-        return kept_chunks.transformed(lake, request.chunk)
+        answer = chunk_results.transformed(lake, request.chunk, code)
+        if answer is not None:
+            return answer
     source = sources.for_run(request.source, request.run_id, lake)
     batch = records.read(request.chunk, source, lake, settings, columns=_copied(source))
     fields = _transformed(batch, source, request.chunk)
@@ -68,6 +71,7 @@ def transform(request: TransformRequest) -> TransformResult:
         rejected_key=rejected_key,
         observed_key=observed_key,
         schema_revision=source.schema.revision if source.schema else 0,
+        code=code,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chalicelib import kept_chunks, sources
+from chalicelib import chunk_results, code_fingerprint, sources
 from chalicelib import settings as settings_module
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Chunk, TransformResult, ValidateRequest, ValidateResult
@@ -22,12 +22,13 @@ def validate(request: ValidateRequest) -> ValidateResult:
     settings = settings_module.current()
     settings.require("bucket")
     lake = Lake(settings.bucket)
-    is_kept = request.chunk.done_by is not None
-    if is_kept and (answer := kept_chunks.validated(lake, request.run_id, request.chunk)) is not None:
-        return answer
+    transformed, code, kept = request.transformed, code_fingerprint.of_process(request.source, settings), None
+    if chunk_results.is_taken_over(request.chunk, transformed):
+        kept = chunk_results.kept(lake, request.chunk)
+        if kept.is_judged_by(code):
+            return kept.validated(lake, request.run_id)
     source = sources.for_run(request.source, request.run_id, lake)
     suite = suites.load(source)
-    transformed = request.transformed
     stored = lake.get(transformed.rows_key)
     rows = copy_text.cells(stored, source.columns)
     check = row_quality.check(copy_text.read_frame(rows, source.columns, suite.row_columns), suite)
@@ -53,14 +54,12 @@ def validate(request: ValidateRequest) -> ValidateResult:
         rejected_keys=tuple(rejected_keys),
         results_key=keys.chunk(request.run_id, transformed.chunk, "results.json"),
     )
-    results = {
+    counted = {
         "expectations": [write_contract(count) for count in located],
-        "schema": kept_chunks.schema(lake, request.chunk, stored) if is_kept else _schema(lake, transformed),
+        "schema": kept.schema(stored) if kept else _schema(lake, transformed),
         "set_aside": positions,
-        # with these a later run of the same bytes needs neither this stage nor the one before it
-        **kept_chunks.kept(request.chunk, transformed, validated, stored),
     }
-    lake.put_json(validated.results_key, results)
+    chunk_results.store(lake, counted, request.chunk, transformed, validated, code, stored)
     return validated
 
 

@@ -151,14 +151,6 @@ def earlier_runs(connection, run_id: str) -> list[EarlierRun]:
     ]
 
 
-def forget_other_code(cursor, run_id: str, code: str | None) -> None:
-    """Let no run take over chunks of one that ends under other code than it began under.
-
-    A deployment in the middle of it may be rolled back since; the code is then as Plan had it, and its chunks are not.
-    """
-    cursor.execute(statement("ledger", "forget_code"), {"run_id": run_id, "code": code})
-
-
 def count_kept(cursor, run_id: str, kept_of: str | None, chunks: int, partitions: int | None) -> None:
     """What the run does not do again: its chunks are of `kept_of`, its partitions of the run that it redrives."""
     values = {"run_id": run_id, "kept_of": kept_of, "partitions": partitions, "chunks": chunks}
@@ -285,9 +277,12 @@ def publish(cursor, run_id: str, verdict: str, account: Account) -> None:
             logger.warning("the cursor stays: it was set back", position=position, window=f"{first} to {last}")
 
 
-def reject(cursor, run_id: str) -> None:
-    """Close the run; done twice, the first time stays. Raises ContractError where it has ended in another way."""
-    _close(cursor, run_id, "reject_run", "rejected")
+def reject(cursor, run_id: str, code: str) -> None:
+    """Close the run; done twice, the first time stays. Raises ContractError where it has ended in another way.
+
+    `code` is that of who rejects it: redriving it is no use where it began under that, and the code stays.
+    """
+    _close(cursor, run_id, "reject_run", "rejected", code=code)
 
 
 def complete(cursor, run_id: str, embedded: int) -> None:

@@ -244,6 +244,16 @@ def test_a_redriven_run_that_fails_is_redriven_from_where_it_came(shop):
     assert shop.row(fourth["run_id"])["kept_chunks"] == CHUNKS - 1
 
 
+def test_what_was_altered_of_a_chunk_that_the_failed_run_made_itself_is_made_anew_at_once(shop):
+    failed = shop.failed_at_a_chunk("altered")
+    time.sleep(1.1)  # S3 tells seconds
+    where = {"Bucket": shop.env["SLUICE_BUCKET"], "Key": keys.chunk(failed, 0, "rows.copy")}
+    shop.client("s3").put_object(**where, Body=b"")
+    found = shop.redrive(failed)
+    expect_account(found, inserted=ALL)
+    assert shop.row(found["run_id"])["kept_chunks"] == CHUNKS - 2
+
+
 def test_with_another_code_the_raw_objects_are_kept_and_the_chunks_made_anew(shop):
     failed = shop.failed_at_a_chunk("mended")
     shop.edit("mended")

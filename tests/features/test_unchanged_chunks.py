@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from local.stack import Stack
 from tests.features.conftest import Pipeline
 
 FILES, ROWS, CHUNK_ROWS = 4, 6, 3
+AT_ONCE = 2  # chunks, however many workers there are: a deployment is to find some that are not begun
 CHUNKS, BAD = FILES * ROWS // CHUNK_ROWS, 8  # of the second file, in its first chunk
 SOURCE = '''"""Prints, by the folder."""
 
@@ -111,7 +113,7 @@ class Press(Pipeline):
 def press(checkout, tmp_path_factory):
     folder, home = checkout(), tmp_path_factory.mktemp("press")
     environment = {**os.environ, "SLUICE_CHUNK_ROWS": str(CHUNK_ROWS), "PYTHONPATH": str(folder)}
-    environment["SLUICE_HOME"] = str(home)
+    environment |= {"SLUICE_HOME": str(home), "SLUICE_PROCESS_CONCURRENCY": str(AT_ONCE)}
     subprocess.run(
         [sys.executable, "-m", "cli", "up", "--no-schedules"],
         cwd=folder,
@@ -248,29 +250,105 @@ def test_a_transform_of_its_own_is_asked_again_unless_it_is_said_to_be_repeatabl
     assert press.titles(name)[0] == "print 0 two"
 
 
+DEPLOYING = """
+    repeatable = True
+
+    def transform(self, frame):
+        stamp, ids = Path("{stamp}"), set(frame["id"])
+        if VERSION == "one" and not stamp.exists():
+            if 0 in ids:
+                self.deploy("second")
+            time.sleep(0.6)  # the chunks that are begun after these are of the other version
+        if VERSION == "second" and {last} in ids:
+            stamp.touch()
+            self.deploy("one")
+        return frame.assign(title=frame["title"] + " " + VERSION)
+
+    def deploy(self, version):
+        new = Path("{stamp}.py")
+        new.write_text(Path(__file__).read_text().replace(f'VERSION = "{{VERSION}}"', f'VERSION = "{{version}}"'))
+        new.replace(__file__)
+
+
+import time  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+VERSION = "one"
+"""
+
+
+def test_of_a_run_that_met_a_deployment_and_its_rollback_the_chunks_of_the_other_code_are_made_anew(press, tmp_path):
+    name = press.source("deployed", DEPLOYING.format(stamp=tmp_path / "stamp", last=ALL - 1))
+    before = press.module(name).read_text()
+    first = press.load(name)["run_id"]
+    assert press.module(name).read_text() == before
+    of_one = {id // CHUNK_ROWS for id, title in press.titles(name).items() if title.endswith(" one")}
+    assert 0 in of_one and len(of_one) < CHUNKS
+    anew = set(range(CHUNKS)) - of_one
+
+    second = press.load(name)["run_id"]
+    assert {title.rpartition(" ")[2] for title in press.titles(name).values()} == {"one"}
+    made = {int(key.split("/")[0]) for key in press.chunk_objects(second) if key.endswith(ROWS_COPY)}
+    assert made == anew
+    # and those are as good as the others to the next
+    third = press.load(name)
+    expect_account(third, unchanged=ALL, quarantined=0)
+    assert press.done_by(third["run_id"]) == [second if number in anew else first for number in range(CHUNKS)]
+    assert not any(key.endswith(ROWS_COPY) for key in press.chunk_objects(third["run_id"]))
+
+
+ROWS_COPY = "rows.copy"
+NUMBER = BAD // CHUNK_ROWS
+
+
+def alter(press, run_id: str, object: str) -> None:
+    """Other bytes for an object that the run left of the chunk of the row that does not pass."""
+    s3, where = press.client("s3"), {"Bucket": press.env["SLUICE_BUCKET"], "Key": keys.chunk(run_id, NUMBER, object)}
+    body = s3.get_object(**where)["Body"].read()
+    altered = body.replace(b"print 7", b"other 7").replace(b"is 'x'", b"is 'y'").replace(b'"schema"', b'"scheme"')
+    s3.put_object(**where, Body=altered)
+
+
+def expect_as_ever(press, name: str, outcome: dict, rows: list) -> None:
+    expect_account(outcome, unchanged=ALL - 1)
+    assert press.rows(name) == rows
+    assert len(press.query("SELECT id FROM pipeline.quarantine WHERE run_id = %s", outcome["run_id"])) == 1
+
+
+@pytest.mark.parametrize("object", [ROWS_COPY, "failing.ndjson", "results.json"])
+def test_a_chunk_of_which_something_was_altered_is_made_anew_at_once(press, object):
+    name = press.source(f"altered_{object.split('.')[0]}")
+    first = press.load(name)["run_id"]
+    rows = press.rows(name)
+    time.sleep(1.1)  # S3 tells seconds
+    alter(press, first, object)
+    second = press.load(name)
+    expect_as_ever(press, name, second, rows)
+    assert f"{NUMBER:05d}/{ROWS_COPY}" in press.chunk_objects(second["run_id"])
+    assert press.load(name)["kept_chunks"] == CHUNKS
+
+
 @pytest.mark.parametrize(
     ("object", "error"),
-    [("rows.copy", "AccountError"), ("results.json", "ContractError"), ("failing.ndjson", "NotFound")],
-    ids=["rows-altered", "results-altered", "rejected-rows-gone"],
+    [(ROWS_COPY, "AccountError"), ("failing.ndjson", "AccountError"), ("failing.ndjson", "NotFound")],
+    ids=["rows-altered", "rejected-rows-altered", "rejected-rows-gone"],
 )
-def test_what_was_altered_or_is_gone_fails_the_run_and_redriving_it_makes_that_anew(press, object, error):
-    name = press.source(f"harmed_{object.split('.')[0]}")
+def test_what_is_altered_unnoticed_or_gone_fails_the_run_and_redriving_it_makes_that_anew(press, object, error):
+    name = press.source(f"harmed_{object.split('.')[0]}_{error.lower()}")
     first = press.load(name)["run_id"]
-    number, s3, bucket = BAD // CHUNK_ROWS, press.client("s3"), press.env["SLUICE_BUCKET"]
-    key, before = keys.chunk(first, number, object), press.rows(name)
+    s3, bucket, rows = press.client("s3"), press.env["SLUICE_BUCKET"], press.rows(name)
     if error == "NotFound":
-        s3.delete_object(Bucket=bucket, Key=key)
+        s3.delete_object(Bucket=bucket, Key=keys.chunk(first, NUMBER, object))
     else:
-        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        s3.put_object(Bucket=bucket, Key=key, Body=body.replace(b"print 7", b"other 7").replace(b'"schema"', b'"s"'))
+        alter(press, first, object)
+        results = {"Bucket": bucket, "Key": keys.chunk(first, NUMBER, "results.json")}
+        s3.put_object(**results, Body=s3.get_object(**results)["Body"].read())  # they are the newest again
     failed = press.load(name, status=4)
-    assert failed["error"] == "ChunksFailed" and f"chunk {number}: {error}" in failed["reason"]
-    assert press.rows(name) == before
+    assert failed["error"] == "ChunksFailed" and f"chunk {NUMBER}: {error}" in failed["reason"]
+    assert press.rows(name) == rows
     redriven = json.loads(press.sluice("redrive", failed["run_id"], "--json").stdout)
-    expect_account(redriven, unchanged=ALL - 1)
-    assert press.rows(name) == before
-    assert press.done_by(redriven["run_id"]) == [None if n == number else first for n in range(CHUNKS)]
-    assert len(press.query("SELECT id FROM pipeline.quarantine WHERE run_id = %s", redriven["run_id"])) == 1
+    expect_as_ever(press, name, redriven, rows)
+    assert press.done_by(redriven["run_id"]) == [None if n == NUMBER else first for n in range(CHUNKS)]
     assert press.load(name)["kept_chunks"] == CHUNKS
 
 

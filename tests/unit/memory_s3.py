@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import re
 
 from botocore.exceptions import ClientError
+
+_BEGINNING = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 class MemoryS3:
@@ -13,6 +16,7 @@ class MemoryS3:
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, list[bytes]] = {}
         self.metadata: dict[str, dict[str, str]] = {}
+        self.written: dict[str, dt.datetime] = {}  # where it is not the beginning of time
         self.expirations: dict[str, str] = {}  # as HeadObject tells them, by key
 
     def put_object(self, Bucket, Key, Body, Metadata=None, IfNoneMatch=None, **_):
@@ -44,7 +48,8 @@ class MemoryS3:
         return self
 
     def paginate(self, Bucket, Prefix):
-        yield {"Contents": [{"Key": key} for key in sorted(self.objects) if key.startswith(Prefix)]}
+        found = [key for key in sorted(self.objects) if key.startswith(Prefix)]
+        yield {"Contents": [{"Key": key, "LastModified": self.written.get(key, _BEGINNING)} for key in found]}
 
     def create_multipart_upload(self, Bucket, Key):
         self.uploads[Key] = []

@@ -50,7 +50,7 @@ def store(database_url):
                 ledger.judge(cursor, run_id, verdict, "report", account.fetched, account.quarantined)
                 ledger.add_quality_results(cursor, run_id, results)
                 if verdict == "fail":
-                    ledger.reject(cursor, run_id)
+                    ledger.reject(cursor, run_id, "code")
                 else:
                     ledger.publish(cursor, run_id, verdict, account)
 

@@ -142,3 +142,17 @@ def test_a_source_that_names_another_ones_module_depends_on_that_and_on_what_tha
     before = of()
     people.write_text(people.read_text() + "\n")
     assert of() != before
+
+
+def test_a_process_finds_it_once_for_each_source(monkeypatch):
+    code_fingerprint.of_process.cache_clear()
+    of_weather = code_fingerprint.of(sources.get("weather"), SETTINGS)
+    read, made = [], code_fingerprint.of
+    monkeypatch.setattr(code_fingerprint, "of", lambda source, given: read.append(source.name) or made(source, given))
+    try:
+        found = [code_fingerprint.of_process(name, Settings()) for name in ("weather", "posts", "weather")]
+    finally:
+        code_fingerprint.of_process.cache_clear()
+    assert read == ["weather", "posts"]
+    assert (found[0], found[2]) == (of_weather, of_weather) != (found[1], of_weather)
+    assert code_fingerprint.of_process("weather", Settings(record_bytes=1)) != of_weather

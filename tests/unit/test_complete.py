@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from chalicelib import code_fingerprint, settings, sources
+from chalicelib import settings, sources
 from chalicelib.contracts import CompleteRequest, Window
 from chalicelib.embeddings import provider
 from chalicelib.errors import ContractError
@@ -93,14 +93,3 @@ def test_a_run_that_has_failed_meanwhile_is_not_completed(query, run_id, databas
     with pytest.raises(ContractError, match="the run has ended"):
         complete(CompleteRequest(run_id=run_id, source="posts"))
     assert run(query, run_id)[0] == "failed"
-
-
-@pytest.mark.parametrize("deployed", [False, True], ids=["same code", "other code"])
-def test_of_a_run_that_other_code_completes_no_run_takes_chunks_over(query, run_id, deployed):
-    """Some of its chunks may be of the other code: it was rolled back since, and the code is again as Plan had it."""
-    code = code_fingerprint.of(sources.get("posts"), settings.current())
-    query("UPDATE pipeline.runs SET code = %s WHERE run_id = %s", "another" if deployed else code, run_id)
-    complete(CompleteRequest(run_id, "posts"))
-    assert query("SELECT status, code FROM pipeline.runs WHERE run_id = %s", run_id) == [
-        ("succeeded", None if deployed else code)
-    ]

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from memory_s3 import MemoryS3
 
-from chalicelib import code_fingerprint, kept_chunks
+from chalicelib import kept_chunks
+from chalicelib.chunk_results import RESULTS, ROWS
 from chalicelib.columns import Column
 from chalicelib.contract_reading import write_contract
-from chalicelib.contracts import Chunk, Slice, TransformResult, ValidateResult
-from chalicelib.errors import AccountError, ContractError, NotFound
+from chalicelib.contracts import Chunk, Slice
+from chalicelib.errors import NotFound
 from chalicelib.lake import keys
 from chalicelib.lake.listing import Listing, RawObject
 from chalicelib.lake.store import Lake
@@ -98,7 +99,7 @@ def did(lake):
         lake.put_json(keys.manifest(run), [write_contract(chunk) for chunk in chunks(*done_by, run=run)])
         for number, by in enumerate(done_by):
             if by is None:
-                for left in (kept_chunks.RESULTS, kept_chunks.ROWS):
+                for left in (RESULTS, ROWS):
                     lake.put(keys.chunk(run, number, left), b"x")
         return EarlierRun(run, redriven, objects)
 
@@ -172,11 +173,33 @@ def test_chunks_of_a_run_whose_raw_objects_nobody_knows_are_made_anew(lake, did)
     assert done_by(lake, [did("press-1", None, objects={})], wanted=chunks(None)) == [None]
 
 
-@pytest.mark.parametrize("gone", [kept_chunks.RESULTS, kept_chunks.ROWS])
+@pytest.mark.parametrize("gone", [RESULTS, ROWS])
 def test_a_chunk_whose_objects_are_gone_is_made_anew(lake, did, gone):
     earlier = did("press-1", None, None, None)
     lake.delete(keys.chunk("press-1", 1, gone))
     assert done_by(lake, [earlier]) == ["press-1", None, "press-1"]
+
+
+@pytest.mark.parametrize("altered", [ROWS, "malformed.ndjson", "failing.ndjson"])
+@pytest.mark.parametrize(("later", "taken"), [(0, "press-1"), (1, None)], ids=["same-second", "later"])
+def test_a_chunk_of_which_something_was_written_after_it_was_judged_is_made_anew(lake, s3, did, altered, later, taken):
+    earlier, judged = did("press-1", None, None), dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
+    s3.written[keys.chunk("press-1", 1, RESULTS)] = judged
+    lake.put(keys.chunk("press-1", 1, altered), b"x")
+    s3.written[keys.chunk("press-1", 1, altered)] = judged + dt.timedelta(seconds=later)
+    assert done_by(lake, [earlier], wanted=chunks(None, None)) == ["press-1", taken]
+
+
+def test_what_a_run_has_made_anew_of_chunks_that_it_was_to_take_over_is_taken_over_from_it(lake, did):
+    did("press-1", None, None, None)
+    earlier = did("press-2", "press-1", "press-1", "press-1")
+    for left in (RESULTS, ROWS):
+        lake.put(keys.chunk("press-2", 1, left), b"x")
+    lake.put(keys.chunk("press-2", 2, RESULTS), b"x")  # these name its raw objects, and are about the others' rows
+    assert done_by(lake, [earlier]) == ["press-1", "press-2", "press-1"]
+    # and an attempt of which that failed to be loaded, made them all the same
+    lake.put(keys.chunk("press-2", 1, "failure.json"), b"x")
+    assert done_by(lake, [dataclasses.replace(earlier, redriven=True)]) == ["press-1", "press-2", "press-1"]
 
 
 @pytest.mark.parametrize(("hours", "taken"), [(23, None), (25, "press-1")])
@@ -254,10 +277,10 @@ def test_what_could_not_be_taken_over_is_made_anew_when_the_run_is_redriven(lake
     did("press-1", None, None, None)
     attempt = did("press-2", "press-1", "press-1", None, redriven=True)
     for number in (0, 2):  # the second one is its own: what failed there was not taking it over
-        lake.put_json(keys.chunk("press-2", number, kept_chunks.FAILURE), {})
+        lake.put_json(keys.chunk("press-2", number, "failure.json"), {})
     assert done_by(lake, [attempt]) == [None, "press-1", "press-2"]
     attempt = did("press-3", "press-1", "press-1", "press-1", redriven=True)  # it made none itself
-    lake.put_json(keys.chunk("press-3", 1, kept_chunks.FAILURE), {})
+    lake.put_json(keys.chunk("press-3", 1, "failure.json"), {})
     assert done_by(lake, [attempt]) == ["press-1", None, "press-1"]
 
 
@@ -275,87 +298,6 @@ def test_what_was_fetched_and_has_expired_is_told_before_a_chunk_is_read(lake, g
         kept_listing.read(lake, kept, 0)
     lake.put(gone, b"x")
     assert kept_listing.read(lake, kept, 4).kept_of == "press-1"
-
-
-# --- what the stages read of it --------------------------------------------------------------
-
-TRANSFORMED = TransformResult(0, 3, 2, 1, "rows", "malformed", "observed", 0)
-VALIDATED = ValidateResult(0, 3, 1, 2, "rows", ("malformed", "failing"), "results")
-ROWS = b"1\tWave\t1\t1\n"
-
-
-@pytest.fixture
-def left(lake):
-    """What press-1 left of chunk 0, with examples that name its raw object; the chunk as press-9 has it."""
-    [chunk] = chunks(None, run="press-1")
-    results = {
-        "expectations": [{"id": "e1", "examples": [{"value": "raw/press-1", "raw": "raw/press-1", "line": 1}]}],
-        "schema": {"revision": 0, "observed": {"misfits": [{"name": "id", "raw": "raw/press-1", "line": 2}]}},
-        "set_aside": [],
-        **kept_chunks.kept(chunk, TRANSFORMED, VALIDATED, ROWS),
-    }
-    lake.put_json(keys.chunk("press-1", 0, kept_chunks.RESULTS), results)
-    return chunks("press-1")[0]
-
-
-def test_both_stages_answer_what_they_answered_then(lake, left):
-    assert kept_chunks.transformed(lake, left) == TRANSFORMED
-    key = keys.chunk(RUN, 0, kept_chunks.RESULTS)
-    assert kept_chunks.validated(lake, RUN, left) == dataclasses.replace(VALIDATED, results_key=key)
-
-
-def test_examples_name_the_raw_objects_of_the_run_that_shows_them(lake, left):
-    found = lake.get_json(kept_chunks.validated(lake, RUN, left).results_key)
-    assert found["expectations"][0]["examples"] == [{"value": "raw/press-1", "raw": "raw/press-9", "line": 1}]
-    assert found["schema"]["observed"]["misfits"] == [{"name": "id", "raw": "raw/press-9", "line": 2}]
-    assert set(kept_chunks.counted(found)) == {"expectations", "schema", "set_aside"}
-    kept_chunks.expect_judged(found, ROWS)
-
-
-def test_results_of_the_same_raw_objects_are_not_written_again(lake, s3, left):
-    [same] = chunks("press-1", run="press-1")
-    before = set(s3.objects)
-    assert kept_chunks.validated(lake, RUN, same) == VALIDATED
-    assert set(s3.objects) == before
-
-
-def test_what_other_versions_judged_is_judged_anew(lake, left, monkeypatch):
-    monkeypatch.setattr(code_fingerprint, "versions", lambda names: dict.fromkeys(names, "2.0"))
-    assert kept_chunks.validated(lake, RUN, left) is None
-    assert kept_chunks.schema(lake, left, ROWS)["observed"]["misfits"][0]["raw"] == "raw/press-9"
-    with pytest.raises(AccountError, match="not those that Validate judged"):
-        kept_chunks.schema(lake, left, ROWS + ROWS)
-
-
-@pytest.fixture(params=["transformed", "validated"])
-def read(request, lake, left):
-    """What one of the two stages reads of the chunk."""
-    if request.param == "transformed":
-        return lambda: kept_chunks.transformed(lake, left)
-    return lambda: kept_chunks.validated(lake, RUN, left)
-
-
-def test_results_that_are_gone_fail_the_chunk_and_say_how_it_is_mended(lake, left, read):
-    lake.delete(keys.chunk("press-1", 0, kept_chunks.RESULTS))
-    with pytest.raises(NotFound, match=r"results.json, which the chunk was to be taken over from, is gone.*redrive"):
-        read()
-
-
-@pytest.mark.parametrize("altered", [b"{", b"[]", b"{}", {"raw_keys": 7}, {"raw_keys": {"4": "raw"}}], ids=str)
-def test_results_that_were_altered_fail_the_chunk_and_say_how_it_is_mended(lake, left, read, altered):
-    key = keys.chunk("press-1", 0, kept_chunks.RESULTS)
-    if isinstance(altered, bytes):
-        lake.put(key, altered)
-    else:
-        lake.put_json(key, lake.get_json(key) | altered)
-    with pytest.raises(ContractError, match=r"results.json is not as Validate wrote it.*sluice redrive"):
-        read()
-
-
-def test_rows_that_were_altered_since_they_were_judged_are_told(lake, left):
-    found = lake.get_json(keys.chunk("press-1", 0, kept_chunks.RESULTS))
-    with pytest.raises(AccountError, match=r"not those that Validate judged.*sluice redrive"):
-        kept_chunks.expect_judged(found, ROWS.replace(b"Wave", b"Cave"), run_id=RUN, chunk=0)
 
 
 def _of_schema(schema):

@@ -200,7 +200,7 @@ WHY = {"state": "QualityGate", "error": "QualityFailed", "reason": "9 of 20 rows
 
 def test_a_rejected_run_keeps_why(cursor, run_id):
     judged(cursor, run_id, WHY)
-    ledger.reject(cursor, run_id)
+    ledger.reject(cursor, run_id, "code")
     assert error_of(cursor, run_id) == WHY
     assert ledger.get_run(cursor.connection, run_id)["status"] == "rejected"
 
@@ -222,7 +222,7 @@ LOST = {"state": "unknown", "error": "RunLost", "reason": "its execution ended a
 ACCOUNT = publishing.Account(0, 0, 0, 0, 0, 0)
 ENDS = {
     "publish": lambda cursor, run_id: ledger.publish(cursor, run_id, "pass", ACCOUNT),
-    "reject": ledger.reject,
+    "reject": lambda cursor, run_id: ledger.reject(cursor, run_id, "code"),
     "complete": lambda cursor, run_id: ledger.complete(cursor, run_id, embedded=7),
 }
 
@@ -256,7 +256,7 @@ def test_who_completes_or_rejects_a_run_again_changes_nothing(cursor, run_id):
     ledger.complete(cursor, run_id, embedded=3)  # a later run has embedded four of its texts anew
     assert ledger.get_run(cursor.connection, run_id) == done
     cursor.execute("UPDATE pipeline.runs SET status = 'rejected' WHERE run_id = %s", [run_id])
-    ledger.reject(cursor, run_id)
+    ledger.reject(cursor, run_id, "code")
     assert ledger.get_run(cursor.connection, run_id)["finished_at"] == done["finished_at"]
 
 

@@ -1,15 +1,14 @@
 """Load is one transaction per chunk: done again it does nothing, and what it cannot account for it takes back."""
 
 import tracemalloc
-import zlib
 
 import pytest
 from memory_s3 import MemoryS3
 
-from chalicelib import settings, sources
+from chalicelib import chunk_results, settings, sources
 from chalicelib.columns import Column
-from chalicelib.contracts import LoadRequest, ValidateResult, Window
-from chalicelib.errors import AccountError, NotFound
+from chalicelib.contracts import Chunk, LoadRequest, TransformResult, ValidateResult, Window
+from chalicelib.errors import AccountError, ContractError, NotFound
 from chalicelib.lake.store import Lake
 from chalicelib.rejection import RECORD, TYPE, Reason, Rejected, store
 from chalicelib.settings import Settings
@@ -45,7 +44,10 @@ def load(monkeypatch, database_url, lake):
     rows = copy_text.write([["1", "2"], ["tea", "salt"]], [1, 2])
     lake.put("rows", rows, "text/plain")
     store(lake, "rejected", REJECTED)
-    lake.put_json("results", {"expectations": [], "extra": [], "set_aside": [], "checksum": zlib.crc32(rows)})
+    transformed = TransformResult(0, 4, 2, 2, "rows", "rejected", None, 0, "code")
+    judged = ValidateResult(0, 4, 2, 2, "rows", ("rejected",), "results")
+    counted = {"expectations": [], "schema": {}, "set_aside": []}
+    chunk_results.store(lake, counted, Chunk(0, 0, {}, "ndjson", ()), transformed, judged, "code", rows)
     with connection.transaction(database_url) as conn, conn.cursor() as cursor:
         cursor.execute("DELETE FROM pipeline.runs WHERE run_id = %s", (RUN,))
         ledger.open_run(cursor, source, RUN, "arn", {}, Window(), "2026-01-01")
@@ -75,6 +77,36 @@ def test_rows_that_are_not_those_that_were_judged_are_not_loaded(load, held, lak
     with pytest.raises(AccountError, match="not those that Validate judged") as caught:
         load()
     assert caught.value.where == {"run_id": RUN, "chunk": 0}
+    assert held() == (0, 0, 0)
+
+
+def test_results_that_are_not_as_they_were_written_are_not_loaded(load, held, lake):
+    lake.put_json("results", {**lake.get_json("results"), "set_aside": [1]})
+    with pytest.raises(ContractError, match=r"results is not as Validate wrote it.*sluice redrive") as caught:
+        load(rows=1, rejected=3)
+    assert caught.value.where == {"run_id": RUN, "chunk": 0}
+    assert held() == (0, 0, 0)
+
+
+LAST = b'{"checksum":'
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        lambda text: text.replace(b"not valid JSON", b"no valid JSON!"),
+        lambda text: text[: text.index(LAST)],
+        lambda text: text.removesuffix(b"\n"),
+        lambda text: b"".join(sorted(text.splitlines(True)[:2], reverse=True)) + text[text.index(LAST) :],
+        lambda text: text + text.splitlines(True)[0],
+    ],
+    ids=["text", "no-checksum", "cut-off", "order", "more"],
+)
+def test_rejected_rows_that_are_not_as_they_were_written_are_not_loaded(load, held, lake, altered):
+    """Also where as many are there as were counted."""
+    lake.put("rejected", altered(lake.get("rejected")))
+    with pytest.raises(AccountError, match=r"rejected is not as it was written.*sluice redrive"):
+        load()
     assert held() == (0, 0, 0)
 
 

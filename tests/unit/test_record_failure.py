@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from memory_s3 import MemoryS3
 
-from chalicelib import code_fingerprint, settings, sources
+from chalicelib import settings
 from chalicelib.columns import Column
 from chalicelib.contracts import RecordFailureRequest, Window
 from chalicelib.lake.store import Lake
@@ -91,19 +91,3 @@ class StepFunctions:
 def test_the_history_tells_where_a_run_failed_and_when_it_began(monkeypatch, events, told):
     monkeypatch.setattr(stage.boto3, "client", lambda name: StepFunctions(events))
     assert stage._told_by_history("arn") == told
-
-
-@pytest.mark.parametrize("deployed", [False, True], ids=["same code", "other code"])
-def test_of_a_run_that_fails_under_other_code_a_redrive_takes_no_chunks_over(query, replay, deployed):
-    """That code may be why it failed, and be rolled back before it is redriven."""
-    run_id, failure = f"posts-{uuid.uuid4().hex[:8]}", {"Error": "E", "Cause": "c"}
-    posts = sources.get("posts")
-    code = code_fingerprint.of(posts, settings.current())
-    with connection.transaction(settings.current().database_url) as conn, conn.cursor() as cursor:
-        tables.ensure_curated(cursor, posts)
-        began, given = "2026-01-01T00:00:00Z", {"source": "posts"}
-        ledger.open_run(cursor, posts, run_id, "arn", given, Window(), began, "another" if deployed else code)
-    stage.record_failure(RecordFailureRequest(run_id, "arn", given, failure))
-    assert query("SELECT status, code FROM pipeline.runs WHERE run_id = %s", run_id) == [
-        ("failed", None if deployed else code)
-    ]

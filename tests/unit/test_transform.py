@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from memory_s3 import MemoryS3
 
-from chalicelib import settings, sources
+from chalicelib import code_fingerprint, settings, sources
 from chalicelib.columns import Column
 from chalicelib.contracts import Partition, TransformRequest
 from chalicelib.errors import TransformError
@@ -35,6 +35,7 @@ def transformed(monkeypatch):
     lake = Lake("bucket", MemoryS3())
     monkeypatch.setattr(stage, "Lake", lambda bucket: lake)
     monkeypatch.setattr(settings, "current", lambda: Settings(bucket="bucket"))
+    monkeypatch.setattr(code_fingerprint, "of_process", lambda *_: "code")
 
     def of(records, change=None):
         source = Orders()

@@ -81,7 +81,7 @@ def failed(cursor):
 
 
 def rejected(cursor):
-    ledger.reject(cursor, RUN)
+    ledger.reject(cursor, RUN, "code")
     tables.drop_staging(cursor, Shop.table, RUN)
 
 

@@ -58,9 +58,6 @@ SELECT e.run_id, e.depth < 100 AS redriven,
 FROM (SELECT run_id, code, depth FROM chain UNION ALL SELECT * FROM newest) AS e JOIN this ON this.code = e.code
 ORDER BY e.depth;
 
--- name: forget_code -- of a run that other code ends than began it: nobody can say which of them made its chunks
-UPDATE pipeline.runs SET code = NULL WHERE run_id = %(run_id)s AND code IS DISTINCT FROM %(code)s;
-
 -- name: raw_keys -- of the raw objects of a run
 SELECT key FROM pipeline.raw_objects WHERE run_id = %(run_id)s;
 
@@ -156,8 +153,8 @@ SET status = 'published', verdict = %(verdict)s, fetched = %(fetched)s, inserted
 WHERE run_id = %(run_id)s AND status = 'running'
 RETURNING source, window_start, window_end, by_cursor, coalesce(input -> 'allow_gap' = 'true', false);
 
--- name: reject_run -- no row: it has ended
-UPDATE pipeline.runs SET status = 'rejected', finished_at = now() WHERE run_id = %(run_id)s AND status = 'running';
+-- name: reject_run -- where other code began it, nobody can say that it would be so again: it has none from then on; no row: it has ended
+UPDATE pipeline.runs SET status = 'rejected', code = CASE WHEN code = %(code)s THEN code END, finished_at = now() WHERE run_id = %(run_id)s AND status = 'running';
 
 -- name: complete_run -- no row: it has ended
 UPDATE pipeline.runs SET status = 'succeeded', embedded = %(embedded)s, finished_at = now()
