@@ -99,8 +99,9 @@ LAST = b'{"checksum":'
         lambda text: text.removesuffix(b"\n"),
         lambda text: b"".join(sorted(text.splitlines(True)[:2], reverse=True)) + text[text.index(LAST) :],
         lambda text: text + text.splitlines(True)[0],
+        lambda text: text + b'{"part": 0',
     ],
-    ids=["text", "no-checksum", "cut-off", "order", "more"],
+    ids=["text", "no-checksum", "cut-off", "order", "more", "part-of-a-line-more"],
 )
 def test_rejected_rows_that_are_not_as_they_were_written_are_not_loaded(load, held, lake, altered):
     """Also where as many are there as were counted."""
