@@ -71,6 +71,8 @@ class StormStack:
         self._home, self._stack = home, Stack(home)
         self.waits = waits or Waits()
         self._turning = threading.Lock()
+        # one at a time: a clock that is put back for one sweep is, to another, a run that was begun again meanwhile
+        self._sweeping = threading.Lock()
         self.generation = 0  # how often it was started again
         self._start()
         self.database = Database(self.env["DATABASE_URL"], self.waits)
@@ -240,7 +242,6 @@ class StormStack:
 
         Raises RuntimeError where it does not get through.
         """
-        aged = [run_id for (run_id,) in self.database.query(_AGE, ended=list(ended))]
         message = {"messageId": "sweep", "body": json.dumps({"sweep": True, "scheduled": "2026-01-01T00:00:00Z"})}
         payload = json.dumps({"Records": [message]}).encode()
 
@@ -248,11 +249,13 @@ class StormStack:
             answer = self.call("lambda", "invoke", FunctionName="start_run", Payload=payload)
             return "FunctionError" not in answer and json.load(answer["Payload"]) == {"batchItemFailures": []}
 
-        try:
-            if not self.waits.until("the sweep", came, SWEEP_SECONDS, 1):
-                raise RuntimeError(f"the sweep does not get through in {SWEEP_SECONDS} s")
-        finally:
-            self.database.query(_REJUVENATE, runs=aged)
+        with self._sweeping:
+            aged = [run_id for (run_id,) in self.database.query(_AGE, ended=list(ended))]
+            try:
+                if not self.waits.until("the sweep", came, SWEEP_SECONDS, 1):
+                    raise RuntimeError(f"the sweep does not get through in {SWEEP_SECONDS} s")
+            finally:
+                self.database.query(_REJUVENATE, runs=aged)
 
     # --- faults --------------------------------------------------------------------------------
 
