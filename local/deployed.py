@@ -2,7 +2,8 @@
 
 moto keeps a function's code and configuration; it would run them in Docker. Here they run in
 sandboxes, with the function's own layers, environment, memory, time and role. A sandbox is kept
-warm until the function changes or it has been idle for a while.
+warm until the function changes or it has been idle for a while; what the layers have that takes long
+to import is imported once for all functions that have them (`local.nursery`).
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from local import roles
 from local.faults import Faults, Unheard, with_clock
 from local.functions import ACCOUNT, REGION, name_of
 from local.invocation import REQUEST_BYTES, failure
+from local.nursery import Nursery
 from local.runtime import RequestTooLarge, Result, Runtime, Usages
-from local.sandbox import PYTHON, Described, Sandbox, merged
+from local.sandbox import PYTHON, Described, Sandbox, behind_the_package, merged, runtime_folder
 
 # a stage has 13 functions, of which a run keeps some twice
 KEPT = 20
@@ -62,6 +64,7 @@ class Deployed:
         self._slots = threading.Semaphore(workers or os.cpu_count() or 1)
         self._lock = threading.Lock()
         self._unpacking = threading.Lock()
+        self._nurseries: dict[Path, Nursery] = {}
         self._idle: list[Environment] = []
         self._busy: list[Environment] = []
         self._running: Counter[str] = Counter()
@@ -148,9 +151,10 @@ class Deployed:
 
     def _sandbox(self, function: LambdaFunction, policies: list[dict]) -> Sandbox:
         variables = {str(name): str(value) for name, value in (function.environment_vars or {}).items()}
+        layers = self._layers(function)
         return Sandbox(
             self._unpacked(function.code_bytes),
-            self._layers(function),
+            layers,
             function.handler,
             {**self._network, **variables},
             int(function.memory_size),
@@ -158,7 +162,23 @@ class Deployed:
             described=Described(function.function_name, function.function_arn),
             place=roles.place(variables.get("SLUICE_BUCKET", ""), function.account_id, function.region),
             log=self._log,
+            nursery=self._nursery(layers),
         )
+
+    def _nursery(self, layers: list[Path]) -> Nursery | None:
+        """That of these layers; None where it would not pay."""
+        with self._unpacking:
+            runtime = self._folder / "runtime"
+            if not runtime.exists():
+                runtime_folder(runtime)
+        if not layers:
+            return None
+        [opt] = layers
+        path = behind_the_package(opt.resolve(), runtime)
+        with self._lock:
+            if not self._closed and opt not in self._nurseries and Nursery.pays(path):
+                self._nurseries[opt] = Nursery(path)
+            return self._nurseries.get(opt)
 
     def drop_idle(self) -> None:
         """End the environments that nothing has used for a while, and the eldest beyond the number that is kept."""
@@ -168,16 +188,20 @@ class Deployed:
             beyond = max(0, len(self._idle) - KEPT)
             dropped = [each for n, each in enumerate(self._idle) if n < beyond or each.used < until]
             self._idle = [each for each in self._idle if each not in dropped]
-        for each in dropped:
-            each.sandbox.close()
+            needed = {each.sandbox.nursery for each in (*self._idle, *self._busy)}
+            unused = [opt for opt, one in self._nurseries.items() if one not in needed and one.used < until]
+            nurseries = [self._nurseries.pop(opt) for opt in unused]
+        for each in (*(each.sandbox for each in dropped), *nurseries):
+            each.close()
 
     def close(self) -> None:
         """End all environments, in the middle of an invocation too."""
         with self._lock:
             self._closed = True
             open_ones, self._idle = [*self._idle, *self._busy], []
-        for each in open_ones:
-            each.sandbox.close()
+            nurseries = list(self._nurseries.values())
+        for each in (*(each.sandbox for each in open_ones), *nurseries):
+            each.close()
 
     # --- packages ------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from local.iam import Place
 from local.invocation import Invocation, failure, report
+from local.nursery import CHILD, Forked, Nursery
 from local.prefork import resident
 from local.runtime import WATCH_INTERVAL, ended
 from local.worker import header
@@ -56,7 +57,8 @@ class Sandbox:
 
     `task` and `layers` are unpacked; `environment` is the function's own, and what stands for the
     network it is in. With `policy`, one document or several, calls to AWS that it does not allow
-    are refused. Output goes to the end of `log`.
+    are refused. Output goes to the end of `log`. With a `nursery`, which is of the same layers, the
+    process is forked from it where that can be.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class Sandbox:
         described: Described | None = None,
         place: Place | None = None,
         log: Path | None = None,
+        nursery: Nursery | None = None,
     ):
+        self.nursery = nursery
         self._folder = Path(tempfile.mkdtemp(prefix="sluice-sandbox-"))
         self._task, self._handler, self._memory_mb = Path(task).resolve(), handler, memory_mb
         self._environment = dict(environment)
@@ -79,16 +83,12 @@ class Sandbox:
         self._described, self._place, self._log = described or Described(), place or Place(), log
         self._using = threading.Lock()
         self._closed = False
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen | Forked | None = None
         self.peak = 0  # bytes resident, of the last invocation or before
         opt = merged([Path(layer) for layer in layers], self._folder / "opt")
-        runtime = runtime_folder(self._folder / "runtime")
         (self._folder / "tmp").mkdir()
-        self.path = [
-            str(self._task),
-            *(str(opt / part) for part in (f"python/lib/{PYTHON}/site-packages", "python") if (opt / part).is_dir()),
-            str(runtime),
-        ]
+        behind = nursery.path if nursery else behind_the_package(opt, runtime_folder(self._folder / "runtime"))
+        self.path = [str(self._task), *behind]
 
     def invoke(self, event: bytes, timeout: float) -> tuple[bool, bytes]:
         """(succeeded, JSON text) of the handler; the environment starts anew after a crash or a timeout."""
@@ -123,17 +123,20 @@ class Sandbox:
         self._connection, theirs = Pipe()
         life_read, self._life = os.pipe()
         here = Path(__file__).parent
-        with contextlib.ExitStack() as stack:
-            output = subprocess.DEVNULL if self._log is None else stack.enter_context(self._log.open("ab"))
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(here / "sandbox_child.py"), str(theirs.fileno()), str(life_read)],
-                cwd=self._task,
-                env=self._variables(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=(theirs.fileno(), life_read),
-            )
+        with Path(os.devnull if self._log is None else self._log).open("ab") as output:
+            given = (theirs.fileno(), life_read)
+            if self.nursery is not None:
+                self._process = self.nursery.fork(self._task, self._variables(), output.fileno(), *given)
+            if self._process is None:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", str(CHILD), *map(str, given)],
+                    cwd=self._task,
+                    env=self._variables(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=given,
+                )
         if self._closed:  # meanwhile, when there was no process to kill yet
             self._process.kill()
         theirs.close()
@@ -258,6 +261,12 @@ def merged(layers: Sequence[Path], folder: Path) -> Path:
     for layer in layers:
         shutil.copytree(layer, folder, copy_function=_link, dirs_exist_ok=True, symlinks=True)
     return folder
+
+
+def behind_the_package(opt: Path, runtime: Path) -> list[str]:
+    """The folders on the `sys.path` of a function whose layers are unpacked to `opt`, after that of its package."""
+    parts = (opt / f"python/lib/{PYTHON}/site-packages", opt / "python")
+    return [*(str(part) for part in parts if part.is_dir()), str(runtime)]
 
 
 def _link(source: str, destination: str) -> None:

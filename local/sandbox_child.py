@@ -3,16 +3,88 @@
 Its two arguments are inherited file descriptors: a connection on which the start, and then
 invocations and answers, travel; and a pipe whose end is this process's end. Whatever it needs of
 this project it loads by path, under names that no handler would use.
+
+With one argument, a socket, it is a nursery (`local.nursery`): it imports what it is told to, and forks such processes.
 """
 
+import contextlib
+import gc
 import importlib
 import importlib.util
 import json
 import os
 import resource
+import socket
 import sys
 import threading
+import traceback
 from multiprocessing.connection import Connection
+
+MESSAGE_BYTES = 65536
+_STANDARD = list(sys.path)
+
+
+def nurse(control_fd: int) -> None:
+    """Do what requests say, until the socket closes: `load` modules, `fork` a sandbox, tell the `status` of one."""
+    control = socket.socket(fileno=control_fd)
+    sys.dont_write_bytecode = True
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, MESSAGE_BYTES, 3)
+        if not message:
+            return
+        request = json.loads(message)
+        if request["do"] == "load":
+            answer = {"loaded": _imported(request["path"], request["modules"])}
+        elif request["do"] == "status":
+            pid, status = os.waitpid(request["pid"], os.WNOHANG)
+            answer = {"status": os.waitstatus_to_exitcode(status) if pid else None}
+        else:
+            pid = os.fork()
+            if pid == 0:
+                control.close()
+                _leave_home(request["folder"], request["variables"], *descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            answer = {"pid": pid}
+        control.sendall(json.dumps(answer).encode())
+
+
+def _imported(path: list, modules: list) -> list:
+    """The names of all packages that are imported now, but for the standard library's."""
+    sys.path[:] = [*path, *_STANDARD]
+    gc.disable()  # nothing that an import makes is garbage
+    for name in modules:
+        with contextlib.suppress(Exception):  # who needs it meets the error, and tells it
+            importlib.import_module(name)
+    gc.enable()
+    gc.collect()
+    gc.freeze()  # what exists now stays: collecting it in a fork would only copy the shared pages
+    return sorted({name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names)
+
+
+def _leave_home(folder: str, variables: dict, connection_fd: int, life_fd: int, output_fd: int) -> None:
+    """Be a sandbox's process from now on, as one that was started."""
+    try:
+        os.dup2(output_fd, 1)
+        os.dup2(output_fd, 2)
+        os.close(output_fd)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(variables)
+        main(connection_fd, life_fd)
+        _exit(0)
+    except SystemExit as end:
+        _exit(_status(end))
+    except BaseException:
+        traceback.print_exc()
+        _exit(1)
+
+
+def _exit(status: int) -> None:
+    """At once: an exception that is handled still holds the connection, whose end would be answered by a kill."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def main(connection_fd: int, life_fd: int) -> None:
@@ -21,7 +93,7 @@ def main(connection_fd: int, life_fd: int) -> None:
     start = json.loads(connection.recv_bytes())
     invocation = _load("_sluice_invocation", start["invocation"])
     sys.dont_write_bytecode = True  # /var/task and /opt are read-only
-    sys.path[:] = [*start["path"], *sys.path]
+    sys.path[:] = [*start["path"], *_STANDARD]
     if start["policies"] is not None:
         _load("_sluice_policy", start["policy"]).enforce(
             _load("_sluice_iam", start["iam"]), start["policies"], start["place"]
@@ -41,7 +113,7 @@ def main(connection_fd: int, life_fd: int) -> None:
             succeeded, body = invocation.run(handler, asked)
         except SystemExit as end:
             sys.stdout.flush()
-            os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+            os._exit(_status(end))
         sys.stdout.flush()
         connection.send_bytes(json.dumps({"succeeded": succeeded, "peak": _peak()}).encode())
         connection.send_bytes(body)
@@ -69,6 +141,10 @@ def _handler(name: str, invocation):
     return getattr(module, attribute), b""
 
 
+def _status(end: SystemExit) -> int:
+    return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
 def _load(name: str, path: str):
     spec = importlib.util.spec_from_file_location(name, path)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -93,4 +169,4 @@ def _peak() -> int:
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)  # a line in the log is one write
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    (main if len(sys.argv) > 2 else nurse)(*map(int, sys.argv[1:]))

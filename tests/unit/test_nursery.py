@@ -1,0 +1,153 @@
+"""What takes long to import is imported once; a sandbox forked from there is as one that was started."""
+
+import json
+import os
+
+import psutil
+import pytest
+
+from local.nursery import Nursery
+from local.sandbox import PYTHON, Sandbox, behind_the_package, runtime_folder
+
+# instead of the real one, which takes a second: it tells in which process it was imported
+PANDAS = "import os\nIMPORTED_BY = os.getpid()\nSEEN = sorted(os.environ)\n"
+CODE = """
+import os, sys, pandas
+def handler(event, context):
+    if event.get('run'): exec(event['run'])
+    return {'pid': os.getpid(), 'pandas': pandas.IMPORTED_BY, 'mine': os.environ.get('MINE'), 'cwd': os.getcwd(),
+            'names': sorted(os.environ), 'seen': getattr(pandas, 'SEEN', []), 'path': sys.path}
+"""
+
+
+@pytest.fixture
+def layer(tmp_path):
+    """A layer with a module that takes long to import."""
+    folder = tmp_path / "opt" / "python" / "lib" / PYTHON / "site-packages" / "pandas"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(PANDAS)
+    return tmp_path / "opt"
+
+
+@pytest.fixture
+def nursery(layer, tmp_path):
+    made = Nursery(behind_the_package(layer, runtime_folder(tmp_path / "runtime")))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sandbox(layer, nursery, tmp_path):
+    """sandbox(name, code, …) is an environment of the function in the package `name`."""
+    opened = []
+
+    def make(name="one", code=CODE, memory_mb=256, **files):
+        task = tmp_path / name
+        task.mkdir()
+        (task / "module.py").write_text(code)
+        for module, text in files.items():
+            (task / f"{module}.py").write_text(text)
+        environment, log = {"MINE": name}, tmp_path / "log"
+        opened.append(Sandbox(task, [layer], "module.handler", environment, memory_mb, log=log, nursery=nursery))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()
+
+
+def answer(sandbox, event=None, timeout=30):
+    succeeded, payload = sandbox.invoke(json.dumps(event or {}).encode(), timeout)
+    return succeeded, json.loads(payload)
+
+
+def test_what_takes_long_is_imported_once_for_all_functions_of_the_layers(sandbox):
+    (_, one), (_, other) = answer(sandbox("one")), answer(sandbox("other"))
+    assert one["pandas"] == other["pandas"]
+    assert len({one["pid"], other["pid"], one["pandas"], os.getpid()}) == 4
+
+
+def test_each_has_its_own_package_folder_and_environment(sandbox, layer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLUICE_OF_THE_CALLER", "1")
+    for name in ("one", "other"):
+        made = sandbox(name)
+        (_, found) = answer(made)
+        assert (found["mine"], found["cwd"]) == (name, str(tmp_path / name))
+        assert found["path"][:2] == [str(tmp_path / name), str(layer / f"python/lib/{PYTHON}/site-packages")]
+        assert "SLUICE_OF_THE_CALLER" not in found["names"]
+        # what a function is told decides nothing of what others share
+        assert "MINE" not in found["seen"] and "SLUICE_OF_THE_CALLER" not in found["seen"]
+        assert answer(made)[1]["pid"] == found["pid"]
+
+
+def test_a_package_with_such_a_module_of_its_own_starts_by_itself(sandbox):
+    succeeded, found = answer(sandbox(pandas="IMPORTED_BY = 'the package'"))
+    assert (succeeded, found["pandas"]) == (True, "the package")
+
+
+def test_what_cannot_be_imported_is_told_by_the_function_that_needs_it(sandbox, layer):
+    (layer / f"python/lib/{PYTHON}/site-packages/pandas/__init__.py").write_text("raise ImportError('no numpy')")
+    succeeded, body = answer(sandbox())
+    assert (succeeded, body["errorMessage"]) == (False, "Unable to import module 'module': no numpy")
+    assert answer(sandbox("other", "def handler(event, context): return 1\n")) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "how"),
+    [
+        ("os._exit(3)", "Runtime.ExitError", "Runtime exited with error: exit status 3"),
+        ("sys.exit(2)", "Runtime.ExitError", "Runtime exited with error: exit status 2"),
+        ("os._exit(0)", "Runtime.ExitError", "Runtime exited without providing a reason"),
+        ("os.kill(os.getpid(), 11)", "Runtime.ExitError", "Runtime exited with error: signal: segmentation fault"),
+        ("import time; time.sleep(60)", "Sandbox.Timedout", "Task timed out after 1.00 seconds"),
+        (
+            "kept = b'x' * 2**29; import time; time.sleep(60)",
+            "Runtime.ExitError",
+            "Runtime exited with error: signal: killed",
+        ),
+    ],
+    ids=["exit", "sys.exit", "exit-0", "crash", "time", "memory"],
+)
+def test_how_it_ended_is_told_as_lambda_does_and_the_next_starts_anew(sandbox, code, kind, how):
+    made = sandbox()
+    pid = answer(made)[1]["pid"]
+    succeeded, body = answer(made, {"run": code}, timeout=1 if "Timedout" in kind else 30)
+    assert (succeeded, body["errorType"]) == (False, kind)
+    assert body["errorMessage"].endswith(how)
+    assert not psutil.pid_exists(pid)
+    assert answer(made)[1]["pid"] != pid
+
+
+def test_an_exit_while_it_is_imported_is_one_of_the_process(sandbox):
+    succeeded, body = answer(sandbox(code="import sys; sys.exit(4)"))
+    assert (succeeded, body["errorType"]) == (False, "Runtime.ExitError")
+    assert body["errorMessage"].endswith("exit status 4")
+
+
+def test_what_it_prints_is_in_the_log(sandbox, tmp_path):
+    answer(sandbox(), {"run": "print('hello')"})
+    assert (tmp_path / "log").read_text() == "hello\n"
+
+
+def test_closing_a_sandbox_leaves_nothing_running(sandbox):
+    made = sandbox()
+    pid = answer(made)[1]["pid"]
+    made.close()
+    assert not psutil.pid_exists(pid)
+
+
+def test_what_was_forked_outlives_a_nursery_that_is_killed_and_others_start_by_themselves(sandbox, nursery):
+    made = sandbox()
+    pid = answer(made)[1]["pid"]
+    nursery._process.kill()
+    nursery._process.wait()
+    assert answer(made)[1]["pid"] == pid
+    succeeded, found = answer(sandbox("other"))
+    assert (succeeded, found["pandas"]) == (True, found["pid"])
+    made.close()  # though nobody says any more how it ended
+
+
+def test_it_pays_where_the_layers_have_something_that_takes_long(layer, tmp_path):
+    runtime = runtime_folder(tmp_path / "runtime")
+    assert Nursery.pays(behind_the_package(layer, runtime))
+    assert not Nursery.pays(behind_the_package(tmp_path / "nothing", runtime))
