@@ -18,7 +18,7 @@ from moto import mock_aws
 from deploy import account, apply, artefacts, functions, plan, record, template
 from deploy import stage as stages
 from deploy.artefacts import ABOVE, Artefacts
-from local import corrections_of_chalice, corrections_of_deploying
+from local import corrections_of_chalice, corrections_of_deploying, shortcuts
 from statemachine import render
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +40,7 @@ def made(folder, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     corrections_of_chalice.apply()
     corrections_of_deploying.apply()
+    shortcuts.repeated_search_for_methods()
     for name in ("statemachine", "chalicelib"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "app.py", folder)
