@@ -180,7 +180,7 @@ class Report:
             f"{sum(outcome.redriven for outcome in self.outcomes)} were redriven by `sluice redrive`.",
             f"Of the {len(WANTED)} faults that were asked for, {len(WANTED) - len(self.never)} struck at least once"
             + (f"; never: {', '.join(self.never)}." if self.never else "."),
-            f"{len(self.counterexamples)} counterexamples.",
+            f"{len(self.counterexamples)} counterexample{'' if len(self.counterexamples) == 1 else 's'}.",
         ]
         if self.rest:
             told.append(f"Left when all was over: {self.rest}")
