@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from chalicelib.lake.lines import newlines
+
 
 @dataclass(frozen=True)
 class Bad:
@@ -121,8 +123,7 @@ def _risky_lines(data: bytes, exact: Collection[str]) -> set[int]:
         hits += [found.start() for found in LONG_NUMBER.finditer(data)]
     if not hits:
         return set()
-    newlines = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    return set(np.searchsorted(newlines, hits).tolist())
+    return set(np.searchsorted(newlines(data), hits).tolist())
 
 
 def _may_hold_long_number(data: bytes) -> bool:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import RawError
 from chalicelib.lake import csv_rows
-from chalicelib.lake.lines import CsvCutter, LineCutter, Piece, WholeCutter
+from chalicelib.lake import lines as lines_module
+from chalicelib.lake.lines import CsvCutter, LineCutter, Piece, WholeCutter, newlines
 
 MANY = 10**9
 
@@ -189,3 +190,12 @@ def test_a_document_that_is_parsed_whole_is_no_larger_than_transform_can_hold():
         cutter.feed(b"x" * 2**20)
     with pytest.raises(RawError, match="16777216 bytes and would be parsed whole"):
         cutter.feed(b"x")
+
+
+@given(st.binary(max_size=40), st.integers(1, 9))
+def test_newlines_are_found_wherever_blocks_end(text, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines_module, "_BLOCK_BYTES", block)
+        found = newlines(text)
+    assert found.dtype == "int64"
+    assert found.tolist() == [place for place, byte in enumerate(text) if byte == ord("\n")]
