@@ -240,11 +240,10 @@ class Held:
         self._begin()
 
     def flush(self) -> None:
-        """Wait until all that was committed is on the disk."""
-        if self.texts:
-            with self._connection.cursor() as cursor:
-                cursor.execute(statement("embeddings", "flush"))
-            self._connection.commit()
+        """Wait until all that was committed is on the disk, also by an attempt before that did not get here."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement("embeddings", "flush"))
+        self._connection.commit()
 
     def _begin(self) -> None:
         self._rows: list[Pending] = []

@@ -53,6 +53,18 @@ def test_a_crash_takes_back_no_vector_of_a_shard_that_ended(postgres):
     assert stored(postgres) == 50
 
 
+def test_a_retry_waits_for_what_the_attempt_before_it_did_not_wait_for(postgres, monkeypatch):
+    """It finds nothing pending, where the first one was cut off before its last commit; and that it says so counts."""
+    connection = connect(postgres.database_url)
+    put(connection, *((number, f"note {number}", None) for number in range(50)))
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(store.Held, "flush", lambda held: None)
+        store.embed_pending(connection, NOTES, Letters(), "run", 0, 1, batch=10, commit_seconds=0)
+    assert store.embed_pending(connection, NOTES, Letters(), "run", 0, 1) == 0
+    crash(postgres)
+    assert stored(postgres) == 50
+
+
 def test_what_a_crash_takes_back_in_the_middle_of_a_shard_is_pending_again(postgres, monkeypatch):
     """Without the last commit a crash may take vectors: the test before this one can fail."""
     monkeypatch.setattr(store.Held, "flush", lambda held: None)
