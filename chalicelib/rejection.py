@@ -8,6 +8,7 @@ Written by Transform (records that are malformed, values that do not fit their c
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -50,6 +51,9 @@ class Rejected:
     record: str
 
 
+_FIELDS = {field.name for field in dataclasses.fields(Rejected)}
+
+
 def store(lake: Lake, key: str, rejected: Iterable[Rejected]) -> str:
     """Write `rejected` under `key`, row by row: a chunk may be rejected whole, with eight reasons a row."""
     checksum = 0
@@ -62,10 +66,11 @@ def store(lake: Lake, key: str, rejected: Iterable[Rejected]) -> str:
     return key
 
 
-def read(lake: Lake, keys: Iterable[str]) -> Iterator[dict]:
+def read(lake: Lake, keys: Iterable[str], **where) -> Iterator[dict]:
     """What `store` wrote under `keys`, row by row: a dict with the fields of `Rejected`, its reasons as dicts.
 
-    Raises AccountError behind the last row of an object that is not as `store` wrote it.
+    Raises AccountError, behind the last row at the latest, for an object that is not as `store` wrote it; `where` are
+    the attributes that say which chunk's it is.
     """
     for key in keys:
         rest, checksum, told = b"", 0, None
@@ -73,11 +78,29 @@ def read(lake: Lake, keys: Iterable[str]) -> Iterator[dict]:
             while block := stream.read(_BLOCK_BYTES):
                 *lines, rest = (rest + block).split(b"\n")
                 for line in lines:
-                    row = orjson.loads(line)
-                    if _CHECKSUM in row:
-                        told = row[_CHECKSUM]
-                    else:
+                    row = _parsed(line)
+                    if row.keys() == _FIELDS:
                         checksum = zlib.crc32(line, checksum)
                         yield row
+                    elif row.keys() == {_CHECKSUM}:
+                        told = row[_CHECKSUM]
+                    else:
+                        raise _altered(key, where)
         if rest or checksum != told:
-            raise AccountError(f"{key} is not as it was written", next_step="`sluice redrive` makes the chunk anew")
+            raise _altered(key, where)
+
+
+def _parsed(line: bytes) -> dict:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def _altered(key: str, where: dict) -> AccountError:
+    return AccountError(
+        f"{key} is not as it was written",
+        **where,
+        next_step="`sluice redrive` makes the chunk anew; `sluice run --from-scratch` all of them",
+    )

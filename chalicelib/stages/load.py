@@ -74,7 +74,8 @@ def _quarantine(cursor, request: LoadRequest, lake: Lake) -> int:
     """How many rows were copied. They stream from S3 to Postgres: their reasons may take far more than the chunk."""
     if not request.validated.rejected_keys:
         return 0
-    texts = _Texts(_copy_texts(request, read_rejected(lake, request.validated.rejected_keys)))
+    where = {"run_id": request.run_id, "chunk": request.validated.chunk}
+    texts = _Texts(_copy_texts(request, read_rejected(lake, request.validated.rejected_keys, **where)))
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in _QUARANTINE)
     copy = sql.SQL("COPY pipeline.quarantine ({}) FROM STDIN").format(names)
     try:

@@ -100,14 +100,30 @@ LAST = b'{"checksum":'
         lambda text: b"".join(sorted(text.splitlines(True)[:2], reverse=True)) + text[text.index(LAST) :],
         lambda text: text + text.splitlines(True)[0],
         lambda text: text + b'{"part": 0',
+        lambda text: text[:20] + b"\n" + text[20:],
+        lambda text: text.replace(b'"record"', b'"rekord"'),
+        lambda text: b"[]\n" + text,
+        lambda text: b"",
     ],
-    ids=["text", "no-checksum", "cut-off", "order", "more", "part-of-a-line-more"],
+    ids=[
+        "text",
+        "no-checksum",
+        "cut-off",
+        "order",
+        "more",
+        "part-of-a-line-more",
+        "line-broken",
+        "field",
+        "no-row",
+        "nothing",
+    ],
 )
 def test_rejected_rows_that_are_not_as_they_were_written_are_not_loaded(load, held, lake, altered):
     """Also where as many are there as were counted."""
     lake.put("rejected", altered(lake.get("rejected")))
-    with pytest.raises(AccountError, match=r"rejected is not as it was written.*sluice redrive"):
+    with pytest.raises(AccountError, match=r"rejected is not as it was written.*sluice redrive") as caught:
         load()
+    assert caught.value.where == {"run_id": RUN, "chunk": 0}
     assert held() == (0, 0, 0)
 
 
