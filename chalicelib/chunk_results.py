@@ -33,7 +33,7 @@ _TRANSFORMED, _VALIDATED, _RAW_KEYS, _JUDGE, _ROWS_CHECKSUM, _CHECKSUM = _KEPT =
 )
 # Great Expectations and what it judges with: `code_fingerprint` leaves it out, for other functions do not have it
 _JUDGES = ("great-expectations", "jsonschema", "numpy", "pandas", "python-dateutil")
-_ANEW = "`sluice redrive` makes the chunk anew"
+_ANEW = "`sluice redrive` makes the chunk anew; `sluice run --from-scratch` all of them"
 
 
 def store(
@@ -53,7 +53,10 @@ def store(
 
 
 def counted(lake: Lake, key: str, rows: bytes, **where) -> dict:
-    """What Validate counted, by the object that it wrote; raises AccountError where `rows` are not those it judged."""
+    """What Validate counted, by the object that it wrote.
+
+    Raises NotFound or ContractError where that is gone or was altered, AccountError where `rows` are not those judged.
+    """
     left = _read(lake, key, **where)
     _expect_judged(left, rows, **where)
     return {name: value for name, value in left.items() if name not in _KEPT}
@@ -104,7 +107,7 @@ class Kept:
         return answer
 
     def schema(self, rows: bytes) -> dict:
-        """What they say of the schema, where `rows` are judged anew; raises what `counted` does."""
+        """What they say of the schema, where `rows` are judged anew; raises AccountError as `counted` does."""
         _expect_judged(self.left, rows, chunk=self.chunk.chunk)
         return self._renamed()["schema"]
 
