@@ -77,8 +77,9 @@ def copied(connection, given: Vectors, table: str, constants: dict[str, str]) ->
 
 def written(connection, given: Vectors, run_id: str) -> float:
     """Seconds of writing them as EmbedShard does, where the model is fast: a transaction per `VECTORS_PER_COMMIT`."""
+    source = sources.get(SOURCE)
     started = time.perf_counter()
-    held = store.Held(connection, sources.get(SOURCE), MODEL, run_id, store.SECONDS_PER_COMMIT)
+    held = store.Held(connection, source, MODEL, run_id, store.SECONDS_PER_COMMIT)
     for part in _parts(given):
         held.add(given.rows[part], given.passages[part], [given.vectors[part]])
     held.flush()
