@@ -176,9 +176,14 @@ class Deployed:
         [opt] = layers
         path = behind_the_package(opt.resolve(), runtime)
         with self._lock:
-            if not self._closed and opt not in self._nurseries and Nursery.pays(path):
-                self._nurseries[opt] = Nursery(path)
-            return self._nurseries.get(opt)
+            found = self._nurseries.get(opt)
+            if not self._closed and (found is None or not found.alive) and Nursery.pays(path):
+                if found is not None:
+                    found.close()
+                found = self._nurseries[opt] = Nursery(path)
+            if found is not None:
+                found.used = time.monotonic()  # nobody ends it before the sandbox that it is for is among the busy ones
+            return found
 
     def drop_idle(self) -> None:
         """End the environments that nothing has used for a while, and the eldest beyond the number that is kept."""

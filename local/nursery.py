@@ -49,6 +49,11 @@ class Nursery:
         theirs.close()
         self._control = Control(ours)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it may still fork; who is told None by `fork` starts by itself in any case."""
+        return self._process.poll() is None
+
     @staticmethod
     def pays(path: Sequence[str]) -> bool:
         """Whether these folders have anything that takes long to import."""
