@@ -9,6 +9,7 @@ package has a module of the same name as one of these, its functions start by th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -95,7 +96,8 @@ class Forked:
 
     def kill(self) -> None:
         if not self._ended:  # the number may be another's then
-            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended without its nursery, or is being waited for
+                os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit status, or minus the signal's number. Raises subprocess.TimeoutExpired after `timeout` seconds."""

@@ -105,8 +105,8 @@ class Sandbox:
     def close(self) -> None:
         """End the process, whatever it does, and delete its folder; invocations fail from now on."""
         self._closed = True
-        if self._process is not None:
-            self._process.kill()
+        if process := self._process:  # once: the invocation that it ends takes it away
+            process.kill()
         with self._using:
             if self._process is not None:
                 self._end()

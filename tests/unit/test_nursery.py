@@ -2,11 +2,13 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import psutil
 import pytest
 
-from local.nursery import Nursery
+from local.nursery import Forked, Nursery
 from local.sandbox import PYTHON, Sandbox, behind_the_package, runtime_folder
 
 # instead of the real one, which takes a second: it tells in which process it was imported
@@ -145,6 +147,12 @@ def test_what_was_forked_outlives_a_nursery_that_is_killed_and_others_start_by_t
     succeeded, found = answer(sandbox("other"))
     assert (succeeded, found["pandas"]) == (True, found["pid"])
     made.close()  # though nobody says any more how it ended
+
+
+def test_killing_what_has_ended_without_its_nursery_is_no_error():
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    Forked(None, ended.pid).kill()
 
 
 def test_it_pays_where_the_layers_have_something_that_takes_long(layer, tmp_path):
