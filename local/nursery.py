@@ -3,8 +3,9 @@
 On AWS each environment imports for itself, and has a machine for it. Here twelve functions of one run shared two cores:
 the first run after a deployment took 23 s of CPU with a process started for each, 20 of them for the same imports.
 
-Only modules of layers are imported ahead: a package changes with each deployment, its layers hardly ever do. Where a
-package has a module of the same name as one of these, its functions start by themselves, as everything else does.
+Only modules of layers, and boto3, are imported ahead: a package changes with each deployment, layers hardly ever do.
+Where a package has a module of the same name as one that is imported by then, if only of the standard library, its
+functions start by themselves, as everything else does: they would get the other one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from chalicelib import imports
 from chalicelib.errors import TerminalError
 from local.libraries import Control
 
@@ -81,8 +83,8 @@ class Nursery:
         """Whether the package has a module that is imported here from elsewhere."""
         with self._loading:
             if self._loaded is None:
-                answer = self._control.ask({"do": "load", "path": self.path, "modules": MODULES})
-                self._loaded = frozenset(answer["loaded"])
+                request = {"do": "load", "path": self.path, "modules": MODULES, "imports": imports.__file__}
+                self._loaded = frozenset(self._control.ask(request)["loaded"])
         return any(entry.name.partition(".")[0] in self._loaded for entry in task.iterdir())
 
 

@@ -8,7 +8,6 @@ With one argument, a socket, it is a nursery (`local.nursery`): it imports what 
 """
 
 import contextlib
-import gc
 import importlib
 import importlib.util
 import json
@@ -17,11 +16,13 @@ import resource
 import socket
 import sys
 import threading
+import time
 import traceback
 from multiprocessing.connection import Connection
 
 MESSAGE_BYTES = 65536
 _STANDARD = list(sys.path)
+_OWN = frozenset(sys.modules)  # which every sandbox has imported before it sees its package
 
 
 def nurse(control_fd: int) -> None:
@@ -34,7 +35,7 @@ def nurse(control_fd: int) -> None:
             return
         request = json.loads(message)
         if request["do"] == "load":
-            answer = {"loaded": _imported(request["path"], request["modules"])}
+            answer = {"loaded": _imported(request["path"], request["modules"], request["imports"])}
         elif request["do"] == "status":
             pid, status = os.waitpid(request["pid"], os.WNOHANG)
             answer = {"status": os.waitstatus_to_exitcode(status) if pid else None}
@@ -49,17 +50,14 @@ def nurse(control_fd: int) -> None:
         control.sendall(json.dumps(answer).encode())
 
 
-def _imported(path: list, modules: list) -> list:
-    """The names of all packages that are imported now, but for the standard library's."""
+def _imported(path: list, modules: list, imports: str) -> list:
+    """The names of all packages that are imported now, the standard library's too, and were not from the beginning."""
     sys.path[:] = [*path, *_STANDARD]
-    gc.disable()  # nothing that an import makes is garbage
-    for name in modules:
-        with contextlib.suppress(Exception):  # who needs it meets the error, and tells it
-            importlib.import_module(name)
-    gc.enable()
-    gc.collect()
-    gc.freeze()  # what exists now stays: collecting it in a fork would only copy the shared pages
-    return sorted({name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names)
+    with _load("_sluice_imports", imports).for_good():
+        for name in modules:
+            with contextlib.suppress(Exception):  # who needs it meets the error, and tells it
+                importlib.import_module(name)
+    return sorted({name.partition(".")[0] for name in sys.modules if name not in _OWN})
 
 
 def _leave_home(folder: str, variables: dict, connection_fd: int, life_fd: int, output_fd: int) -> None:
@@ -71,6 +69,7 @@ def _leave_home(folder: str, variables: dict, connection_fd: int, life_fd: int, 
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(variables)
+        time.tzset()  # which a process reads once, when it starts
         main(connection_fd, life_fd)
         _exit(0)
     except SystemExit as end:

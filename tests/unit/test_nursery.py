@@ -12,7 +12,7 @@ from local.nursery import Forked, Nursery
 from local.sandbox import PYTHON, Sandbox, behind_the_package, runtime_folder
 
 # instead of the real one, which takes a second: it tells in which process it was imported
-PANDAS = "import os\nIMPORTED_BY = os.getpid()\nSEEN = sorted(os.environ)\n"
+PANDAS = "import gc, os\nIMPORTED_BY = os.getpid()\nSEEN = sorted(os.environ)\nMEANWHILE = gc.isenabled()\n"
 CODE = """
 import os, sys, pandas
 def handler(event, context):
@@ -43,13 +43,13 @@ def sandbox(layer, nursery, tmp_path):
     """sandbox(name, code, …) is an environment of the function in the package `name`."""
     opened = []
 
-    def make(name="one", code=CODE, memory_mb=256, **files):
+    def make(name="one", code=CODE, memory_mb=256, variables=None, **files):
         task = tmp_path / name
         task.mkdir()
         (task / "module.py").write_text(code)
         for module, text in files.items():
             (task / f"{module}.py").write_text(text)
-        environment, log = {"MINE": name}, tmp_path / "log"
+        environment, log = {"MINE": name, **(variables or {})}, tmp_path / "log"
         opened.append(Sandbox(task, [layer], "module.handler", environment, memory_mb, log=log, nursery=nursery))
         return opened[-1]
 
@@ -82,9 +82,23 @@ def test_each_has_its_own_package_folder_and_environment(sandbox, layer, tmp_pat
         assert answer(made)[1]["pid"] == found["pid"]
 
 
-def test_a_package_with_such_a_module_of_its_own_starts_by_itself(sandbox):
-    succeeded, found = answer(sandbox(pandas="IMPORTED_BY = 'the package'"))
-    assert (succeeded, found["pandas"]) == (True, "the package")
+def test_it_has_the_time_zone_that_its_environment_says(sandbox):
+    code = "import time\ndef handler(event, context): return time.strftime('%H %Z', time.localtime(0))\n"
+    assert answer(sandbox(code=code)) == (True, "00 UTC")
+    assert answer(sandbox("other", code, variables={"TZ": "JST-9"})) == (True, "09 JST")
+
+
+def test_nothing_looks_for_garbage_in_what_was_imported_once_and_in_what_a_function_makes_it_does(sandbox):
+    code = "import gc, pandas\ndef handler(event, context):\n"
+    code += "    return [pandas.MEANWHILE, gc.isenabled(), gc.get_freeze_count() > 1000]\n"
+    assert answer(sandbox(code=code)) == (True, [False, True, True])
+
+
+@pytest.mark.parametrize("name", ["pandas", "calendar"], ids=["of-a-layer", "of-the-standard-library"])
+def test_a_package_with_such_a_module_of_its_own_starts_by_itself(sandbox, name):
+    """boto3 has imported the standard library's calendar; on Lambda, too, the package's goes before that."""
+    code = f"import {name}\ndef handler(event, context): return {name}.WHOSE\n"
+    assert answer(sandbox(code=code, **{name: "WHOSE = 'the package'"})) == (True, "the package")
 
 
 def test_what_cannot_be_imported_is_told_by_the_function_that_needs_it(sandbox, layer):
