@@ -22,7 +22,7 @@ _BLOCK_BYTES = 256 * 1024  # what is made of so many stays in the processor's ca
 
 
 def newlines(text: bytes) -> np.ndarray:
-    """Where its newlines are (int64), a block at a time: Validate takes 6% less than where 8 MB are looked at at once."""
+    """Where its newlines are (int64), found block by block: looking at 8 MB at once, Validate took 6% more CPU."""
     found = [np.empty(0, dtype=np.int64)]
     for begin in range(0, len(text), _BLOCK_BYTES):
         block = np.frombuffer(text, np.uint8, min(_BLOCK_BYTES, len(text) - begin), begin)
