@@ -93,7 +93,7 @@ def _parts(given: Vectors) -> Iterator[slice]:
 
 @click.command()
 @click.option("--vectors", default=100_000, show_default=True)
-@click.option("--times", default=3, show_default=True)
+@click.option("--times", default=9, show_default=True)
 def main(vectors: int, times: int) -> None:
     """Print, as JSON, vectors per second by each way, and how many texts two runs of the same posts embedded.
 
