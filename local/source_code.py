@@ -14,7 +14,7 @@ INTERVAL = 0.2
 
 
 class Fingerprint:
-    """Names, sizes and modification times of the application's files."""
+    """Names and sizes of the application's files, and when they were altered, or moved to their places."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -48,4 +48,4 @@ class Fingerprint:
 
 
 def _signature(path: Path, stat: os.stat_result) -> tuple[str, int, int]:
-    return str(path), stat.st_size, stat.st_mtime_ns
+    return str(path), stat.st_size, stat.st_ctime_ns  # what `code_fingerprint` goes by, too
