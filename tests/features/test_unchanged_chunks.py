@@ -289,11 +289,12 @@ def test_of_a_run_that_met_a_deployment_and_its_rollback_the_chunks_of_the_other
     second = press.load(name)["run_id"]
     assert {title.rpartition(" ")[2] for title in press.titles(name).values()} == {"one"}
     made = {int(key.split("/")[0]) for key in press.chunk_objects(second) if key.endswith(ROWS_COPY)}
-    assert made == anew
+    # those as well that were begun by a worker of the code before, after its files had been altered
+    assert anew <= made and 0 not in made
     # and those are as good as the others to the next
     third = press.load(name)
     expect_account(third, unchanged=ALL, quarantined=0)
-    assert press.done_by(third["run_id"]) == [second if number in anew else first for number in range(CHUNKS)]
+    assert press.done_by(third["run_id"]) == [second if number in made else first for number in range(CHUNKS)]
     assert not any(key.endswith(ROWS_COPY) for key in press.chunk_objects(third["run_id"]))
 
 

@@ -144,11 +144,52 @@ def test_a_source_that_names_another_ones_module_depends_on_that_and_on_what_tha
     assert of() != before
 
 
+@pytest.fixture
+def loaded(package, monkeypatch):
+    """That copy, as this process has loaded it."""
+    monkeypatch.setattr(code_fingerprint, "IMPORTED_NS", time.time_ns() + 10**9)  # it is a moment old
+    code_fingerprint.of_process.cache_clear()
+    yield package
+    code_fingerprint.of_process.cache_clear()
+
+
+def other_process(name):
+    code_fingerprint.of_process.cache_clear()
+    return code_fingerprint.of_process(name, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("file", "anew"),
+    [("rejection.py", True), ("sources/weather.py", True), ("sources/market.py", False)],
+    ids=["package", "source", "other-source"],
+)
+@pytest.mark.parametrize("moved", [False, True], ids=["written", "moved-there"])
+def test_a_process_whose_files_were_altered_since_it_began_says_what_no_other_says(
+    loaded, monkeypatch, tmp_path, file, anew, moved
+):
+    """Even of the same bytes: it has loaded those of before, and those may have been others."""
+    before = other_process("weather")
+    assert before == of() == other_process("weather")
+    monkeypatch.setattr(code_fingerprint, "IMPORTED_NS", time.time_ns() + 10**7)
+    time.sleep(0.02)
+    (loaded / file).touch()
+    if moved:
+        shutil.copy2(loaded / file, tmp_path / "prepared")
+        os.utime(tmp_path / "prepared", (0, 0))
+        (tmp_path / "prepared").replace(loaded / file)
+    found = [other_process("weather"), other_process("weather")]
+    assert (found == [before, before]) != anew
+    assert len({before, *found}) == (3 if anew else 1)
+    assert of() == before
+
+
 def test_a_process_finds_it_once_for_each_source(monkeypatch):
     code_fingerprint.of_process.cache_clear()
     of_weather = code_fingerprint.of(sources.get("weather"), SETTINGS)
-    read, made = [], code_fingerprint.of
-    monkeypatch.setattr(code_fingerprint, "of", lambda source, given: read.append(source.name) or made(source, given))
+    read, made = [], code_fingerprint._read
+    monkeypatch.setattr(
+        code_fingerprint, "_read", lambda source, given: read.append(source.name) or made(source, given)
+    )
     try:
         found = [code_fingerprint.of_process(name, Settings()) for name in ("weather", "posts", "weather")]
     finally:
