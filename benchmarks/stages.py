@@ -10,6 +10,7 @@ and then the same data again; printed are the medians, in microseconds per row.
 from __future__ import annotations
 
 import cProfile
+import datetime as dt
 import io
 import pstats
 import statistics
@@ -52,6 +53,7 @@ from local.postgres import Postgres
 
 STAGES = ("FetchPartition", "WriteManifest", "Transform", "Validate", "Load", "QualityGate", "Publish")
 WARM_UP_ROWS = 5_000
+_WRITTEN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 class Objects:
@@ -77,7 +79,8 @@ class Objects:
         return self
 
     def paginate(self, Prefix, **_):
-        return [{"Contents": [{"Key": key} for key in sorted(self._objects) if key.startswith(Prefix)]}]
+        found = [key for key in sorted(self._objects) if key.startswith(Prefix)]
+        return [{"Contents": [{"Key": key, "LastModified": _WRITTEN} for key in found]}]
 
     def create_multipart_upload(self, Key, **_):
         self._parts[Key] = []

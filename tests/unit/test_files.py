@@ -34,10 +34,6 @@ name = "text"
 def s3(monkeypatch):
     """What every Lake talks to."""
     client = MemoryS3()
-    client.get_paginator = lambda _: client
-    client.paginate = lambda Bucket, Prefix: [
-        {"Contents": [{"Key": key} for key in sorted(client.objects) if key.startswith(Prefix)]}
-    ]
     monkeypatch.setattr(location, "Lake", lambda bucket: Lake(bucket, client))
     return client
 
