@@ -50,7 +50,7 @@ def _close_lost(stepfunctions) -> tuple[str, ...]:
     with connection.transaction() as open_connection, open_connection.cursor() as cursor:
         found = queries.rows(cursor, FILE, "under_way", age=AGE)
     # Step Functions is asked between two transactions: neither waits for it
-    lost = [(run, why) for run in found if (why := _ended(stepfunctions, run["execution"])) is not None]
+    lost = [(run, why) for run in found if (why := _ended(stepfunctions, run)) is not None]
     return tuple(run["run_id"] for run, (error, reason) in lost if _close(run, error, reason))
 
 
@@ -66,19 +66,20 @@ def _close(run: dict, error: str, reason: str) -> bool:
     return True
 
 
-def _ended(stepfunctions, execution: str) -> tuple[str, str] | None:
-    """(error, reason) of an execution that is over without success, or forgotten; None for any other."""
+def _ended(stepfunctions, run: dict) -> tuple[str, str] | None:
+    """(error, reason) of a run whose execution is over without success, or forgotten; None for any other."""
+    execution, next_step = run["execution"], f"Next: `sluice redrive {run['run_id']}`"
     try:
         found = executions.described(stepfunctions, execution)
     except TerminalError as error:  # of another stage or account, as in a database that was restored: others wait
         logger.warning("nothing can be known of an execution", execution=execution, reason=str(error))
         return None
     if found is None:
-        return LOST, "Step Functions knows nothing of its execution any more. Next: `sluice redrive`"
+        return LOST, f"Step Functions knows nothing of its execution any more. {next_step}"
     if found["status"] not in _OVER or found.get("error") == starting.REJECTED:
         return None
     why = found.get("cause") or "no state could tell"
-    return found.get("error") or LOST, f"its execution ended as {found['status']}: {why}. Next: `sluice redrive`"
+    return found.get("error") or LOST, f"its execution ended as {found['status']}: {why}. {next_step}"
 
 
 def _drop_orphans() -> tuple[str, ...]:

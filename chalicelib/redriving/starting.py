@@ -175,7 +175,7 @@ def start(run_id: str, given: dict | None = None, judge_again: bool = False) -> 
 
 
 def expect_redrivable(attempt: Attempt, judge_again: bool = False) -> dict:
-    """The input of the next attempt. Raises ContractError, or NotFound where raw objects have expired.
+    """The input of the next attempt. Raises ContractError, or NotFound where raw objects are gone.
 
     A succeeded run has nothing to redrive. A rejected one was judged: its data are what they are, so another run of
     them makes sense where the suite or the source was mended.
@@ -221,11 +221,11 @@ def _expect_kept(lake: Lake, attempt: Attempt) -> None:
             return
     next_step = f"`{attempt.command}` fetches all of it anew"
     if not lake.keys(keys.listings(run_id)):
-        raise NotFound(f"what is known of the raw objects of {run_id} has expired", next_step=next_step)
+        raise NotFound(f"what is known of the raw objects of {run_id} is gone", next_step=next_step)
     there = {key for folder in {key.rpartition("/")[0] for key in wanted} for key in lake.keys(f"{folder}/")}
     if gone := sorted(wanted - there):
         raise NotFound(
-            f"{len(gone)} of {len(wanted)} raw objects of {run_id} have expired, such as {gone[0]}",
+            f"{len(gone)} of {len(wanted)} raw objects of {run_id} are gone, such as {gone[0]}",
             next_step=next_step,
         )
 

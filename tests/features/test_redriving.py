@@ -325,7 +325,7 @@ def test_raw_objects_that_have_expired_are_told_and_nothing_is_started(shop):
     [(gone,)] = shop.query("SELECT key FROM pipeline.raw_objects WHERE run_id = %s AND part = 1", failed)
     shop.client("s3").delete_object(Bucket=shop.env["SLUICE_BUCKET"], Key=gone)
     told = shop.refused(failed)
-    assert f"1 of {SHELVES} raw objects of {failed} have expired, such as {gone}" in told
+    assert f"1 of {SHELVES} raw objects of {failed} are gone, such as {gone}" in told
     assert "Next: `sluice run expired` fetches all of it anew" in told
     assert shop.query("SELECT count(*) FROM pipeline.runs WHERE source = 'expired'") == [(1,)]
 
