@@ -1,15 +1,15 @@
 """What takes long to import is imported once; a sandbox forked from there is as one that was started."""
 
-import json
 import os
 import subprocess
 import sys
 
 import psutil
 import pytest
+from sandboxes import answer, opening
 
 from local.nursery import Forked, Nursery
-from local.sandbox import PYTHON, Sandbox, behind_the_package, runtime_folder
+from local.sandbox import PYTHON, behind_the_package, runtime_folder
 
 # instead of the real one, which takes a second: it tells in which process it was imported
 PANDAS = "import gc, os\nIMPORTED_BY = os.getpid()\nSEEN = sorted(os.environ)\nMEANWHILE = gc.isenabled()\n"
@@ -41,26 +41,23 @@ def nursery(layer, tmp_path):
 @pytest.fixture
 def sandbox(layer, nursery, tmp_path):
     """sandbox(name, code, …) is an environment of the function in the package `name`."""
-    opened = []
+    with opening(tmp_path) as make_one:
 
-    def make(name="one", code=CODE, memory_mb=256, variables=None, **files):
-        task = tmp_path / name
-        task.mkdir()
-        (task / "module.py").write_text(code)
-        for module, text in files.items():
-            (task / f"{module}.py").write_text(text)
-        environment, log = {"MINE": name, **(variables or {})}, tmp_path / "log"
-        opened.append(Sandbox(task, [layer], "module.handler", environment, memory_mb, log=log, nursery=nursery))
-        return opened[-1]
+        def make(name="one", code=CODE, memory_mb=256, variables=None, **files):
+            made = make_one(
+                code,
+                [layer],
+                environment={"MINE": name, **(variables or {})},
+                memory_mb=memory_mb,
+                name=name,
+                log=tmp_path / "log",
+                nursery=nursery,
+            )
+            for module, text in files.items():
+                (tmp_path / name / f"{module}.py").write_text(text)
+            return made
 
-    yield make
-    for each in opened:
-        each.close()
-
-
-def answer(sandbox, event=None, timeout=30):
-    succeeded, payload = sandbox.invoke(json.dumps(event or {}).encode(), timeout)
-    return succeeded, json.loads(payload)
+        yield make
 
 
 def test_what_takes_long_is_imported_once_for_all_functions_of_the_layers(sandbox):

@@ -9,8 +9,9 @@ import boto3
 import moto_server
 import psutil
 import pytest
+from sandboxes import answer, opening
 
-from local.sandbox import PYTHON, Described, Sandbox
+from local.sandbox import PYTHON, Described
 
 SITE_PACKAGES = f"python/lib/{PYTHON}/site-packages"
 
@@ -18,23 +19,8 @@ SITE_PACKAGES = f"python/lib/{PYTHON}/site-packages"
 @pytest.fixture
 def sandbox(tmp_path):
     """sandbox(code, …) gives the environment of the function `module.handler` with this code."""
-    opened = []
-
-    def make(code, layers=(), handler="module.handler", environment=None, memory_mb=256, **more):
-        task = tmp_path / "task"
-        task.mkdir(exist_ok=True)
-        (task / "module.py").write_text(code)
-        opened.append(Sandbox(task, layers, handler, environment or {}, memory_mb, **more))
-        return opened[-1]
-
-    yield make
-    for each in opened:
-        each.close()
-
-
-def answer(sandbox, event=None, timeout=30):
-    succeeded, payload = sandbox.invoke(json.dumps(event or {}).encode(), timeout)
-    return succeeded, json.loads(payload)
+    with opening(tmp_path) as make:
+        yield make
 
 
 def layer(folder, **modules):
