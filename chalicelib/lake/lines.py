@@ -7,6 +7,7 @@ numpy, block by block: 5 GB/s for NDJSON, 3.7 for CSV without quotes, 0.9 with e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +22,16 @@ _NEWLINE, _QUOTE = b'\n"'
 _BLOCK_BYTES = 256 * 1024  # what is made of so many stays in the processor's cache
 
 
-def newlines(text: bytes) -> np.ndarray:
-    """Where its newlines are (int64), found block by block: looking at 8 MB at once, Validate took 6% more CPU."""
+def places(text: np.ndarray, are_wanted: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Where the bytes are (int64) that are wanted, asked block by block: Validate took 6% more CPU for 8 MB at once."""
     found = [np.empty(0, dtype=np.int64)]
     for begin in range(0, len(text), _BLOCK_BYTES):
-        block = np.frombuffer(text, np.uint8, min(_BLOCK_BYTES, len(text) - begin), begin)
-        found.append(np.flatnonzero(block == _NEWLINE) + begin)
+        found.append(np.flatnonzero(are_wanted(text[begin : begin + _BLOCK_BYTES])) + begin)
     return np.concatenate(found)
+
+
+def newlines(text: bytes) -> np.ndarray:
+    return places(np.frombuffer(text, np.uint8), lambda block: block == _NEWLINE)
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from collections.abc import Collection
 import numpy as np
 
 from chalicelib.conversion.words import Words
+from chalicelib.lake.lines import places
 
 _TAB, _NEWLINE, _BACKSLASH, _MINUS, _DOT = b"\t\n\\-."
 _NULL = b"\\N"
 _TRUE, _FALSE = b"tf"
 
-_BLOCK_BYTES = 256 * 1024  # what is made of so many stays in the processor's cache
 _BLOCK_ROWS = 8192
 # of longer texts, on average, the places of all bytes take longer than a slice of each text, and 24 times the memory
 _SHORT_BYTES = 64
@@ -43,7 +43,7 @@ class Cells:
         self.rows = rows
         self._words = Words(rows)
         self._text = self._words.text
-        self._ends = _breaks(self._text).reshape(-1, fields)
+        self._ends = places(self._text, _are_breaks).reshape(-1, fields)
         escapes = np.flatnonzero(self._text == _BACKSLASH) if b"\\" in rows else np.empty(0, dtype=np.int64)
         nulls = np.count_nonzero(self._text[escapes + 1] == _NULL[1])
         self.holds_nulls, self.holds_escapes = nulls > 0, len(escapes) > nulls
@@ -150,13 +150,9 @@ class Cells:
         return found
 
 
-def _breaks(text: np.ndarray) -> np.ndarray:
-    """Where each cell ends, at its tab or newline."""
-    found = [np.empty(0, dtype=np.int64)]
-    for begin in range(0, len(text), _BLOCK_BYTES):
-        # both in one comparison: what is below a tab becomes more than it
-        found.append(np.flatnonzero(text[begin : begin + _BLOCK_BYTES] - np.uint8(_TAB) <= _NEWLINE - _TAB) + begin)
-    return np.concatenate(found)
+def _are_breaks(text: np.ndarray) -> np.ndarray:
+    """Which bytes end a cell, tabs and newlines, in one comparison: what is below a tab becomes more than it."""
+    return text - np.uint8(_TAB) <= _NEWLINE - _TAB
 
 
 def _objects(values: list) -> np.ndarray:
