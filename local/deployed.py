@@ -167,12 +167,12 @@ class Deployed:
 
     def _nursery(self, layers: list[Path]) -> Nursery | None:
         """That of these layers; None where it would not pay."""
+        if not layers:
+            return None
         with self._unpacking:
             runtime = self._folder / "runtime"
             if not runtime.exists():
                 runtime_folder(runtime)
-        if not layers:
-            return None
         [opt] = layers
         path = behind_the_package(opt.resolve(), runtime)
         with self._lock:
