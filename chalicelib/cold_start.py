@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 
-from chalicelib import imports
+from chalicelib import collector
 from chalicelib.settings import Runtime
 
 SNAP_START = "snap-start"
@@ -33,7 +33,7 @@ def prepare(runtime: Runtime) -> None:
     own = own or next((module for module in module_of if function and importlib.util.find_spec(module)), None)
     if own is None:
         return
-    with imports.for_good():
+    with collector.importing():
         for module in (own, *_ALWAYS.get(function, ())):
             importlib.import_module(module)
         if runtime.initialization == SNAP_START and function in _GATE:

@@ -21,7 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from chalicelib import imports
+from chalicelib import collector
 from chalicelib.errors import TerminalError
 from local.libraries import Control
 
@@ -83,7 +83,7 @@ class Nursery:
         """Whether the package has a module that is imported here from elsewhere."""
         with self._loading:
             if self._loaded is None:
-                request = {"do": "load", "path": self.path, "modules": MODULES, "imports": imports.__file__}
+                request = {"do": "load", "path": self.path, "modules": MODULES, "collector": collector.__file__}
                 self._loaded = frozenset(self._control.ask(request)["loaded"])
         return any(entry.name.partition(".")[0] in self._loaded for entry in task.iterdir())
 

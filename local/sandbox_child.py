@@ -35,7 +35,7 @@ def nurse(control_fd: int) -> None:
             return
         request = json.loads(message)
         if request["do"] == "load":
-            answer = {"loaded": _imported(request["path"], request["modules"], request["imports"])}
+            answer = {"loaded": _imported(request["path"], request["modules"], request["collector"])}
         elif request["do"] == "status":
             pid, status = os.waitpid(request["pid"], os.WNOHANG)
             answer = {"status": os.waitstatus_to_exitcode(status) if pid else None}
@@ -50,10 +50,10 @@ def nurse(control_fd: int) -> None:
         control.sendall(json.dumps(answer).encode())
 
 
-def _imported(path: list, modules: list, imports: str) -> list:
+def _imported(path: list, modules: list, collector: str) -> list:
     """The names of all packages that are imported now, the standard library's too, and were not from the beginning."""
     sys.path[:] = [*path, *_STANDARD]
-    with _load("_sluice_imports", imports).for_good():
+    with _load("_sluice_collector", collector).importing():
         for name in modules:
             with contextlib.suppress(Exception):  # who needs it meets the error, and tells it
                 importlib.import_module(name)

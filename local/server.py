@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from chalicelib import imports
+from chalicelib import collector
 from local import environment
 from local.containers import Containers
 from local.home import ALREADY_RUNNING, REPOSITORY, Home
@@ -54,7 +54,7 @@ def main(home: Home, schedules: bool = False) -> int:
         signal.signal(number, lambda *_: stopping.set())
     server = Server(home, schedules)
     try:
-        with imports.for_good():  # of moto: looking for garbage took 0.5 s of 2
+        with collector.importing():  # of moto: looking for garbage took 0.5 s of 2
             server.start()
         while not stopping.wait(WATCH_SECONDS):
             server.mend()

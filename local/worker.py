@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from chalicelib import imports
+from chalicelib import collector
 from local import calls
 from local.functions import API_HANDLER
 from local.invocation import Invocation, environment, failure, run
@@ -107,7 +107,7 @@ class ImportFailed(Exception):
 def _load(module: str) -> None:
     """Import a module for whoever is forked from here later. Raises ImportFailed."""
     try:
-        with imports.for_good():
+        with collector.importing():
             importlib.import_module(module)
     except Exception as error:
         traceback.print_exc()

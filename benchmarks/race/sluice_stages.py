@@ -82,7 +82,7 @@ def sluice_stages(load: Load) -> dict:
 
 @cache
 def _workers():
-    gc.freeze()  # as `local.worker` does before it forks, see `chalicelib.imports`
+    gc.freeze()  # as `local.worker` does before it forks, see `chalicelib.collector`
     return multiprocessing.get_context("fork").Pool(WORKERS)
 
 

@@ -31,7 +31,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib import imports
+from chalicelib import collector
 from chalicelib.quality import arguments, catalogue
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Outcome:
 def context():
     """The process's data context: in memory, silent, no telemetry, no files."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    with imports.for_good():
+    with collector.importing():
         import great_expectations as gx
 
         made = gx.get_context(mode="ephemeral")

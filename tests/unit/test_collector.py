@@ -1,4 +1,4 @@
-"""What is imported for good is not looked through for garbage, neither meanwhile nor later."""
+"""What a process keeps is not looked through for garbage, neither meanwhile nor later."""
 
 import gc
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from chalicelib import imports
+from chalicelib import collector
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def thawed():
 
 def test_what_exists_afterwards_is_never_looked_through_again():
     before = gc.get_freeze_count()
-    with imports.for_good():
+    with collector.importing():
         assert not gc.isenabled()
         made = [[] for _ in range(1000)]
     assert gc.isenabled()
@@ -26,15 +26,15 @@ def test_what_exists_afterwards_is_never_looked_through_again():
 
 
 def test_imports_within_imports_leave_the_collector_to_the_outermost():
-    with imports.for_good():
-        with imports.for_good():
+    with collector.importing():
+        with collector.importing():
             pass
         assert not gc.isenabled()
     assert gc.isenabled()
 
 
 def test_an_import_that_fails_leaves_the_collector_running():
-    with pytest.raises(ImportError), imports.for_good():
+    with pytest.raises(ImportError), collector.importing():
         raise ImportError
     assert gc.isenabled()
 
