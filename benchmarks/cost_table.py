@@ -168,7 +168,7 @@ def objects(rows: int, partitions: int, chunks: int) -> Iterable[usage.Stored]:
         yield usage.Stored(keys.raw("orders", "2026-11-21", "run", partition, 0, "ndjson"), raw)
         yield usage.Stored(keys.listing("run", partition), 1000)
     for chunk in range(chunks):
-        for name in ("rows.copy", "results.json", "malformed.ndjson", "failing.ndjson"):
+        for name in (keys.ROWS, keys.RESULTS, keys.MALFORMED, keys.FAILING):
             yield usage.Stored(keys.chunk("run", chunk, name), 0)
     for name in ("manifest.json", "SUCCEEDED_0.json"):  # the Map's ResultWriter
         yield usage.Stored(f"runs/run/map/run/{name}", 1000)

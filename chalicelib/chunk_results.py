@@ -17,11 +17,10 @@ import orjson
 from chalicelib import code_fingerprint
 from chalicelib.contract_reading import read_contract, write_contract
 from chalicelib.contracts import Chunk, TransformResult, ValidateResult
-from chalicelib.errors import AccountError, ContractError, NotFound
+from chalicelib.errors import CHUNK_ANEW, AccountError, ContractError, NotFound
 from chalicelib.lake import Lake, keys
 from chalicelib.telemetry import logger
 
-RESULTS, ROWS = "results.json", "rows.copy"
 # what is there beside what was counted
 _TRANSFORMED, _VALIDATED, _RAW_KEYS, _JUDGE, _ROWS_CHECKSUM, _CHECKSUM = _KEPT = (
     "transformed",
@@ -33,7 +32,6 @@ _TRANSFORMED, _VALIDATED, _RAW_KEYS, _JUDGE, _ROWS_CHECKSUM, _CHECKSUM = _KEPT =
 )
 # Great Expectations and what it judges with: `code_fingerprint` leaves it out, for other functions do not have it
 _JUDGES = ("great-expectations", "jsonschema", "numpy", "pandas", "python-dateutil")
-_ANEW = "`sluice redrive` makes the chunk anew; `sluice run --from-scratch` all of them"
 
 
 def store(
@@ -80,7 +78,7 @@ def transformed(lake: Lake, chunk: Chunk, code: str) -> TransformResult | None:
 
 def is_taken_over(chunk: Chunk, transformed: TransformResult) -> bool:
     """Whether Transform has answered with what the earlier run left."""
-    return chunk.done_by is not None and transformed.rows_key == keys.chunk(chunk.done_by, chunk.chunk, ROWS)
+    return chunk.done_by is not None and transformed.rows_key == keys.chunk(chunk.done_by, chunk.chunk, keys.ROWS)
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class Kept:
         answer, here = read_contract(ValidateResult, self.left[_VALIDATED]), self._renamed()
         if here == self.left:
             return answer
-        answer = dataclasses.replace(answer, results_key=keys.chunk(run_id, self.chunk.chunk, RESULTS))
+        answer = dataclasses.replace(answer, results_key=keys.chunk(run_id, self.chunk.chunk, keys.RESULTS))
         _put(lake, here, self.chunk, read_contract(TransformResult, self.left[_TRANSFORMED]), answer)
         return answer
 
@@ -118,7 +116,7 @@ class Kept:
 
 def kept(lake: Lake, chunk: Chunk) -> Kept:
     """What `chunk.done_by` left of it; raises NotFound, or ContractError where it is not as Validate wrote it."""
-    return Kept(chunk, _read(lake, keys.chunk(chunk.done_by, chunk.chunk, RESULTS), chunk=chunk.chunk))
+    return Kept(chunk, _read(lake, keys.chunk(chunk.done_by, chunk.chunk, keys.RESULTS), chunk=chunk.chunk))
 
 
 def _put(lake: Lake, results: dict, chunk: Chunk, transformed: TransformResult, validated: ValidateResult) -> None:
@@ -136,11 +134,11 @@ def _read(lake: Lake, key: str, **where) -> dict:
         left = lake.get_json(key)
         intact = left[_CHECKSUM] == _checksum(left) and left.keys() >= set(_KEPT)
     except NotFound as error:
-        raise NotFound(f"{key} is gone", **where, next_step=_ANEW) from error
+        raise NotFound(f"{key} is gone", **where, next_step=CHUNK_ANEW) from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ContractError(f"{key} is not as Validate wrote it", **where, next_step=_ANEW) from error
+        raise ContractError(f"{key} is not as Validate wrote it", **where, next_step=CHUNK_ANEW) from error
     if not intact:
-        raise ContractError(f"{key} is not as Validate wrote it", **where, next_step=_ANEW)
+        raise ContractError(f"{key} is not as Validate wrote it", **where, next_step=CHUNK_ANEW)
     return left
 
 
@@ -152,7 +150,7 @@ def _checksum(results: dict) -> int:
 
 def _expect_judged(left: dict, rows: bytes, **where) -> None:
     if zlib.crc32(rows) != left[_ROWS_CHECKSUM]:
-        raise AccountError("the rows of the chunk are not those that Validate judged", **where, next_step=_ANEW)
+        raise AccountError("the rows of the chunk are not those that Validate judged", **where, next_step=CHUNK_ANEW)
 
 
 def _judge(code: str) -> dict:

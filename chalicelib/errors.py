@@ -6,6 +6,9 @@ goes straight to Catch, the alert and a `Fail` state). Lambda reports an excepti
 name, so `statemachine/pipeline.asl.json` names the transient leaves; a test keeps the two alike.
 """
 
+# the next step where what was left of a chunk is gone or not as it was written
+CHUNK_ANEW = "`sluice redrive` makes the chunk anew; `sluice run --from-scratch` all of them"
+
 
 class SluiceError(Exception):
     """Sluice could not do what was asked."""

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from chalicelib.chunk_results import RESULTS, ROWS
 from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import Chunk
 from chalicelib.errors import NotFound
@@ -26,8 +25,6 @@ from chalicelib.sources.base import Source
 
 if TYPE_CHECKING:
     from chalicelib.warehouse.ledger import EarlierRun
-
-_FAILURE, _REJECTED = "failure.json", ("malformed.ndjson", "failing.ndjson")
 
 # the state machine gives a run that long: nothing that it takes over may expire before its end
 _MARGIN = dt.timedelta(days=1)
@@ -123,7 +120,7 @@ def _left(lake: Lake, name: str, same: Mapping[int, str | None]) -> dict[int, st
     for number, by in same.items():
         # a chunk that it was to take over, and has made anew, it has itself
         run = name if by is None or _is_whole(written, name, number) else by
-        has_failed = run != name and keys.chunk(name, number, _FAILURE) in written
+        has_failed = run != name and keys.chunk(name, number, keys.FAILURE) in written
         if not has_failed and _is_whole(written, run, number):
             left[number] = run
     return left
@@ -135,6 +132,6 @@ def _is_whole(written: Mapping[str, dt.datetime], run: str, number: int) -> bool
     Validate writes its results last: what is newer than these is not what they are about. Alterations within the same
     second, which is as much as S3 tells, are left for Load to find.
     """
-    results = written.get(keys.chunk(run, number, RESULTS))
-    there = [written.get(keys.chunk(run, number, each)) for each in (ROWS, *_REJECTED)]
+    results = written.get(keys.chunk(run, number, keys.RESULTS))
+    there = [written.get(keys.chunk(run, number, each)) for each in (keys.ROWS, keys.MALFORMED, keys.FAILING)]
     return results is not None and there[0] is not None and all(when <= results for when in there if when is not None)

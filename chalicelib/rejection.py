@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from chalicelib.errors import AccountError
+from chalicelib.errors import CHUNK_ANEW, AccountError
 from chalicelib.lake.parts import PartWriter
 
 if TYPE_CHECKING:
@@ -102,5 +102,5 @@ def _altered(key: str, where: dict) -> AccountError:
     return AccountError(
         f"{key} is not as it was written",
         **where,
-        next_step="`sluice redrive` makes the chunk anew; `sluice run --from-scratch` all of them",
+        next_step=CHUNK_ANEW,
     )

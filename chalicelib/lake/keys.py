@@ -10,6 +10,11 @@ WEBHOOKS = "webhooks/"
 # of runs; not below `runs/`, which expires: the table and the quarantined rows outlive that
 DECLARATIONS = "declarations/"
 
+# what stages leave of a chunk: Transform the first three, Validate the next two, RecordChunkFailure the last
+ROWS, OBSERVED, MALFORMED = "rows.copy", "observed.json", "malformed.ndjson"
+FAILING, RESULTS = "failing.ndjson", "results.json"
+FAILURE = "failure.json"
+
 
 def raw(source: str, day: str, run_id: str, partition: int, page: int, suffix: str) -> str:
     """A raw object: what the source said, byte for byte. `day` is an ISO date, `suffix` e.g. "ndjson.gz"."""
@@ -55,7 +60,7 @@ def manifest(run_id: str) -> str:
 
 
 def chunk(run_id: str, number: int, name: str) -> str:
-    """`name` is one of rows.copy, observed.json, malformed.ndjson, failing.ndjson, results.json, failure.json."""
+    """`name` is one of those above."""
     return f"runs/{run_id}/chunks/{number:05d}/{name}"
 
 

@@ -14,7 +14,7 @@ from chalicelib import settings as settings_module
 from chalicelib.columns import Column
 from chalicelib.contracts import LoadRequest, LoadResult
 from chalicelib.conversion import encode
-from chalicelib.errors import AccountError
+from chalicelib.errors import CHUNK_ANEW, AccountError
 from chalicelib.lake import Lake
 from chalicelib.quarantine import claims
 from chalicelib.rejection import read as read_rejected
@@ -65,7 +65,7 @@ def load(request: LoadRequest) -> LoadResult:
                     f" expected {validated.rows} and {validated.rejected}",
                     run_id=request.run_id,
                     chunk=validated.chunk,
-                    next_step="`sluice redrive` makes the chunk anew; `sluice run --from-scratch` all of them",
+                    next_step=CHUNK_ANEW,
                 )
     return LoadResult(chunk=validated.chunk, staged=validated.rows, quarantined=validated.rejected)
 

@@ -133,7 +133,7 @@ def _check_complete(request: QualityGateRequest, lake: Lake, chunks: list[ChunkC
 
 def _failure(lake: Lake, run_id: str, chunk: int) -> str:
     try:
-        cause = lake.get_json(keys.chunk(run_id, chunk, "failure.json"))
+        cause = lake.get_json(keys.chunk(run_id, chunk, keys.FAILURE))
     except NotFound:
         return "no outcome was recorded; its worker ended before it could be"
     name, reason = read_cause(cause)

@@ -12,6 +12,6 @@ def record_chunk_failure(request: RecordChunkFailureRequest) -> RecordChunkFailu
     settings = settings_module.current()
     settings.require("bucket")
     lake = Lake(settings.bucket)
-    key = keys.chunk(request.run_id, request.chunk.chunk, "failure.json")
+    key = keys.chunk(request.run_id, request.chunk.chunk, keys.FAILURE)
     lake.put_json(key, container_result.own_error(lake, request.run_id, request.error, chunk=request.chunk.chunk))
     return RecordChunkFailureResult(chunk=request.chunk.chunk, failure_key=key)

@@ -51,14 +51,14 @@ def transform(request: TransformRequest) -> TransformResult:
     rows, reasons, kept = _typed(fields, batch, source, observer)
     observed_key = None
     if (observation := observer.observation(fields)) != Observation():
-        observed_key = keys.chunk(request.run_id, request.chunk.chunk, "observed.json")
+        observed_key = keys.chunk(request.run_id, request.chunk.chunk, keys.OBSERVED)
         lake.put_json(observed_key, write_contract(observation))
 
     raw = records.raw_texts(request.chunk, source, lake, settings, reasons) if reasons else {}
     rejected = len(batch.malformed) + len(reasons)
     rejected_key = None
     if rejected:
-        key = keys.chunk(request.run_id, request.chunk.chunk, "malformed.ndjson")
+        key = keys.chunk(request.run_id, request.chunk.chunk, keys.MALFORMED)
         rejected_key = store_rejected(lake, key, _rejected(batch, reasons, raw))
     return TransformResult(
         chunk=request.chunk.chunk,
@@ -66,7 +66,7 @@ def transform(request: TransformRequest) -> TransformResult:
         rows=kept,
         rejected=rejected,
         rows_key=lake.put(
-            keys.chunk(request.run_id, request.chunk.chunk, "rows.copy"), rows, "text/tab-separated-values"
+            keys.chunk(request.run_id, request.chunk.chunk, keys.ROWS), rows, "text/tab-separated-values"
         ),
         rejected_key=rejected_key,
         observed_key=observed_key,

@@ -42,7 +42,7 @@ def validate(request: ValidateRequest) -> ValidateResult:
             Rejected(*part_and_line(seq), tuple(check.failing[position]), raw[seq])
             for position, seq in zip(positions, seqs, strict=True)
         )
-        key = keys.chunk(request.run_id, transformed.chunk, "failing.ndjson")
+        key = keys.chunk(request.run_id, transformed.chunk, keys.FAILING)
         rejected_keys.append(store_rejected(lake, key, rejected))
     located = row_quality.located(check.counts, _origins(rows, request.chunk))
     validated = ValidateResult(
@@ -52,7 +52,7 @@ def validate(request: ValidateRequest) -> ValidateResult:
         rejected=transformed.rejected + len(check.failing),
         rows_key=transformed.rows_key,
         rejected_keys=tuple(rejected_keys),
-        results_key=keys.chunk(request.run_id, transformed.chunk, "results.json"),
+        results_key=keys.chunk(request.run_id, transformed.chunk, keys.RESULTS),
     )
     counted = {
         "expectations": [write_contract(count) for count in located],

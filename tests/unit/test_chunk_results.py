@@ -7,11 +7,11 @@ import pytest
 from memory_s3 import MemoryS3
 
 from chalicelib import chunk_results, code_fingerprint, settings, sources
-from chalicelib.chunk_results import RESULTS, ROWS
 from chalicelib.columns import Column
 from chalicelib.contracts import Chunk, Slice, TransformRequest, ValidateRequest
 from chalicelib.errors import AccountError, ContractError, NotFound
 from chalicelib.lake import keys
+from chalicelib.lake.keys import RESULTS, ROWS
 from chalicelib.lake.store import Lake
 from chalicelib.schema import EVOLVE
 from chalicelib.settings import Settings

@@ -12,12 +12,12 @@ import pytest
 from memory_s3 import MemoryS3
 
 from chalicelib import kept_chunks
-from chalicelib.chunk_results import RESULTS, ROWS
 from chalicelib.columns import Column
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Chunk, Slice
 from chalicelib.errors import NotFound
 from chalicelib.lake import keys
+from chalicelib.lake.keys import RESULTS, ROWS
 from chalicelib.lake.listing import Listing, RawObject
 from chalicelib.lake.store import Lake
 from chalicelib.quality import suite as suites

@@ -22,6 +22,7 @@ FOLDER = ROOT / "statemachine" / "policies"
 FUNCTIONS = render.lambda_functions()
 # beside the functions: the state machine, its schedules, and what is attached only where it is configured
 OTHERS = {"state_machine", "scheduler", "vpc", "read_bucket", "container", "container_execution", "run_containers"}
+OF_A_CHUNK = (keys.ROWS, keys.OBSERVED, keys.MALFORMED, keys.FAILING, keys.RESULTS, keys.FAILURE)
 # what DMS does, of which no code of ours knows
 OTHERS |= {"replication_secret", "replication_stream"}
 
@@ -329,7 +330,7 @@ def test_an_objects_pattern_is_of_keys_that_the_lake_has(function):
         keys.replayed_objects("run"),
         keys.replayed_rows("run"),
         keys.container("run", "chunk", 1),
-        *(keys.chunk("run", 1, name) for name in CHUNK_OBJECTS),
+        *(keys.chunk("run", 1, name) for name in OF_A_CHUNK),
         "cdc/schema=public/table=orders/date=2026-01-01/hour=00/shardId-000000000000-000000000001.parquet",
         *(keys.report("run", suffix) for suffix in ("html", "json")),
         keys.webhook("orders", "delivery"),
@@ -370,13 +371,6 @@ def objects(name, action):
 @pytest.mark.parametrize("function", ["fetch_partition", "transform", "validate", "load"])
 def test_a_container_may_read_and_write_the_objects_of_the_functions_it_stands_for(function, action):
     assert not objects(function, action) - objects("container", action)
-
-
-CHUNK_OBJECTS = ("rows.copy", "observed.json", "malformed.ndjson", "failing.ndjson", "results.json", "failure.json")
-
-
-def test_the_objects_of_a_chunk_are_those_that_the_lake_names():
-    assert all(name in keys.chunk.__doc__ for name in CHUNK_OBJECTS)
 
 
 def test_every_call_names_its_service(project):
