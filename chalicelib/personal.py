@@ -2,7 +2,7 @@
 
 A source says which of its columns are `personal`; of these the rest of the pipeline tells that a
 value is wrong and why, never the value: it shows MASK. Kept whole are the raw layer, the tables, and the
-`record` of `pipeline.quarantine`, from which a row can be loaded once more: who may read those is a
+`record` and `key` of `pipeline.quarantine`, from which a row can be loaded once more: who may read those is a
 matter of rights. Reasons are masked before they are stored, a record whenever it is shown.
 """
 

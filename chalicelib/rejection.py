@@ -43,12 +43,16 @@ class Reason:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A row with all its reasons; `record` is its raw text, control characters escaped."""
+    """A row with all its reasons; `record` is its raw text, control characters escaped.
+
+    `key` are the texts of the values that the row has in the key's columns, None where one is not known.
+    """
 
     part: int
     line: int
     reasons: tuple[Reason, ...]
     record: str
+    key: tuple[str, ...] | None = None
 
 
 _FIELDS = {field.name for field in dataclasses.fields(Rejected)}

@@ -35,6 +35,7 @@ _QUARANTINE = (
     Column("line", "bigint"),
     Column("reasons", "jsonb"),
     Column("record", "text"),
+    Column("key", "jsonb"),
 )
 
 
@@ -94,7 +95,7 @@ def _copy_texts(request: LoadRequest, rejected: Iterator[dict]) -> Iterator[byte
             [request.run_id] * len(rows),
             [request.source] * len(rows),
             [request.validated.chunk] * len(rows),
-            *([row[name] for row in rows] for name in ("part", "line", "reasons", "record")),
+            *([row[name] for row in rows] for name in ("part", "line", "reasons", "record", "key")),
         ]
         texts = [encode(values, column)[0] for values, column in zip(columns, _QUARANTINE, strict=True)]
         yield "".join(line + "\n" for line in map("\t".join, zip(*texts, strict=True))).encode()

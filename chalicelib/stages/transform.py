@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from chalicelib import settings as settings_module
 from chalicelib.columns import Column
 from chalicelib.contract_reading import write_contract
 from chalicelib.contracts import Chunk, TransformRequest, TransformResult
-from chalicelib.conversion import encode, indexed, quoted, shorten
+from chalicelib.conversion import NULL, encode, indexed, quoted, shorten
 from chalicelib.errors import TransformError
 from chalicelib.lake import Lake, formats, keys, records
 from chalicelib.lake.position import part_and_line
@@ -24,12 +25,21 @@ from chalicelib.schema.model import Observation
 from chalicelib.schema.observing import Observer
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import copy_text
+from chalicelib.warehouse.cells import unescaped
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _INT64 = 2**63
 _FLOAT64 = 2**53  # beyond, it does not hold every integer
+
+
+@dataclass(frozen=True)
+class _Unfit:
+    """A row with values that its columns cannot hold; `key` as of `Rejected`."""
+
+    reasons: tuple[Reason, ...]
+    key: tuple[str, ...] | None
 
 
 def transform(request: TransformRequest) -> TransformResult:
@@ -48,18 +58,18 @@ def transform(request: TransformRequest) -> TransformResult:
     if request.chunk.format == formats.CSV and (source.schema_contract != FREEZE or not len(batch.seqs)):
         header.expect_all(source, fields, request.chunk)
     observer = Observer(source, request.chunk, batch.seqs)
-    rows, reasons, kept = _typed(fields, batch, source, observer)
+    rows, unfit, kept = _typed(fields, batch, source, observer)
     observed_key = None
     if (observation := observer.observation(fields)) != Observation():
         observed_key = keys.chunk(request.run_id, request.chunk.chunk, keys.OBSERVED)
         lake.put_json(observed_key, write_contract(observation))
 
-    raw = records.raw_texts(request.chunk, source, lake, settings, reasons) if reasons else {}
-    rejected = len(batch.malformed) + len(reasons)
+    raw = records.raw_texts(request.chunk, source, lake, settings, unfit) if unfit else {}
+    rejected = len(batch.malformed) + len(unfit)
     rejected_key = None
     if rejected:
         key = keys.chunk(request.run_id, request.chunk.chunk, keys.MALFORMED)
-        rejected_key = store_rejected(lake, key, _rejected(batch, reasons, raw))
+        rejected_key = store_rejected(lake, key, _rejected(batch, unfit, raw))
     return TransformResult(
         chunk=request.chunk.chunk,
         records=batch.records,
@@ -75,11 +85,11 @@ def transform(request: TransformRequest) -> TransformResult:
     )
 
 
-def _rejected(batch: ReadRecords, reasons: dict[int, list[Reason]], raw: dict[int, str]) -> Iterator[Rejected]:
+def _rejected(batch: ReadRecords, unfit: dict[int, _Unfit], raw: dict[int, str]) -> Iterator[Rejected]:
     for bad in batch.malformed:
         yield Rejected(bad.part, bad.line, (Reason(RECORD, bad.reason),), bad.record)
-    for seq, why in reasons.items():
-        yield Rejected(*part_and_line(seq), tuple(why), raw[seq])
+    for seq, row in unfit.items():
+        yield Rejected(*part_and_line(seq), row.reasons, raw[seq], row.key)
 
 
 def _transformed(batch: ReadRecords, source: Source, chunk: Chunk) -> dict[str, list]:
@@ -145,8 +155,8 @@ def _copied(source: Source) -> tuple[Column, ...]:
 
 def _typed(
     fields: dict[str, list], batch: ReadRecords, source: Source, observer: Observer
-) -> tuple[bytes, dict[int, list[Reason]], int]:
-    """(COPY text of the rows that fit, the reasons of the others by seq, how many fit)."""
+) -> tuple[bytes, dict[int, _Unfit], int]:
+    """(COPY text of the rows that fit, the others by seq, how many fit)."""
     seqs = batch.seqs.tolist()
     columns: list[list[str]] = []
     reasons: dict[int, list[Reason]] = {}
@@ -166,7 +176,11 @@ def _typed(
         value = quoted(fields[source.late.get(name, name)][position], of_source[name])
         reason = Reason(TYPE, f"{name} is {value}, {indexed.UNFIT}", name, value)
         reasons.setdefault(position, []).append(reason)
-    by_seq = {seqs[position]: why for position, why in sorted(reasons.items())}
+    keys_of_rows = [by_name[name] for name in source.key]
+    by_seq = {
+        seqs[position]: _Unfit(tuple(why), _key([texts[position] for texts in keys_of_rows], why, source))
+        for position, why in sorted(reasons.items())
+    }
     if reasons:
         fit = [position for position in range(len(seqs)) if position not in reasons]
         columns = [[texts[position] for position in fit] for texts in columns]
@@ -174,6 +188,12 @@ def _typed(
     if batch.uniform:
         return _with_uniform(batch, copy_text.encoded(columns), seqs), by_seq, len(seqs) + len(batch.uniform)
     return copy_text.write(columns, seqs, late), by_seq, len(seqs)
+
+
+def _key(texts: list[str], why: list[Reason], source: Source) -> tuple[str, ...] | None:
+    if NULL in texts or any(reason.column in source.key for reason in why):
+        return None
+    return tuple(map(unescaped, texts))
 
 
 def _with_uniform(batch: ReadRecords, rows: list[bytes], seqs: list[int]) -> bytes:

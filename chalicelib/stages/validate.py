@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from chalicelib import chunk_results, code_fingerprint, sources
 from chalicelib import settings as settings_module
@@ -14,6 +14,7 @@ from chalicelib.quality import rows as row_quality
 from chalicelib.quality import suite as suites
 from chalicelib.rejection import Rejected
 from chalicelib.rejection import store as store_rejected
+from chalicelib.sources.base import Source
 from chalicelib.warehouse import copy_text
 from chalicelib.warehouse.cells import Cells
 
@@ -39,8 +40,8 @@ def validate(request: ValidateRequest) -> ValidateResult:
         seqs = rows.seqs_at(positions)
         raw = records.raw_texts(request.chunk, source, lake, settings, seqs)
         rejected = (
-            Rejected(*part_and_line(seq), tuple(check.failing[position]), raw[seq])
-            for position, seq in zip(positions, seqs, strict=True)
+            Rejected(*part_and_line(seq), tuple(check.failing[position]), raw[seq], key)
+            for position, seq, key in zip(positions, seqs, _keys(rows, source, positions), strict=True)
         )
         key = keys.chunk(request.run_id, transformed.chunk, keys.FAILING)
         rejected_keys.append(store_rejected(lake, key, rejected))
@@ -61,6 +62,11 @@ def validate(request: ValidateRequest) -> ValidateResult:
     }
     chunk_results.store(lake, counted, request.chunk, transformed, validated, code, stored)
     return validated
+
+
+def _keys(rows: Cells, source: Source, positions: list[int]) -> Iterator[tuple[str, ...]]:
+    """The keys of the rows at `positions`; none is null, Transform has set such rows aside."""
+    return zip(*(rows.texts_at(positions, source.column_names.index(name)) for name in source.key), strict=True)
 
 
 def _schema(lake: Lake, transformed: TransformResult) -> dict:

@@ -56,6 +56,12 @@ class Cells:
         bounds = self._ends[np.array(positions, dtype=np.int64), -2:]
         return [int(self.rows[tab + 1 : end]) for tab, end in bounds.tolist()]
 
+    def texts_at(self, positions: Collection[int], column: int) -> list[str | None]:
+        """The texts of a column at `positions`, in their order; None where null."""
+        at = np.array(positions, dtype=np.int64)
+        start, length = self._span(column)
+        return self._strings(start[at], length[at])
+
     def integers(self, column: int) -> np.ndarray | None:
         """int64, or float64 with NaN where some are null; None unless all have at most 15 digits."""
         start, length = self._span(column)

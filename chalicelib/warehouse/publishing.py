@@ -116,7 +116,7 @@ def merge(
         actions = _filled(cursor, source, staging, run_id) if staged >= filling.ROWS and not unchanged else None
         actions = actions or merge_rows(cursor, source, staging, run_id)
     if unchanged:
-        _confirm_unchanged(cursor, curated, staging, same_key_curated, run)
+        _confirm_unchanged(cursor, source, curated, staging, run)
     account = Account(
         fetched=fetched,
         inserted=actions.get("INSERT", 0),
@@ -130,18 +130,33 @@ def merge(
     return account
 
 
-def _confirm_unchanged(cursor, curated, staging, same_key_curated, run: dict) -> None:
-    """Make the rows that this run found unchanged its own, where an earlier run might still overwrite them.
+def _confirm_unchanged(cursor, source: Source, curated, staging, run: dict) -> None:
+    """Make the rows that this run found unchanged its own, where an earlier run or a replay might still overwrite them.
 
-    Without one that is open nothing is written, and for each that is, a row once: a repeated load touches no row.
+    Without such a run that is open, and a row that was set aside and has the same key, nothing is written; for each
+    that is, a row once: a repeated load touches no row.
     """
-    identifiers = {"curated": curated, "staging": staging, "same_key_curated": same_key_curated}
-    confirm = statement("publish", "confirm_unchanged", **identifiers, raw=sql.SQL(_RAW), bits=sql.Literal(LINE_BITS))
+    identifiers = {"curated": curated, "staging": staging, "same_key_curated": tables.equal("t", "s", source.key)}
+    identifiers |= {"raw": sql.SQL(_RAW), "bits": sql.Literal(LINE_BITS)}
+    cursor.execute(statement("publish", "confirm_set_aside", **identifiers, key_set_aside=_key_set_aside(source)), run)
+    confirm = statement("publish", "confirm_unchanged", **identifiers)
     cursor.execute(statement("publish", "places"), run)
     for place, parts in cursor.fetchall():
         cursor.execute(statement("publish", "open_before"), {**run, "place": place})
         if (open_before := cursor.fetchone()[0]) is not None:
             cursor.execute(confirm, {**run, "parts": parts, "open": open_before})
+
+
+def _key_set_aside(source: Source) -> sql.Composable:
+    """That a curated row `t` has the key of the quarantined row `q`, whose columns may have had other types then."""
+    types = {column.name: column.type for column in source.columns}
+    pairs = [
+        sql.SQL("t.{0} = CASE WHEN pg_input_is_valid({1}, {2}) THEN ({1})::{3} END").format(
+            sql.Identifier(name), sql.SQL(f"(q.key ->> {place})"), sql.Literal(types[name]), sql.SQL(types[name])
+        )
+        for place, name in enumerate(source.key)
+    ]
+    return sql.SQL(" AND ").join(pairs)
 
 
 def merge_rows(cursor, source: Source, staging: sql.Composable, run_id: str) -> dict[str, int]:

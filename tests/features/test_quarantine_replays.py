@@ -154,6 +154,69 @@ def test_a_row_that_was_overtaken_is_a_duplicate_and_told_so(pipeline, declare, 
     assert (third.row["updated"], totals(pipeline, table)[5]) == (1, 5)
 
 
+# (lines of the file that is loaded twice, what the replay of the second load counts, the total of row 2 after it)
+REPEATED = {
+    "a bad row, then a good one": ([(2, 500), (2, 20)], (1, 0, 0, 0, 1, 0), 20),
+    "a good row, then a bad one": ([(2, 20), (2, 500)], (1, 0, 1, 0, 0, 0), 500),
+    "a good row between bad ones": ([(2, 500), (2, 20), (2, 600)], (2, 0, 1, 0, 1, 0), 600),
+}
+
+
+@pytest.mark.parametrize("case", REPEATED)
+def test_the_last_row_of_a_key_wins_also_where_a_load_before_had_it_already(
+    pipeline, declare, table, mend, replay, case
+):
+    lines, counted, left = REPEATED[case]
+    records = [record(1, 10), *(record(*line) for line in lines), record(3, 30), record(4, 40)]
+    path = declare(table, ndjson(records), COLUMNS, suite=suite(100))
+    pipeline.run("files", input=path)
+    again = pipeline.run("files", input=path)
+    assert (again.row["inserted"], again.row["unchanged"]) == (0, 4)
+    mend(table, 1000)
+    [outcome] = replay("--run", again.run_id)
+    assert account(outcome) == counted
+    assert totals(pipeline, table) == {1: 10, 2: left, 3: 30, 4: 40}
+
+
+def test_a_value_that_a_later_run_has_found_as_it_was_wins_over_one_that_was_set_aside_between(
+    pipeline, declare, table, mend, replay, states
+):
+    # a key of two columns, of texts that COPY, JSON and Postgres write differently
+    columns = {"id": "bigint not null", "at": "timestamptz not null", "name": "text not null", "total": "bigint"}
+    name, at = 'a "b"\\ \t{c}\nd é', "2026-03-01T10:00:00+02:00"
+
+    def load(total):
+        records = [
+            {"id": number, "at": at, "name": name, "total": 10 if number > 1 else total} for number in range(1, 5)
+        ]
+        path = declare(table, ndjson(records), columns, key=("at", "name", "id"), suite=suite(100))
+        return pipeline.run("files", input=path)
+
+    load(10)
+    between = load(500)
+    load(10)
+    mend(table, 1000)
+    [outcome] = replay("--run", between.run_id)
+    assert account(outcome) == (1, 0, 0, 0, 1, 0)
+    assert totals(pipeline, table) == {1: 10, 2: 10, 3: 10, 4: 10}
+    assert states(between.run_id) == {"duplicate": 1}
+    # a row that nothing newer was found of is published all the same
+    last = load(2000)
+    mend(table, 5000)
+    [outcome] = replay("--run", last.run_id)
+    assert (account(outcome), totals(pipeline, table)[1]) == ((1, 0, 1, 0, 0, 0), 2000)
+
+
+def test_the_key_of_a_row_is_kept_where_it_is_known(pipeline, declare, table):
+    lines = [
+        *ndjson([*RECORDS[:4], {"id": "five", "total": 1}, {"total": 1}, {"id": 8, "total": 800}]).splitlines(),
+        "{",
+    ]
+    run = pipeline.run("files", input=declare(table, "\n".join(lines), COLUMNS, suite=suite(100)))
+    found = pipeline.query(f"SELECT line, key FROM pipeline.quarantine WHERE run_id = '{run.run_id}' ORDER BY line")
+    assert found == [(2, ["2"]), (4, ["4"]), (5, None), (6, None), (7, ["8"]), (8, None)]
+
+
 CSV = 'id,total,status\n1,10,paid\n2,500,"of two\nlines"\n3,30,paid\n4,40,paid,more\n5,700,paid\n6,60,paid\n7,70,paid\n'
 FORMATS = {
     "csv": (CSV.encode(), "data.csv", 4, {2: 500.0, 5: 700.0}),
