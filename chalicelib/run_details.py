@@ -12,11 +12,11 @@ def read(connection, lake: Lake, run_id: str) -> dict:
     """The run's row, and `failed` expectations, `reasons` of quarantine, `schema_changes`, `raw_only` fields.
 
     `quarantine_states` says how many of the rows that it set aside are in which state, see `quarantine.rows.STATES`; of
-    a replay, whose rows are those of another run, none is counted.
+    a replay, whose rows are those of another run, none is counted. `settled_by`: see `warehouse.ledger.settled_by`.
 
     Raises NotFound where the ledger has no such run.
     """
-    run = ledger.get_run(connection, run_id)
+    run = {**ledger.get_run(connection, run_id), "settled_by": ledger.settled_by(connection, run_id)}
     with connection.cursor() as cursor:
         failed = ledger.rows(cursor, "failed_expectations", run_id=run_id)
         reasons = ledger.rows(cursor, "quarantine_reasons", run_id=run_id)

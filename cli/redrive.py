@@ -24,10 +24,14 @@ FEW = 3  # that are started without asking
 
 @dataclass
 class _Begun:
-    """What came of it: the runs that were begun, and what was left, by run or message, with the reason."""
+    """What came of it: the runs that were begun, and what was left, by run or message, with the reason.
+
+    `settled` are those whose letters need nothing any more, with who settled them.
+    """
 
     runs: list[Redriven] = field(default_factory=list)
     left: list[tuple[str, str]] = field(default_factory=list)
+    settled: list[tuple[str, str]] = field(default_factory=list)
 
 
 @click.command()
@@ -104,20 +108,27 @@ def _from_dead_letters(session: Session, begun: _Begun, judge_again: bool, dry_r
             if letter.run_id is None:
                 begun.left.append((letter.id, "it is no dead letter of a run"))
                 continue
-            done = _is_over(letter) or _begin(begun, letter.run_id, letter.input, judge_again, dry_run)
+            if settled := _settled(letter):
+                begun.settled.append((letter.run_id, settled))
+            done = settled or _begin(begun, letter.run_id, letter.input, judge_again, dry_run)
             if done and not dry_run:
                 holding.delete(client, url, letter.receipt)  # after it: rather twice than never
 
 
-def _is_over(letter: letters.Letter) -> bool:
-    """Whether there is nothing to begin: a later attempt is under way or succeeded, or a replay's rows are settled."""
+def _settled(letter: letters.Letter) -> str | None:
+    """By whom, where there is nothing to begin; None where there is.
+
+    A later attempt is under way or succeeded, another run of the same succeeded since, or a replay's rows are settled.
+    """
     try:
         if starting.is_settled(letter.run_id, letter.input):
-            return True
+            return "the rows that it judged again: none is open any more"
         attempt = starting.last_attempt(letter.run_id, letter.input)
     except SluiceError:
-        return False  # beginning it says why
-    return attempt.run_id != letter.run_id and attempt.status in (RUNNING, SUCCEEDED)
+        return None  # beginning it says why
+    if attempt.run_id != letter.run_id and attempt.status in (RUNNING, SUCCEEDED):
+        return attempt.run_id + (", which is under way" if attempt.status == RUNNING else "")
+    return attempt.settled_by
 
 
 def _remove_letters(session: Session, begun: _Begun) -> None:
@@ -175,6 +186,8 @@ def _agreed(wanted: Iterable[str], yes: bool) -> None:
 def _end(context, session: Session, begun: _Begun, is_one: bool, dry_run: bool, as_json: bool) -> None:
     """Watch what was begun, run after run, and say what came of each; the exit status is the worst."""
     console, results = Console(stderr=True, quiet=as_json), []
+    for run_id, by in begun.settled:
+        click.echo(f"settled  {run_id}: by {by}", err=True)
     for run_id, reason in begun.left:
         click.echo(f"left     {run_id}: {reason}", err=True)
     for run in begun.runs:
@@ -189,10 +202,11 @@ def _end(context, session: Session, begun: _Begun, is_one: bool, dry_run: bool, 
             tell(results[-1])
     if as_json:
         left = [{"run_id": run_id, "reason": reason} for run_id, reason in begun.left]
+        settled = [{"run_id": run_id, "by": by} for run_id, by in begun.settled]
         runs = [result.to_json() for result in results] or [
             {"run_id": run.run_id, "redrive_of": run.redrive_of} for run in begun.runs
         ]
-        answer = runs[0] if is_one and runs else {"runs": runs, "left": left}
+        answer = runs[0] if is_one and runs else {"runs": runs, "left": left, "settled": settled}
         sys.stdout.write(json.dumps(answer) + "\n")
     elif not begun.runs and not begun.left:
         click.echo("No run is to be redriven.")

@@ -74,7 +74,8 @@ def _summary(found: dict) -> None:
         f"source **{wording.escaped(found['source'])}**",
         f"replay of rows that {wording.code(found['replay_of'])} set aside" if found["replay_of"] else "",
         _kept(found),
-        wording.chip(found["status"]),
+        wording.chip(found["status"])
+        + (f" settled by {wording.code(found['settled_by'])}" if found["settled_by"] else ""),
         f"verdict {wording.chip(found['verdict'])}" if found["verdict"] else "no verdict" + _yet(found),
         f"started {wording.moment(found['started_at'])} UTC",
         f"{durations.words(seconds)}{' so far' if not found['finished_at'] else ''}" if seconds is not None else "",

@@ -211,7 +211,7 @@ def _unknown_to_the_ledger(execution: Execution) -> dict[str, Any]:
     source = given.get("source")
     names = (*runs.Account.model_fields, "table_name", "verdict", "embedded", "window_start", "window_end")
     return {
-        **dict.fromkeys((*names, "published_at", "report_key")),
+        **dict.fromkeys((*names, "published_at", "report_key", "settled_by")),
         "run_id": execution.name,
         "source": source if isinstance(source, str) else "",
         "status": _STATUS.get(execution.status, "failed"),

@@ -63,6 +63,9 @@ class Run(Answer):
     account: Account
     embedded: int | None
     error: RunError | None
+    settled_by: Annotated[
+        str | None, Field(description="Of one that failed or was rejected: the run of the same that succeeded since.")
+    ]
     started_at: Moment
     published_at: Moment | None
     finished_at: Moment | None

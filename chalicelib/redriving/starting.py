@@ -48,6 +48,14 @@ class Attempt:
         shown = self.row["input"] if self.row else self.wanted
         return RunInput.from_json(starting.without_redrive(shown)).command()
 
+    @property
+    def settled_by(self) -> str | None:
+        """The run that made up for it, as `warehouse.ledger.settled_by` says."""
+        if self.row is None:
+            return None
+        with connection.transaction() as open_connection:
+            return ledger.settled_by(open_connection, self.run_id)
+
 
 @dataclass(frozen=True)
 class Redriven:

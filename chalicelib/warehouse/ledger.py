@@ -129,6 +129,16 @@ def find_run(connection, run_id: str | None) -> dict | None:
         return None
 
 
+def settled_by(connection, run_id: str) -> str | None:
+    """The run that made up for one that failed or was rejected: the first that asked for the same since, and succeeded.
+
+    None for any other run, for a replay, and where there was none.
+    """
+    with connection.cursor() as cursor:
+        [found] = rows(cursor, "settled_by", run_id=run_id)
+    return found["run_id"]
+
+
 def redriven(connection, run_id: str) -> list[dict]:
     """The rows of a run, of the one that it redrives, and so on, as far as the ledger has them."""
     with connection.cursor() as cursor:
@@ -178,7 +188,7 @@ _EVERY_RUN = Wanted()
 def list_runs(
     connection, limit: int, wanted: Wanted = _EVERY_RUN, before: tuple[dt.datetime, str] | None = None
 ) -> list[dict]:
-    """The newest runs, or those before the one that started at that time under that name."""
+    """The newest runs with their `settled_by`, or those before the one that started at that time under that name."""
     place, run_id = before or (None, None)
     with connection.cursor() as cursor:
         values = {**vars(wanted), "limit": limit, "before": place, "before_run": run_id}

@@ -39,6 +39,7 @@ RUN = {
     "quarantine_states": {},
     "replay_of": None,
     "kept_of": None,
+    "settled_by": None,
     "links": {"report": None, "graph": None},
 }
 
@@ -185,3 +186,8 @@ def test_a_run_that_took_chunks_over_says_how_many_and_whose(shown):
 
 def test_a_replay_says_whose_rows_it_judged_again(shown):
     assert "replay of rows that `orders-1` set aside" in shown(replay_of="orders-1")
+
+
+def test_a_failed_run_says_which_run_made_up_for_it(shown):
+    assert "settled by" not in shown(status="failed")
+    assert "settled by `weather-2`" in shown(status="failed", settled_by="weather-2")

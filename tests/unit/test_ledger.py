@@ -181,6 +181,64 @@ def test_what_failed_last_is_told_of_each_thing_that_was_asked_for(cursor):
     }
 
 
+def asked(cursor, name, status, given, source, minutes, **more):
+    values = {"name": name, "status": status, "input": json.dumps(given), "source": source, "minutes": minutes}
+    cursor.execute(
+        "INSERT INTO pipeline.runs (run_id, source, execution, input, status, started_at, replay_of)"
+        " VALUES (%(name)s, %(source)s, 'arn', %(input)s, %(status)s, '2026-01-01Z'::timestamptz"
+        " + %(minutes)s * interval '1 min', %(replay_of)s)",
+        {"replay_of": None, **values, **more},
+    )
+
+
+def test_a_failed_run_is_settled_by_the_first_one_of_the_same_that_succeeded_since(cursor):
+    source = f"settled_{uuid.uuid4().hex}"
+    day = {"source": source, "from": "2026-01-01"}
+    runs = [
+        ("before", "succeeded", day),
+        ("failed", "failed", {**day, "trigger": "schedule 1"}),
+        ("rejected", "rejected", day),
+        ("another window", "succeeded", {**day, "from": "2026-01-02"}),
+        ("failed-2", "failed", {**day, "redrive": "failed"}),
+        ("since", "succeeded", {**day, "redrive": "failed-2", "from_scratch": True}),
+        ("since then", "succeeded", day),
+        ("failed last", "failed", day),
+    ]
+    for minutes, (name, status, given) in enumerate(runs):
+        asked(cursor, f"{source} {name}", status, given, source, minutes)
+    asked(cursor, f"{source} replay", "failed", day, source, 1, replay_of=f"{source} before")
+    asked(cursor, f"{source} replayed", "succeeded", day, source, 99, replay_of=f"{source} before")
+    asked(cursor, f"{source} elsewhere", "succeeded", day, f"{source}_2", 99)
+    listed = ledger.list_runs(cursor.connection, 99, ledger.Wanted(source))
+    found = {row["run_id"].removeprefix(f"{source} "): row["settled_by"] for row in listed}
+    by = f"{source} since"
+    assert {name: settled for name, settled in found.items() if settled} == {
+        "failed": by,
+        "rejected": by,
+        "failed-2": by,
+    }
+    assert ledger.settled_by(cursor.connection, f"{source} failed") == by
+    assert ledger.settled_by(cursor.connection, "nobody") is None
+
+
+def test_who_settled_a_run_is_found_without_reading_the_runs_of_other_things(cursor):
+    cursor.execute(
+        "INSERT INTO pipeline.runs (run_id, source, execution, input, status, started_at)"
+        " SELECT 'file-' || n, 'filed', 'arn', jsonb_build_object('input', n), 'succeeded', now() + n * interval '1 h'"
+        " FROM generate_series(1, 5000) AS n"
+    )
+    asked(cursor, "file-failed", "failed", {"input": 7}, "filed", 0)
+    cursor.execute("ANALYZE pipeline.runs")
+    cursor.execute("SELECT prosrc FROM pg_proc WHERE oid = 'pipeline.settled_by(text)'::regprocedure")
+    text = cursor.fetchone()[0].replace("run_id = run ", "run_id = 'file-failed' ")
+    cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + text)
+    [[explained]] = cursor.fetchone()
+    scans = [node for node in nodes(explained["Plan"]) if "Relation Name" in node]
+    touched = [(node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in scans]
+    assert len(scans) == 2 and sum(touched) == 2, "of 5,001"
+    assert ledger.settled_by(cursor.connection, "file-failed") == "file-7"
+
+
 def nodes(plan):
     yield plan
     for child in plan.get("Plans", ()):
