@@ -12,6 +12,7 @@ from chalicelib.executions import Execution, chunks
 from chalicelib.failure import plain_cause
 from chalicelib.graph import svg
 from chalicelib.lake import Lake, keys
+from chalicelib.redriving import advice
 from chalicelib.warehouse import connection, ledger
 from chalicelib.warehouse.publishing import COUNTS
 from cli.session import Session
@@ -45,6 +46,7 @@ class Outcome:
     redrive_of: str | None = None
     kept_partitions: int | None = None  # of the run that it redrives
     left: tuple[str, ...] = ()  # what the table lacks still, see `warehouse.upkeep`
+    next: str | None = None  # the command that makes up for one that failed
 
     @property
     def exit_status(self) -> int:
@@ -71,6 +73,14 @@ def read(session: Session, run_id: str, execution: Execution) -> Outcome:
     if execution.status != "SUCCEEDED" and status not in ("rejected", "failed"):
         status = "failed"
     details = row.get("error") or {}
+    error = details.get("error") or execution.error
+    reason = details.get("reason") or plain_cause(execution.cause) or None
+    following = None
+    if status == "failed":
+        if error is None:  # who stops an execution need not say why
+            error, reason = execution.status, reason or "the execution ended without a word"
+        wanted = row.get("input") or json.loads(execution.input or "null")
+        following = advice.command(run_id, wanted, error, reason, Lake(session.settings.bucket))
     return _outcome(
         session,
         row,
@@ -78,9 +88,10 @@ def read(session: Session, run_id: str, execution: Execution) -> Outcome:
         status=status,
         seconds=round(execution.seconds, 3),
         graph=str(save_graph(session, run_id, execution)),
-        error=details.get("error") or execution.error,
-        reason=details.get("reason") or plain_cause(execution.cause) or None,
+        error=error,
+        reason=reason,
         left=_left(execution),
+        next=following,
     )
 
 

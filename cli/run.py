@@ -136,3 +136,5 @@ def tell(result: outcome.Outcome) -> None:
         click.echo(f"report   {result.report}")
     if result.graph:
         click.echo(f"graph    {result.graph}")
+    if result.next:
+        click.echo(f"next     {result.next}")

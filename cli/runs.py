@@ -9,13 +9,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from chalicelib import run_details
+from chalicelib import executions, run_details
 from chalicelib.lake import Lake
 from chalicelib.reading import runs as reading
+from chalicelib.redriving import advice
 from chalicelib.warehouse import connection, ledger
 from chalicelib.warehouse.publishing import COUNTS
 from cli import schema
-from cli.session import connect
+from cli.session import Session, connect
 
 
 @click.group()
@@ -40,6 +41,7 @@ def list_(source, status, limit, as_json) -> None:
         what = f" of {source}" if source else ""
         click.echo(f"No{f' {status}' if status else ''} runs{what} yet. Next: sluice run {source or 'weather'}")
         return
+    any_settled = any(row["settled_by"] for row in found)
     table = Table(box=None, pad_edge=False)
     for name in (
         "run",
@@ -52,13 +54,13 @@ def list_(source, status, limit, as_json) -> None:
         "dupl.",
         "quar.",
         "started",
+        *(["settled by"] if any_settled else []),
     ):
         table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name == "run")
     for row in found:
         counts = [_count(row[name]) for name in COUNTS]
-        table.add_row(
-            row["run_id"], row["status"], row["verdict"] or "", *counts, f"{row['started_at']:%Y-%m-%d %H:%M}"
-        )
+        ended = [f"{row['started_at']:%Y-%m-%d %H:%M}", row["settled_by"] or ""]
+        table.add_row(row["run_id"], row["status"], row["verdict"] or "", *counts, *ended[: 1 + any_settled])
     console = Console()
     if not console.is_terminal:  # a pipe has no width to fit into
         console = Console(width=_WIDE)
@@ -83,8 +85,9 @@ def show(run_id, as_json) -> None:
     session = connect()
     with connection.transaction(session.database_url) as open_connection:
         found = run_details.read(open_connection, Lake(session.settings.bucket), run_id)
+    ended, following = _ended(session, found)
     if as_json:
-        sys.stdout.write(json.dumps(found, default=str) + "\n")
+        sys.stdout.write(json.dumps({**found, "next": following}, default=str) + "\n")
         return
     failed, reasons, changes, raw_only, states = (found[name] for name in _LISTS)
     if trigger := found["input"].get("trigger"):
@@ -96,6 +99,10 @@ def show(run_id, as_json) -> None:
             click.echo(f"{name:13} {value.get('error')}: {value.get('reason')}")
         elif value is not None:
             click.echo(f"{name:13} {json.dumps(value) if isinstance(value, dict) else value}")
+    if ended:
+        click.echo(f"{'ended':13} {ended}")
+    if following:
+        click.echo(f"{'next':13} {following}")
     if changes:
         click.echo("\ncolumns that changed")
         for row in changes:
@@ -121,3 +128,20 @@ def show(run_id, as_json) -> None:
         for row in reasons:
             click.echo(f"  {row['rows']:>9,}  {row['message']}  (e.g. {row['key']} line {row['line']})")
             click.echo(f"             {row['record'][:200]}")
+
+
+def _ended(session: Session, run: dict) -> tuple[str | None, str | None]:
+    """How a run ended without a word, as one whose execution was stopped; and what to type about one that failed."""
+    ended = None
+    if run["status"] in ("running", "published"):
+        arn = executions.arn(session.settings.state_machine_arn, run["run_id"])
+        described = executions.described(session.client("stepfunctions"), arn)
+        status = described["status"] if described else "forgotten by Step Functions"
+        if status in ("RUNNING", "SUCCEEDED"):  # the latter closed the run since it was read
+            return None, None
+        ended = f"without a word; its execution is {status}"
+    elif run["status"] != "failed" or run["settled_by"]:
+        return None, None
+    error = run["error"] or {}
+    lake = Lake(session.settings.bucket)
+    return ended, advice.command(run["run_id"], run["input"], error.get("error"), error.get("reason"), lake)

@@ -12,11 +12,13 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from werkzeug.wrappers import Request, Response
 
+from chalicelib import executions
 from chalicelib.lake import keys
 from local.stack import Stack
 from tests.features.conftest import Pipeline
@@ -287,9 +289,41 @@ def test_a_run_whose_execution_ended_without_a_word_is_redriven_too(shop):
     shop.client("stepfunctions").stop_execution(executionArn=arn)
     event.set()
     assert shop.row(run_id)["status"] == "running"
+    told = shop.sluice("runs", "show", run_id).stdout
+    assert "ended         without a word; its execution is ABORTED" in told
+    assert f"next          sluice redrive {run_id}" in told
     shop.library.of(name)
     found = shop.redrive(run_id)
     assert found["status"] == "succeeded" and 0 not in shop.library.of(name)
+
+
+def test_a_run_that_failed_or_was_stopped_ends_with_the_command_that_makes_up_for_it(shop):
+    name = shop.source("advised")
+    shop.library.closed.add((name, 1))
+    told = shop.sluice("run", name, "--name", "advised", status=4).stdout
+    assert "error    SourceError: " in told and told.endswith("next     sluice redrive advised\n")
+    assert "next          sluice redrive advised\n" in shop.sluice("runs", "show", "advised").stdout
+    shop.library.closed.discard((name, 1))
+    assert shop.redrive("advised")["next"] is None
+    assert json.loads(shop.sluice("runs", "show", "advised", "--json").stdout)["next"] is None, (
+        "advised-2 made up for it"
+    )
+
+    event = threading.Event()
+    shop.library.held[name, 2] = event
+    shop.library.of(name)
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(shop.sluice, "run", name, "--name", "stopped", "--json", status=4)
+        deadline = time.monotonic() + 60
+        while (name, 2) not in shop.library.asked:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        arn = executions.arn(shop.env["SLUICE_STATE_MACHINE_ARN"], "stopped")
+        shop.client("stepfunctions").stop_execution(executionArn=arn)
+        found = json.loads(watching.result().stdout)
+        event.set()
+    assert (found["status"], found["error"], found["next"]) == ("failed", "ABORTED", "sluice redrive stopped")
+    assert found["reason"] == "the execution ended without a word"
 
 
 def test_what_cannot_be_redriven_is_told_with_the_way_on(shop):
@@ -349,7 +383,34 @@ def test_dead_letters_go_when_their_runs_have_begun_and_those_of_others_stay(sho
     assert shop.dead_letters(rejected) == []
     assert f"no dead letter of {rejected} is in the queue" in shop.refused(rejected, "--discard", "--yes")
     shop.redrive("--from-dead-letters", "--discard", "--yes")
-    assert shop.redrive("--from-dead-letters", "--yes") == {"runs": [], "left": []}
+    assert shop.redrive("--from-dead-letters", "--yes") == {"runs": [], "left": [], "settled": []}
+
+
+def test_a_dead_letter_that_a_later_success_has_settled_starts_nothing_and_goes(shop):
+    """The letters are put back: who redrives a run by its name deletes its own letter."""
+    attempted, other = shop.failed_at_a_shelf("attempted"), shop.failed_at_a_shelf("other")
+    letters = [shop.dead_letters(run) for run in (attempted, other)]
+    assert shop.redrive(attempted)["run_id"] == f"{attempted}-2"
+    since = shop.run("other").run_id
+    assert shop.dead_letters(attempted) == []
+    [letter] = letters[0]
+    shop.client("sqs").send_message(QueueUrl=shop.env["SLUICE_DEAD_LETTER_URL"], MessageBody=json.dumps(letter))
+    wanted = [{"run_id": attempted, "by": f"{attempted}-2"}, {"run_id": other, "by": since}]
+    for options in ("--dry-run",), ():
+        found = shop.redrive("--from-dead-letters", "--yes", *options)
+        assert (found["runs"], found["left"]) == ([], [])
+        assert sorted(found["settled"], key=lambda each: each["run_id"]) == sorted(
+            wanted, key=lambda each: each["run_id"]
+        )
+    assert shop.dead_letters(attempted) == shop.dead_letters(other) == []
+    for name, runs in (("attempted", 2), ("other", 2)):
+        assert shop.query("SELECT count(*) FROM pipeline.runs WHERE source = %s", name) == [(runs,)]
+    listed = json.loads(shop.sluice("runs", "list", "--json").stdout)
+    settled = {row["run_id"]: row["settled_by"] for row in listed if row["source"] in ("attempted", "other")}
+    assert settled == {attempted: f"{attempted}-2", f"{attempted}-2": None, other: since, since: None}
+    told = shop.sluice("runs", "list", "--source", "other").stdout.splitlines()
+    assert told[0].split()[-2:] == ["settled", "by"] and told[2].split()[-1] == since
+    assert f"settled_by    {since}" in shop.sluice("runs", "show", other).stdout
 
 
 def test_a_replay_says_what_is_open_and_leaves_no_letter_once_its_rows_are_settled(shop):
