@@ -5,8 +5,9 @@ such objects exhaust a process's file descriptors, a ranged GET reads the whole 
 a multipart upload holds the object in memory four times. Here every body is a file that is open
 only while it is read, and parts are joined on the disk.
 
-What is in memory alone (keys, types, times) is written by `save`, every few seconds and when the
-stack goes down, and read by `restore` when it comes up. A kill costs the objects of the last seconds.
+What is in memory alone (keys, types, times) is written by `save`, every few seconds, before an execution is told as
+ended, and when the stack goes down, and read by `restore` when it comes up. A kill costs the objects of the last
+seconds that no ended execution wrote.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3 import exceptions, models, responses
+from moto.stepfunctions.parser.backend import execution
 
 INDEX = "index.json"
 ETAG_BYTES = 1024 * 1024  # larger objects' ETags are no MD5
@@ -209,6 +211,17 @@ def keep_in(folder: Path) -> None:
     responses.S3Response.get_object = get_object
 
 
+def keep_before_an_end(save: Callable[[], None]) -> None:
+    """Call `save` before an execution is told as ended: what a run that succeeded wrote outlives a kill."""
+    original = execution.BaseExecutionWorkerCommunication.terminated
+
+    def terminated(self) -> None:
+        save()
+        original(self)
+
+    execution.BaseExecutionWorkerCommunication.terminated = terminated
+
+
 class _Tempfile:
     """Stands in for the module `tempfile` in moto's S3."""
 
@@ -241,8 +254,19 @@ def _etag(md5, key: models.FakeKey) -> str:
 
 def save(bucket: str, folder: Path) -> None:
     """Write down what is known of the bucket's objects."""
-    index = [
-        {
+    keys = _bucket(bucket).keys
+    index = [entry for name in dict(keys) if (entry := _entry(name, keys.get(name)))]
+    unfinished = folder / f"{INDEX}.new"
+    unfinished.write_text(json.dumps(index))
+    unfinished.replace(folder / INDEX)
+
+
+def _entry(name: str, key: models.FakeKey | None) -> dict | None:
+    """What is known of an object; None where it was deleted meanwhile."""
+    if not isinstance(key, models.FakeKey):
+        return None
+    try:
+        return {
             "key": name,
             "file": key._value_buffer.path.name,
             "bytes": key.contentsize,
@@ -250,12 +274,8 @@ def save(bucket: str, folder: Path) -> None:
             "modified": key.last_modified.isoformat(),
             "metadata": dict(key.metadata),
         }
-        for name, key in _bucket(bucket).keys.items()
-        if isinstance(key, models.FakeKey)
-    ]
-    unfinished = folder / f"{INDEX}.new"
-    unfinished.write_text(json.dumps(index))
-    unfinished.replace(folder / INDEX)
+    except FileNotFoundError:
+        return None
 
 
 def restore(bucket: str, folder: Path) -> int:

@@ -87,6 +87,7 @@ class Server:
         self._resources: Resources | None = None
         self._mended = 0.0
         self._saved = (0.0, 0)  # when, and after how many bodies
+        self._saving = threading.Lock()
         self._sources_url = ""
         self._clients: dict[str, str] = {}
         self._restored = False
@@ -143,18 +144,21 @@ class Server:
         self._postgres.start(wait=False)
         self._describe()
 
-    def save(self) -> None:
-        """Write down what is new in S3: raw objects and reports should outlive a kill."""
+    def save(self, at_once: bool = False) -> None:
+        """Write down what is new in S3, or `at_once` what there is: raw objects and reports should outlive a kill."""
         from local import objects
 
-        saved_at, saved = self._saved
-        if objects.Body.made == saved or time.monotonic() - saved_at < SAVE_SECONDS:
-            return
-        self._saved = (time.monotonic(), objects.Body.made)
-        try:
-            objects.save(self._resources.bucket, self._home.objects)
-        except (KeyError, OSError):  # an object was deleted meanwhile
-            self._saved = (time.monotonic(), saved)
+        with self._saving:
+            saved_at, saved = self._saved
+            now, made = time.monotonic(), objects.Body.made
+            if not at_once and (made == saved or now - saved_at < SAVE_SECONDS):
+                return
+            self._saved = (now, made)
+            try:
+                objects.save(self._resources.bucket, self._home.objects)
+            except OSError:
+                LOG.exception("what S3 holds could not be written down; that is tried again")
+                self._saved = (now, saved)
 
     def rest(self) -> None:
         """Let go of what deployed functions have not used for a while."""
@@ -220,6 +224,7 @@ class Server:
         deployed.instead_of_docker(self._deployed)
         shortcuts.apply(lambdas)
         objects.keep_in(self._home.objects)
+        objects.keep_before_an_end(lambda: self.save(at_once=True))
         pages = Pages(self._resources)
         gateway = Gateway(
             DomainDispatcherApplication(create_backend_app),
