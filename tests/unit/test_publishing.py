@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import io
+import json
 import uuid
 
 import pytest
@@ -20,6 +21,7 @@ from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
 from chalicelib.stages import publish as stage
 from chalicelib.warehouse import connection, copy_text, filling, ledger, publishing, tables
+from chalicelib.warehouse.queries import statement
 
 
 class Shop(Source):
@@ -36,13 +38,24 @@ class Pairs(Source):
 
 @pytest.fixture
 def publish(database_url):
-    """publish(run_id, rows, …) stages `rows` and publishes them; gives the account."""
+    """publish(run_id, rows, …) stages `rows` and publishes them; gives the account.
 
-    def published(run_id, rows, source=None, fetched=None, quarantined=0, seqs=None):
+    `set_aside` are the keys of its quarantined rows by line.
+    """
+
+    def published(run_id, rows, source=None, fetched=None, quarantined=0, seqs=None, set_aside=None, replay_of=None):
         source = source or Shop()
         with connection.transaction(database_url) as conn, conn.cursor() as cursor:
             tables.ensure_curated(cursor, source)
             ledger.open_run(cursor, source, run_id, "arn", {}, Window("2024-01-01", "2024-01-31", True), "2024-02-01")
+            if replay_of:
+                cursor.execute(statement("quarantine", "enter_replay"), {"run_id": run_id, "original": replay_of})
+            for line, key in (set_aside or {}).items():
+                cursor.execute(
+                    "INSERT INTO pipeline.quarantine (run_id, source, chunk, part, line, reasons, record, key)"
+                    " VALUES (%s, %s, 0, 0, %s, '[]', '', %s)",
+                    (run_id, source.name, line, json.dumps(key)),
+                )
             tables.create_staging(cursor, source, run_id)
             columns = [encode(list(v), c)[0] for v, c in zip(zip(*rows, strict=True), source.columns, strict=True)]
             copy = sql.SQL("COPY {} ({}) FROM STDIN").format(
@@ -51,7 +64,9 @@ def publish(database_url):
             text = copy_text.write(columns, seqs or list(range(1, len(rows) + 1)))
             cursor.copy_expert(copy, io.BytesIO(text))
         with connection.transaction(database_url) as conn, conn.cursor() as cursor:
-            account = publishing.merge(cursor, source, run_id, len(rows) if fetched is None else fetched, quarantined)
+            account = publishing.merge(
+                cursor, source, run_id, len(rows) if fetched is None else fetched, quarantined, replay_of
+            )
             ledger.publish(cursor, run_id, "pass", account)
         return account
 
@@ -308,3 +323,39 @@ def test_any_runs_after_each_other_leave_the_last_row_of_each_key_and_balance(pu
         assert numbers(account) == (inserted, updated, unchanged, len(rows) - len(last))
         expected |= last
         assert dict(query("SELECT id, name FROM curated.shop")) == expected
+
+
+_JUDGED = st.tuples(st.integers(1, 3), st.sampled_from(["a", "b"]), st.booleans())
+
+
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(_JUDGED, min_size=1, max_size=5), min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_replays_of_any_runs_at_any_time_leave_what_one_load_of_all_rows_would(publish, query, runs, chance):
+    """Against a dict: whatever was set aside, and whatever was there already, the last row of each key is left."""
+    if query("SELECT to_regclass('curated.shop')")[0][0]:
+        query("DELETE FROM curated.shop RETURNING 1")
+    query("DELETE FROM pipeline.quarantine RETURNING 1")
+    name = uuid.uuid4().hex[:8]
+    waiting: list[tuple[str, list]] = []
+
+    def replay_some(least):
+        while len(waiting) > least:
+            run_id, bad = waiting.pop(chance.randrange(len(waiting)))
+            publish_lines(publish, f"{run_id}-again", bad, replay_of=run_id)
+            query(f"DELETE FROM pipeline.quarantine WHERE run_id = '{run_id}' RETURNING 1")
+
+    for number, rows in enumerate(runs):
+        good = [(line, key, value) for line, (key, value, fits) in enumerate(rows) if fits]
+        bad = [(line, key, value) for line, (key, value, fits) in enumerate(rows) if not fits]
+        publish_lines(publish, f"{name}-{number}", good, set_aside={line: [str(key)] for line, key, _ in bad})
+        waiting += [(f"{name}-{number}", bad)] if bad else []
+        replay_some(chance.randint(0, len(waiting)))
+    replay_some(0)
+    expected = {key: value for rows in runs for key, value, _ in rows}
+    assert dict(query("SELECT id, name FROM curated.shop WHERE id > 0")) == expected
+
+
+def publish_lines(publish, run_id, lines, **given):
+    """As `publish`, of (line, key, value); the fixture takes no run without rows, hence one that is no test's."""
+    rows = [(key, value, None) for _, key, value in lines]
+    publish(run_id, [*rows, (0, None, None)], seqs=[*(line for line, *_ in lines), 99], **given)
