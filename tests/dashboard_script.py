@@ -1,6 +1,12 @@
 """A page of the dashboard as a script, run without a browser."""
 
+import functools
+
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
+
+# once per process, as the dashboard itself does: each AppTest reads what all installed packages say of themselves, 0.5 s
+manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 def page():
