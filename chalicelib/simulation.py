@@ -104,6 +104,7 @@ def _day(seed: int, sensor: str, day: int) -> tuple[_Reading, ...]:
     """A sensor's day, minute by minute; all randomness comes from the three arguments."""
     rng = random.Random(f"{seed} {sensor} {day}")
     spans = _spans(rng)
+    times = _times(day)
     stuck_at: float | None = None
     made = []
     for minute in range(DAY_MINUTES):
@@ -137,10 +138,17 @@ def _day(seed: int, sensor: str, day: int) -> tuple[_Reading, ...]:
         elif twice < DUPLICATES_PER_READING:
             arrivals = (now, now + 1)
             faults.append((DUPLICATE, None))
-        measured_at = f"{_EPOCH + dt.timedelta(minutes=now):%Y-%m-%dT%H:%M:%SZ}"
+        measured_at = times[minute]
         record = {"sensor": sensor, "measured_at": measured_at} | {n: round(v, 2) for n, v in values.items()}
         made.append(_Reading(record, arrivals, tuple(Planted(k, sensor, measured_at, c) for k, c in faults)))
     return tuple(made)
+
+
+@functools.lru_cache(maxsize=2)
+def _times(day: int) -> tuple[str, ...]:
+    """When each minute of a day is, which is the same for all sensors."""
+    start = _EPOCH + dt.timedelta(days=day)
+    return tuple(f"{start + dt.timedelta(minutes=minute):%Y-%m-%dT%H:%M:%SZ}" for minute in range(DAY_MINUTES))
 
 
 def _spans(rng: random.Random) -> list[tuple[str, int, int]]:
@@ -191,5 +199,7 @@ def _fronts(seed: int) -> tuple[tuple[float, float], ...]:
     return tuple((period, rng.uniform(0, 2 * math.pi)) for period in (2.3, 3.7, 5.9, 9.1))
 
 
+# that of the two days that are kept, for all sensors
+@functools.lru_cache(maxsize=2 * DAY_MINUTES)
 def _weather(seed: int, days: float) -> float:
     return sum(math.sin(2 * math.pi * days / period + phase) for period, phase in _fronts(seed)) / 2
