@@ -5,7 +5,7 @@ import functools
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
-# as the dashboard itself does, once per process: each AppTest reads what all installed packages say of themselves, 0.2 s
+# once per process, as the dashboard does it: each AppTest read what all installed packages say of themselves, for 0.2 s
 manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
