@@ -256,7 +256,7 @@ def parse(text: str, file: str, columns: tuple[Column, ...], key: tuple[str, ...
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise SuiteError(f"{file} is not JSON: {error}", next_step="correct it at that line") from error
+        raise SuiteError(f"{file} is not JSON: {error}", next_step=f"correct {file} there and run again") from error
     if not isinstance(document, dict):
         raise SuiteError(f"{file} holds {type(document).__name__}, expected an object with name and expectations")
     problems: list[str] = _unknown(document, _SUITE_KEYS, "the suite")

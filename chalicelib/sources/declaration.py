@@ -94,9 +94,13 @@ def load_suite(text: str, file: str) -> dict:
     try:
         suite = json.loads(text)
     except ValueError as error:
-        raise DeclarationError(f"the suite is not valid JSON: {error}", file=file) from None
+        raise DeclarationError(
+            f"the suite {file} is not JSON: {error}", next_step=f"correct {file} there and run again"
+        ) from None
     if not isinstance(suite, dict):
-        raise DeclarationError("the suite is not a JSON object", file=file)
+        raise DeclarationError(
+            f"the suite {file} is not a JSON object", next_step="write one with name and expectations, see docs/quality.md"
+        )
     return suite
 
 

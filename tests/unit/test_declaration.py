@@ -91,5 +91,10 @@ def test_what_is_no_toml_says_where():
 
 @pytest.mark.parametrize("text", ["{", "[]"])
 def test_a_suite_that_is_no_json_object_is_refused(text):
-    with pytest.raises(DeclarationError, match="the suite is not"):
+    with pytest.raises(DeclarationError, match=r"the suite s\.json is not .* Next: "):
         declaration.load_suite(text, "s.json")
+
+
+def test_a_suite_that_is_no_json_says_where():
+    with pytest.raises(DeclarationError, match=r"suite s\.json is not JSON: .* line 2 column 6 .* Next: correct s\.json"):
+        declaration.load_suite('{"a": 1,\n "b" 2}', "s.json")
