@@ -222,10 +222,13 @@ class Source:
     def embeds(self, wanted: bool | None) -> bool:
         """Whether a run that wants it, does not, or leaves it open (None) embeds; raises ContractError without text."""
         if wanted and not self.text:
-            raise ContractError(
-                f"{self.name} has no text to embed",
-                next_step="name columns in the source's `text`, or leave out --embed",
-            )
+            text = "name columns in the source's `text`"
+            if self.is_declared_by_run:  # search asks sources by their names, and a declaration has none
+                text = (
+                    "make the data a source of its own, `sluice new source NAME --sample FILE --key COLUMN`, and "
+                    + text
+                )
+            raise ContractError(f"{self.name} has no text to embed", next_step=f"leave out --embed, or {text}")
         return bool(self.text) if wanted is None else wanted
 
     @property

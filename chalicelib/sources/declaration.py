@@ -99,7 +99,8 @@ def load_suite(text: str, file: str) -> dict:
         ) from None
     if not isinstance(suite, dict):
         raise DeclarationError(
-            f"the suite {file} is not a JSON object", next_step="write one with name and expectations, see docs/quality.md"
+            f"the suite {file} is not a JSON object",
+            next_step="write one with name and expectations, see docs/quality.md",
         )
     return suite
 

@@ -7,7 +7,7 @@ from memory_s3 import MemoryS3
 
 from chalicelib import sources
 from chalicelib.contracts import Partition, Window
-from chalicelib.errors import DeclarationError, NotFound, SourceError
+from chalicelib.errors import ContractError, DeclarationError, NotFound, SourceError
 from chalicelib.lake import cutting, keys, records
 from chalicelib.lake.store import Lake
 from chalicelib.settings import Settings
@@ -223,6 +223,13 @@ def test_a_declaration_becomes_a_source_that_runs(declared):
     assert source.suite_document is None
     [request] = source.partitions(Window(), None, LOCAL)
     assert load(source, request)[0].fields == {"id": ["1", "2"], "name": ["x", None]}
+
+
+def test_texts_of_a_declaration_are_not_embedded_and_the_way_to_that_is_told(declared):
+    source = files.declared(Files().declare(str(declared), LOCAL))
+    with pytest.raises(ContractError, match=r"sluice new source NAME .* name columns in the source's `text`"):
+        source.embeds(True)
+    assert (source.embeds(None), source.embeds(False)) == (False, False)
 
 
 def test_a_run_is_given_its_own_source_and_reads_its_declaration_once(declared):
