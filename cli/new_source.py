@@ -35,6 +35,7 @@ class Created:
     rename: dict[str, str]  # field -> column, where they differ
     nulls: tuple[str, ...]
     key: tuple[str, ...]
+    repeated: str | None  # how often the key comes again
     headless: str | None  # why the first line of a CSV may be a record
 
     def summary(self) -> str:
@@ -48,6 +49,8 @@ class Created:
         ]
         if self.rename:
             lines.append("Renamed    " + ", ".join(f"{field!r} to {column}" for field, column in self.rename.items()))
+        if self.repeated:
+            lines.append(f"Repeated   {self.repeated} with --force")
         if self.nulls:
             lines.append("Nulls      " + ", ".join(self.nulls))
         if self.malformed:
@@ -83,7 +86,7 @@ def create(
     for profile in profiles:
         profile.settle(frozenset(nulls))
     names = _column_names([profile.field for profile in profiles])
-    sample_key.check(nulls)
+    repeated = sample_key.check(nulls)
     key_columns = tuple(names[field] for field in sample_key.fields)
     columns = tuple(
         Column(names[profile.field], profile.type, nullable=names[profile.field] not in key_columns)
@@ -101,9 +104,10 @@ def create(
         rename={field: column for field, column in names.items() if field != column},
         nulls=nulls,
         key=key_columns,
+        repeated=repeated,
         headless=look.headless,
     )
-    suite = suite_from_sample.suite(name, columns, key_columns, profiles, look.records)
+    suite = suite_from_sample.suite(name, columns, key_columns, profiles, look.records, is_unique=repeated is None)
     suite_path.parent.mkdir(parents=True, exist_ok=True)
     module_path.parent.mkdir(parents=True, exist_ok=True)
     suite_path.write_text(json.dumps(suite, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Whether the columns that somebody names as the key identify the records of a sample."""
+"""Whether the columns that somebody names as the key can be one, and how often a sample repeats it."""
 
 from __future__ import annotations
 
@@ -32,8 +32,12 @@ class SampleKey:
         self._values += zip(*(batch.fields.get(field, absent) for field in self.fields), strict=True)
         self._lines += batch.lines
 
-    def check(self, nulls: Sequence[str]) -> None:
-        """Raise DeclarationError unless every record has a key, and one of its own."""
+    def check(self, nulls: Sequence[str]) -> str | None:
+        """What to say of keys that come again; None where each record has one of its own.
+
+        That is no fault: of such rows the last one counts, as in every run, and who named the key knows what a row is.
+        Raises DeclarationError unless every record has a key.
+        """
         absent = {None, "", *nulls}
         first: dict[tuple, int] = {}
         without, repeated = [], []
@@ -52,13 +56,13 @@ class SampleKey:
                 f"has no value in {self._of_all(without)}, such as line {line}: {self._text(key)}",
                 "choose columns that are never empty",
             )
-        if repeated:
-            key, line = repeated[0]
-            raise self._refused(
-                f"is not unique: {self._of_all(repeated)} repeat an earlier one, "
-                f"such as line {line} that of line {first[key]}: {self._text(key)}",
-                "add columns to --key until it identifies a record",
-            )
+        if not repeated:
+            return None
+        key, line = repeated[0]
+        return (
+            f"{self._of_all(repeated)} repeat the key of an earlier one, such as line {line} that of line "
+            f"{first[key]}: {self._text(key)}. The last one counts; if they are rows of their own, add columns to --key"
+        )
 
     def _found(self, columns: dict[str, str]) -> tuple[str, ...]:
         field_of = {column: field for field, column in columns.items()} | {field: field for field in columns}

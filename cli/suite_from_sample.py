@@ -25,12 +25,22 @@ YEARS_AHEAD = 10
 RARE_NULLS = 0.2
 
 
-def suite(name: str, columns: Sequence[Column], key: Sequence[str], profiles: Sequence[Profile], records: int) -> dict:
-    """The suite in Great Expectations' JSON. `profiles` are those of `columns`, in order."""
+def suite(
+    name: str,
+    columns: Sequence[Column],
+    key: Sequence[str],
+    profiles: Sequence[Profile],
+    records: int,
+    is_unique: bool = True,
+) -> dict:
+    """The suite in Great Expectations' JSON. `profiles` are those of `columns`, in order.
+
+    Of a key that is not unique in the sample, none is expected to be.
+    """
     items = [_item("expect_table_row_count_to_be_between", CRITICAL, min_value=1)]
-    if len(key) == 1:
+    if is_unique and len(key) == 1:
         items.append(_item("expect_column_values_to_be_unique", WARNING, column=key[0]))
-    else:
+    elif is_unique:
         items.append(_item("expect_compound_columns_to_be_unique", WARNING, column_list=list(key)))
     for column, profile in zip(columns, profiles, strict=True):
         items += _of_column(column, profile, is_key=column.name in key, is_whole_key=key == (column.name,), of=records)

@@ -96,5 +96,7 @@ def test_a_suite_that_is_no_json_object_is_refused(text):
 
 
 def test_a_suite_that_is_no_json_says_where():
-    with pytest.raises(DeclarationError, match=r"suite s\.json is not JSON: .* line 2 column 6 .* Next: correct s\.json"):
+    with pytest.raises(
+        DeclarationError, match=r"suite s\.json is not JSON: .* line 2 column 6 .* Next: correct s\.json"
+    ):
         declaration.load_suite('{"a": 1,\n "b" 2}', "s.json")

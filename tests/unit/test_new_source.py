@@ -390,14 +390,26 @@ def refused(folder, sample, key, name="s", kind=DeclarationError, **options) -> 
     return str(caught.value)
 
 
-def test_a_key_must_be_there_filled_and_unique(folder):
+def test_a_key_that_comes_again_is_told_and_its_rows_are_loaded(folder):
+    sample = write_csv(folder / "s.csv", [["1", "x"], ["1", "y"], ["2", "z"], ["1", "y"]], list("ab"))
+    created = create("s", sample, ["a"], folder)
+    told = (
+        "Repeated   2 of 4 records repeat the key of an earlier one, such as line 3 that of line 2: a=1. The last one"
+    )
+    assert told in created.summary() and "add columns to --key with --force" in created.summary()
+    assert not [kind for kind, _, _ in expectations(created) if "unique" in kind]
+    both = create("s", sample, ["a", "b"], folder, force=True)
+    assert "Repeated   1 of 4 records" in both.summary()
+    once = create("s", write_csv(folder / "o.csv", [["1", "x"], ["2", "y"]], list("ab")), ["a"], folder, force=True)
+    assert "Repeated" not in once.summary() and [kind for kind, _, _ in expectations(once) if "unique" in kind]
+
+
+def test_a_key_must_be_there_and_filled(folder):
     sample = write_csv(
         folder / "s.csv", [["1", "x", ""], ["1", "y", "2"], ["2", "NA", "3"], ["3", "z", "NA"]], list("abc")
     )
     assert "names what the sample has not: d" in refused(folder, sample, ["a", "d"])
     assert "it has a, b, c" in refused(folder, sample, ["d"])
-    message = refused(folder, sample, ["a"])
-    assert "not unique: 1 of 4 records repeat an earlier one, such as line 3 that of line 2: a=1" in message
     assert "has no value in 2 of 4 records, such as line 2: c=None" in refused(folder, sample, ["c"])
     assert "names a column twice" in refused(folder, sample, ["a", "a"])
     assert "is empty" in refused(folder, sample, [])
