@@ -295,7 +295,7 @@ def _prepare_database(database_url: str) -> None:
 
     migrations.apply(database_url)
     if count := lost_runs.close(database_url):
-        LOG.warning("%d runs were under way when the stack ended; run their sources again", count)
+        LOG.warning("%d runs were under way when the stack ended: `sluice redrive --all` goes on with them", count)
 
 
 def _allow_open_files() -> None:

@@ -150,7 +150,7 @@ def _check_account(run_id: str, chunks: list[ChunkCounts], staged: int, quaranti
             raise AccountError(
                 f"the run's chunks counted {counted} {what} rows, its table holds {found}",
                 run_id=run_id,
-                next_step="run the source again; staging is lost when Postgres crashes in the middle of a run",
+                next_step=f"`sluice redrive {run_id}`; staging is lost when Postgres crashes in the middle of a run",
             )
 
 

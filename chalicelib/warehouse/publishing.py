@@ -50,7 +50,7 @@ class Account:
                 f" + {self.updated} updated + {self.unchanged} unchanged + {self.duplicates} duplicates"
                 f" + {self.quarantined} quarantined",
                 run_id=run_id,
-                next_step="run the source again; a staging table is lost when Postgres restarts in the middle of a run",
+                next_step=f"`sluice redrive {run_id}`; staging is lost when Postgres crashes in the middle of a run",
             )
 
 
@@ -86,7 +86,9 @@ def merge(
     )
     cursor.execute("SELECT to_regclass(%s)", (f'{tables.STAGING}."{tables.staging_name(source.table, run_id)}"',))
     if cursor.fetchone()[0] is None:
-        raise AccountError("the staging table of the run is gone", run_id=run_id, next_step="run the source again")
+        raise AccountError(
+            "the staging table of the run is gone", run_id=run_id, next_step=f"`sluice redrive {run_id}`"
+        )
     # without statistics the planner takes an empty table to hold a few rows, and nests loops
     columns = sql.SQL(", ").join(map(sql.Identifier, (*source.key, FINGERPRINT)))
     cursor.execute(sql.SQL("ANALYZE {} ({})").format(staging, columns))

@@ -157,7 +157,7 @@ def test_a_run_survives_the_kill_of_the_server_that_forks_its_workers(killable, 
     assert_as_undisturbed(killable, killable.wait(arn), table, undisturbed)
 
 
-def test_a_kill_of_postgres_fails_the_run_and_running_again_makes_up_for_it(killable, given, table, undisturbed):
+def test_a_kill_of_postgres_fails_the_run_and_what_it_says_makes_up_for_it(killable, given, table, undisturbed):
     arn = start_and_reach_the_middle(killable, given)
     killed = killable.stack.info().postgres_pid
     kill(postgres_processes(killable))
@@ -167,9 +167,14 @@ def test_a_kill_of_postgres_fails_the_run_and_running_again_makes_up_for_it(kill
     assert (run.status, run.error) == ("FAILED", "AccountError")
     assert run.row["status"] == "failed"
     assert content(killable, table) == []
-    assert killable.emails(run.run_id)
+    [email] = killable.emails(run.run_id)
+    command = f"sluice redrive {run.run_id}"
+    assert f"Next: `{command}`" in run.row["error"]["reason"] and command in email["message"]
     assert killable.dead_letters(run.run_id)
-    assert_as_undisturbed(killable, killable.run("files", input=given), table, undisturbed)
+    redriven = json.loads(killable.sluice(*command.split()[1:], "--json").stdout)
+    assert {name: redriven[name] for name in ACCOUNT} == ACCOUNT and redriven["kept_partitions"] == FILES
+    assert content(killable, table) == undisturbed
+    assert not [name for name in killable.staging_tables() if name.startswith(table)]
 
 
 def test_a_run_that_succeeded_outlives_an_immediate_kill_of_postgres(killable, declare, table):
