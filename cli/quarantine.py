@@ -18,6 +18,7 @@ from chalicelib.warehouse import connection, quarantined_objects, reader
 from cli import operator
 from cli.main import FAILED
 from cli.outcome import counted
+from cli.retyped import retyped
 from cli.run import tell, watched
 from cli.session import Session, connect
 
@@ -58,7 +59,8 @@ def _wanted(numbers, run_id, source, reason, since, state=None) -> Filter:
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, _MOST))
 @click.option("--before", type=_NUMBER, metavar="NUMBER", help="Go on behind the row of this number.")
 @_JSON
-def list_(run_id, source, reason, since, state, limit, before, as_json) -> None:
+@click.pass_context
+def list_(context, run_id, source, reason, since, state, limit, before, as_json) -> None:
     """List rows that were set aside, newest first; personal values are masked."""
     session = connect()
     wanted = _wanted((), run_id, source, reason, since, state)
@@ -82,7 +84,7 @@ def list_(run_id, source, reason, since, state, limit, before, as_json) -> None:
         for each in counted:
             click.echo(f"  {each['rows']:>9,}  e.g. {each['example']}")
     if following is not None:
-        click.echo(f"\nThe first {limit} of more. Next: --before {following}")
+        click.echo(f"\nThe first {limit} of more. Next: {retyped(context, before=following)}")
 
 
 @quarantine.command("show")
@@ -144,7 +146,7 @@ def replay(context, numbers, run_id, source, reason, since, after, as_json) -> N
                 _tell_states(session, each.replay_of)
         results += ended
         if started.left and any(each.exit_status for each in ended):
-            click.echo(f"left     {_rows(started.left)}. Next: the same with --after {started.after}", err=True)
+            click.echo(f"left     {_rows(started.left)}. Next: {retyped(context, after=started.after)}", err=True)
             break
         if started.left:
             console.print(f"left     {_rows(started.left)}, being replayed now")

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from chalicelib.reading import records as reading
 from chalicelib.warehouse import reader
+from cli.retyped import retyped
 from cli.session import connect
 
 _WIDE = 240
@@ -28,7 +29,8 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, reading.MOST))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, with ids and lineage.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-def records(source, table, where, first, last, sort, limit, as_json, as_csv) -> None:
+@click.pass_context
+def records(context, source, table, where, first, last, sort, limit, as_json, as_csv) -> None:
     """Show published records; personal values are masked."""
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
@@ -48,7 +50,12 @@ def records(source, table, where, first, last, sort, limit, as_json, as_csv) -> 
     else:
         _print(names, rows)
         if page.position:
-            click.echo(f"\nThe first {limit} of more. Next: --limit, or --where")
+            more = (
+                retyped(context, limit=min(10 * limit, reading.MOST))
+                if limit < reading.MOST
+                else "narrow it by --where"
+            )
+            click.echo(f"\nThe first {limit} of more. Next: {more}")
 
 
 def _print(names: list[str], rows: list[list]) -> None:

@@ -115,7 +115,9 @@ def test_the_command_shows_the_same_as_a_table_csv_and_json(pipeline, published)
     shown = pipeline.sluice(*of_table).stdout.splitlines()
     assert shown[0].split() == ["id", "name", "price", "sold"]
     assert [line.split()[0] for line in shown[1:3]] == ["7", "6"]
-    assert "The first 2 of more" in shown[-1]
+    following = shown[-1].partition("The first 2 of more. Next: ")[2].split()
+    assert following == ["sluice", *of_table[:-1], "20"]
+    assert pipeline.sluice(*following[1:]).stdout.splitlines()[1:3] == shown[1:3]
     rows = list(csv.DictReader(io.StringIO(pipeline.sluice(*of_table, "--csv").stdout)))
     assert rows[0] == {"id": "7", "name": "***", "price": "3.50", "sold": "2026-01-02"}
     found = json.loads(pipeline.sluice(*of_table, "--json").stdout)

@@ -2,8 +2,10 @@
 
 import functools
 import json
+import shlex
 from types import SimpleNamespace
 
+import click
 import pytest
 import test_api_quarantine as by_api
 from click.testing import CliRunner
@@ -50,7 +52,8 @@ def sluice(ledger, started, database_url, monkeypatch):
     monkeypatch.setattr(commands, "watched", watched)
 
     def run(*arguments):
-        return CliRunner().invoke(commands.quarantine, [str(argument) for argument in arguments])
+        root = click.Group("sluice", {"quarantine": commands.quarantine})
+        return CliRunner().invoke(root, ["quarantine", *map(str, arguments)])
 
     run.fails = fails
     return run
@@ -71,8 +74,9 @@ def test_after_a_replay_that_failed_it_stops_and_says_how_to_go_on(sluice, start
     ran = sluice("replay", "--run", RUN)
     assert (ran.exit_code, len(started)) == (4, 2)
     assert states() == {"published": [1, 3], "open": [2, 4, 5, 6, 7, 8]}
-    after = ran.output.partition("left     1 row. Next: the same with --after ")[2].split()[0]
-    ran = sluice("replay", "--run", RUN, "--after", after)
+    command = ran.output.partition("left     1 row. Next: ")[2].splitlines()[0].split()
+    assert command[:6] == ["sluice", "quarantine", "replay", "--run", RUN, "--after"]
+    ran = sluice(*command[2:])
     assert (ran.exit_code, states()["published"]) == (0, [1, 3, 7])
 
 
@@ -102,6 +106,18 @@ def test_rows_that_are_being_replayed_are_told_when_the_others_are_discarded(slu
     ran = sluice("discard", "--run", RUN, "--why", "a test")
     assert ran.stdout == "discarded 6\nleft     1 row being replayed\n"
     assert states()["replaying"] == [3]
+
+
+def test_a_page_ends_with_the_whole_command_of_the_next_one(sluice):
+    given = ["list", "--run", RUN, "--source", SOURCE, "--reason", "age", "--since", "2026-01-01", "--limit", "3"]
+    seen, pages = [], 0
+    while given:
+        shown = sluice(*given).stdout
+        seen += [line.split(" line ")[1].split()[0] for line in shown.splitlines() if f"{RUN} line " in line]
+        pages, command = pages + 1, shlex.split(shown.partition("The first 3 of more. Next: ")[2])
+        assert not command or command[:-1] == ["sluice", "quarantine", *given[:11], "--before"]
+        given = command[2:]
+    assert pages == 2 and sorted(seen) == sorted(set(seen)) and len(seen) == 6
 
 
 @pytest.mark.parametrize("command", [("discard", "--why", "x"), ("replay",), ("list",)], ids=lambda given: given[0])
