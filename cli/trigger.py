@@ -21,6 +21,8 @@ from cli.run import as_workers_find_it
 from cli.session import Session, connect
 from local.schedules import filled
 
+HOUSEKEEPING = "housekeeping"  # a schedule that is no source's, see `deploy.schedules`
+
 
 @click.group()
 def trigger() -> None:
@@ -33,8 +35,12 @@ def trigger() -> None:
 @fired.WAIT
 @click.pass_context
 def schedule(context, source, at, wait) -> None:
-    """Fire the schedule of SOURCE, as if it were due."""
-    sources.get(source)
+    """Fire the schedule of SOURCE, as if it were due; `housekeeping` is that of the hourly sweep."""
+    if is_sweep := source == HOUSEKEEPING:
+        if wait:
+            raise click.UsageError("--wait goes with a run, and no run comes of a sweep")
+    else:
+        sources.get(source)
     session = connect()
     found = _schedule(session, source)
     due = _due(at, found["ScheduleExpressionTimezone"])
@@ -50,8 +56,13 @@ def schedule(context, source, at, wait) -> None:
         return
     if service != "sqs":
         raise ConfigurationError(f"{found['Name']} has the target {target['Arn']}, which is neither queue nor function")
+    queue = target["Arn"].rsplit(":", 1)[1]
+    if is_sweep:
+        targets.send(session, queue, text)
+        click.echo(f"sent     the message for a sweep to {queue}; the log of start_run says what it swept")
+        return
     expected = starting.expected(triggers.scheduled(source, due.isoformat()))
-    targets.send(session, target["Arn"].rsplit(":", 1)[1], text)
+    targets.send(session, queue, text)
     fired.tell(context, session, expected, wait)
 
 

@@ -56,12 +56,15 @@ def throttled(pipeline):
 
 @pytest.fixture
 def sweep(pipeline):
-    """Has the real schedule fire, and waits for the invocation that it leads to."""
+    """Has the real schedule fire, by the clock or by hand, and waits for the invocation that it leads to."""
 
-    def fire():
+    def fire(by_hand=False):
         before = pipeline.stack.usage().get("start_run", {}).get("invocations", 0)
-        [fired] = pipeline.stack.move_clock(DUE, ["housekeeping"])["fired"]
-        assert fired["schedule"].endswith("-housekeeping")
+        if by_hand:
+            assert "for a sweep" in pipeline.sluice("trigger", "schedule", "housekeeping").stdout
+        else:
+            [fired] = pipeline.stack.move_clock(DUE, ["housekeeping"])["fired"]
+            assert fired["schedule"].endswith("-housekeeping")
         until(lambda: pipeline.stack.usage().get("start_run", {}).get("invocations", 0) > before)
 
     yield fire
@@ -118,7 +121,7 @@ def test_a_sweep_on_schedule_clears_away_what_is_lost_and_no_run_under_way(
     # the one that waits for Lambda loads what it had staged, the other is asked for nothing twice
     pipeline.stack.disarm(names["waiting"])
     assert status(pipeline, names["fetching"]) == "running"
-    sweep()
+    sweep(by_hand=True)
     assert pipeline.query("SELECT row_to_json(r) FROM pipeline.runs AS r WHERE run_id = %s", names["lost"]) == [(row,)]
     answer.set()
     for arn in (waiting, fetching):
