@@ -52,15 +52,25 @@ def expect_all(source: Source, fields: Iterable[str], chunk: Chunk) -> None:
     """
     missing = [name for name in source.column_names if name not in fields and name not in source.late]
     if missing:
-        header = chunk.header or tuple(fields)
+        header, raw = chunk.header or tuple(fields), chunk.slices[0].raw_key
+        file = _known_as(chunk)
         raise RawError(
             f"the file has no column for {', '.join(missing)}; its header has {len(header)}",
             # of a header without any of the columns nobody knows what its names are
             quote=names.listed(header) if len(missing) < len(source.columns) else None,
             source=source.name,
-            file=chunk.slices[0].raw_key,
+            file=file or raw,
+            raw=raw if file else None,
             next_step="give the file all declared columns, or take them out of the declaration",
         )
+
+
+def _known_as(chunk: Chunk) -> str | None:
+    """The file as its people call it: where a partition is one, its request says where it lies."""
+    from chalicelib.sources import location  # it leads here
+
+    where = chunk.request.get("location")
+    return location.shown(where) if isinstance(where, str) else None
 
 
 def _known(source: Source, header: Iterable[str]) -> bool:

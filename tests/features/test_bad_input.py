@@ -142,6 +142,7 @@ def test_a_csv_that_lacks_a_declared_column_fails_the_run_and_overwrites_nothing
         run = pipeline.run("files", input=declare(table, content, columns, name="data.csv"))
         assert (run.status, run.error) == ("FAILED", "ChunksFailed")
         assert f"the file has no column for {missing}; its header has 1: " in run.cause
+        assert "/data.csv, raw=raw/source=files/" in run.cause
         assert f"no column for {missing}" in " ".join(pipeline.emails(run.run_id)[0]["message"].split())
     assert pipeline.query(f"SELECT id, amount FROM curated.{table}") == [(1, 10)]
 

@@ -38,7 +38,7 @@ def run(monkeypatch):
     for stage in (fetch_partition, transform):
         monkeypatch.setattr(stage, "Lake", lambda bucket: lake)
 
-    def ran(text, change=None, **attributes):
+    def ran(text, change=None, request=None, **attributes):
         methods = {"transform": lambda self, frame: change(frame)} if change else {}
         source = type("Given", (People,), methods)()
         source.text = text.encode()
@@ -46,7 +46,7 @@ def run(monkeypatch):
             setattr(source, name, value)
         monkeypatch.setattr(sources, "as_declared", lambda *_: source)
         monkeypatch.setattr(sources, "for_run", lambda *_: source)
-        fetch_partition.fetch_partition(FetchPartitionRequest("r", "people", Partition(0, {})))
+        fetch_partition.fetch_partition(FetchPartitionRequest("r", "people", Partition(0, request or {})))
         chunks = read_contract(Listing, lake.get_json(keys.listing("r", 0))).chunks
         results = [transform.transform(TransformRequest("r", "people", chunk)) for chunk in chunks]
         ran.observed = [lake.get_json(result.observed_key) for result in results if result.observed_key]
@@ -96,6 +96,21 @@ def test_a_header_that_lacks_a_declared_column_is_refused_also_without_rows(run,
         return
     with pytest.raises(RawError, match="the file has no column for full_name; its header has 1: id "):
         run(f"id\n{rows}", schema_contract=contract)
+
+
+@pytest.mark.parametrize(
+    ("request_", "named"),
+    [
+        ({"location": "/data/a.csv"}, r"file=/data/a\.csv, raw=raw/source=people/.*\.csv"),
+        ({"location": "https://example.com/a.csv?token=x"}, r"file=https://example\.com/a\.csv\?token=\*\*\*, raw="),
+        ({"location": 1}, r"file=raw/source=people/.*\.csv\)"),
+        ({"page": 1}, r"file=raw/source=people/.*\.csv\)"),
+    ],
+    ids=["path", "url", "another location", "no file"],
+)
+def test_a_file_that_lacks_a_column_is_named_as_its_people_know_it(run, request_, named):
+    with pytest.raises(RawError, match=f"has no column for full_name.*{named}"):
+        run("id\n1\n", request=request_)
 
 
 @pytest.mark.parametrize("text", ["id,Full Name\n", "id,Full Name", "\ufeffid,full_name\n\n", "id,full_name,more\n"])
