@@ -194,6 +194,15 @@ def runtime(environ: Mapping[str, str] | None = None) -> Runtime:
     return Runtime(environ.get("_HANDLER", ""), environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", ""))
 
 
+def traced(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether X-Ray takes a trace of this invocation; Lambda says so anew with each, nobody else does.
+
+    https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
+    """
+    environ = os.environ if environ is None else environ
+    return "Sampled=1" in environ.get("_X_AMZN_TRACE_ID", "").split(";")
+
+
 def task(environ: Mapping[str, str] | None = None) -> str:
     """What the state machine tells a container to do, as JSON text; empty elsewhere."""
     environ = os.environ if environ is None else environ

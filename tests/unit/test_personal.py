@@ -137,7 +137,6 @@ def test_the_quote_of_an_error_stands_apart_and_can_be_left_out():
 @pytest.fixture
 def stage_of(monkeypatch, capsys):
     """stage_of(source, stage): the error that comes out of the Lambda of a stage, and all that it logged."""
-    monkeypatch.setenv("POWERTOOLS_TRACE_DISABLED", "true")
     monkeypatch.setattr(settings, "current", lambda: Settings(bucket="bucket"))
 
     def call(source, stage):

@@ -1,13 +1,19 @@
 """What `run_stage` logs and measures of a stage that succeeds, one that raises, and one that is called wrongly."""
 
 import json
+import os
+import socket
+import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from chalicelib import telemetry
 from chalicelib.errors import ContractError, SourceUnavailable
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,6 @@ EVENT = {"run_id": "june", "source": "weather", "chunk": {"chunk": 3}}
 @pytest.fixture
 def called(monkeypatch, capsys):
     """called(stage, event): (what came of it, its log record, its metrics)."""
-    monkeypatch.setenv("POWERTOOLS_TRACE_DISABLED", "true")
 
     def call(stage, event=EVENT):
         for handler in telemetry.logger.handlers:  # it keeps the stream that it was made with
@@ -109,3 +114,49 @@ def test_a_line_is_about_its_own_event_whatever_the_process_did_before(called):
 def test_before_the_input_is_read_its_source_is_named(called):
     _, record, metrics = called(transform, {"run_id": "june", "input": {"source": "weather"}})
     assert (record["source"], metrics["source"]) == ("weather", "weather")
+
+
+# --- traces ------------------------------------------------------------------------------------
+
+TRACED = """
+import sys
+from dataclasses import dataclass
+from chalicelib import telemetry
+
+@dataclass(frozen=True)
+class Nothing:
+    pass
+
+def transform(request):
+    return Nothing()
+
+telemetry.run_stage(transform, Nothing, {})
+print("aws_xray_sdk.core" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("of_lambda", "sampled"),
+    [({"LAMBDA_TASK_ROOT": "/var/task"}, "1"), ({"LAMBDA_TASK_ROOT": "/var/task"}, "0"), ({}, None)],
+    ids=["sampled", "not sampled", "elsewhere"],
+)
+def test_a_stage_is_a_subsegment_of_the_trace_that_is_taken_and_else_nothing_of_x_ray_is_imported(of_lambda, sampled):
+    taken = sampled == "1"
+    header = f"Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled={sampled};Lineage=1:a:0"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.setblocking(False)
+        variables = {**of_lambda, "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{daemon.getsockname()[1]}"}
+        if sampled:
+            variables["_X_AMZN_TRACE_ID"] = header
+        ran = subprocess.run(
+            [sys.executable, "-c", TRACED], cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.splitlines()[-1] == str(taken)
+        if taken:
+            _, _, segment = daemon.recv(65536).partition(b"\n")
+            assert json.loads(segment)["name"] == "## transform"
+        else:
+            with pytest.raises(BlockingIOError):
+                daemon.recv(65536)
