@@ -41,8 +41,9 @@ def main(arguments: list[str]) -> int:
     outcomes.sort(key=lambda outcome: outcome.trial.number)
     found = report.Report(given.seed, given.calm, len(planned), outcomes, time.time() - started, rest)
     given.report.mkdir(parents=True, exist_ok=True)
-    (given.report / "storm.json").write_text(found.as_json())
-    (given.report / "storm.md").write_text(found.as_markdown())
+    name = "storm-only" if given.only else "storm"  # what a whole campaign found stays
+    (given.report / f"{name}.json").write_text(found.as_json())
+    (given.report / f"{name}.md").write_text(found.as_markdown())
     print(found.as_text(), flush=True)
     if signals:
         return 128 + signals[0]  # as a shell tells of who was ended by a signal
@@ -99,7 +100,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--folder", type=Path, default=Path("build/storm"), help="for the copy of the project and its stack"
     )
-    made.add_argument("--report", type=Path, default=Path("build"), help="the folder for storm.json and storm.md")
+    made.add_argument(
+        "--report", type=Path, default=Path("build"), help="the folder for storm.json and storm.md; storm-only.* with --only"
+    )
     return made
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 
 from chalicelib import executions
 from chalicelib.errors import TerminalError
@@ -94,7 +94,9 @@ class StormStack:
 
     def _client(self, service: str):
         config = Config(retries={"total_max_attempts": 1}, read_timeout=30, max_pool_connections=20)
-        return provision.client(service, self.env["AWS_ENDPOINT_URL"], config)
+        made = provision.client(service, self.env["AWS_ENDPOINT_URL"], config)
+        made.meta.events.register("after-call.*.*", whole)
+        return made
 
     def call(self, service: str, operation: str, **given) -> dict:
         """A call of AWS; it waits for a stack that is being started again. Raises Stopped."""
@@ -316,6 +318,19 @@ class StormStack:
             self._stack.down()
             self._start()
             self.generation += 1
+
+
+def whole(model, http_response, **_) -> None:
+    """Raise IncompleteReadError for an answer that ended before its body did, as those of a killed stack may.
+
+    botocore takes one of which the headers came for whole, with nothing in it: only of bodies that it streams it
+    counts the bytes. https://github.com/boto/botocore/blob/develop/botocore/httpsession.py
+    """
+    wanted = http_response.headers.get("Content-Length")
+    if wanted is None or model.has_streaming_output or model.http["method"] == "HEAD":
+        return
+    if len(http_response.content) != int(wanted):
+        raise IncompleteReadError(actual_bytes=len(http_response.content), expected_bytes=int(wanted))
 
 
 def impatient(machine: dict) -> dict:

@@ -25,10 +25,10 @@ def environment():
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def played(folder, *more):
+def played(folder, *more, report="storm"):
     ran = subprocess.run(command(folder, *more), cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    return json.loads((folder / "storm.json").read_text())
+    return json.loads((folder / f"{report}.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,10 @@ def test_a_trial_that_is_played_alone_meets_what_it_met_in_the_storm(storm, tmp_
         for trial in storm["played"]
         if all(fault["seam"] == "database" and fault["struck"] for fault in trial["faults"])
     )
-    told = played(tmp_path, "--only", str(among["trial"]))
+    whole = tmp_path / "storm.json"
+    whole.write_text("what a whole campaign found")
+    told = played(tmp_path, "--only", str(among["trial"]), report="storm-only")
+    assert whole.read_text() == "what a whole campaign found"
     [alone] = told["played"]
     assert (alone["trial"], alone["lane"]) == (among["trial"], among["lane"])
     # each by its kind, its place, when it begins, how often it strikes, and that it did

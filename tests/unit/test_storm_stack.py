@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import psutil
@@ -11,6 +13,7 @@ import pytest
 
 from local import processes
 from storm.stack import StormStack
+from storm.waiting import Waits
 
 SLEEP = "import time; time.sleep(60)"
 
@@ -36,3 +39,32 @@ def test_postgres_is_killed_and_nobody_who_has_its_pid_since(pids):
         stack.restart_postgres(signal.SIGKILL)
     assert child.wait(60) == -signal.SIGKILL
     assert processes.runs(psutil.Process(other))
+
+
+HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {}\r\nConnection: close\r\n\r\n"
+BODY = '{"status": "RUNNING"}'
+
+
+@pytest.mark.parametrize("said", ["", BODY[:9]], ids=["its headers", "half of it"])
+def test_an_answer_of_which_a_killed_stack_said_a_part_is_asked_for_again(said):
+    """botocore takes it for an answer without anything in it: `KeyError: 'status'` of a run that was under way."""
+    answers = [HEAD.format(len(BODY)) + said, HEAD.format(len(BODY)) + BODY]
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def answer() -> None:
+            for each in answers:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(each.encode())
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        stack = StormStack.__new__(StormStack)
+        stack.waits, stack._turning, stack._clients = Waits(), threading.Lock(), {}
+        stack.env = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{listening.getsockname()[1]}"}
+        arn = "arn:aws:states:us-east-1:123456789012:execution:sluice:a"
+        assert stack.call("stepfunctions", "describe_execution", executionArn=arn)["status"] == "RUNNING"
+        thread.join()
