@@ -101,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
         "--folder", type=Path, default=Path("build/storm"), help="for the copy of the project and its stack"
     )
     made.add_argument(
-        "--report", type=Path, default=Path("build"), help="the folder for storm.json and storm.md; storm-only.* with --only"
+        "--report", type=Path, default=Path("build"), help="the folder for storm.*; for storm-only.* with --only"
     )
     return made
 

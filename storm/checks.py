@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
 
 from chalicelib.triggers import holding
 from chalicelib.warehouse import tables
 from chalicelib.warehouse.publishing import COUNTS, Account
 from storm import truth
+from storm.faults import Fault
 from storm.stack import LOST, Ended, StormStack
 
 SETTLED_SECONDS = 30  # a killed worker's session ends within client_connection_check_interval, 5 s
@@ -77,6 +79,18 @@ def table(stack: StormStack, lane: str) -> dict[str, tuple[str, ...]]:
     return {row[0]: row for row in stack.database.query(f"SELECT {names} FROM curated.{lane}")}
 
 
+def difference(expected: truth.Table, found: truth.Table) -> str:
+    """How many rows of which kind differ, and one of them."""
+    kinds = Counter(
+        "missing" if key not in found else "unknown" if key not in expected else "other"
+        for key in {*expected, *found}
+        if expected.get(key) != found.get(key)
+    )
+    key = next((key for key in sorted({*expected, *found}) if expected.get(key) != found.get(key)), None)
+    example = f", e.g. key {key} is {found.get(key)}, expected {expected.get(key)}" if key else ""
+    return ", ".join(f"{count} rows {kind}" for kind, count in sorted(kinds.items())) + example
+
+
 def cursor(stack: StormStack, lane: str) -> str | None:
     rows = stack.database.query("SELECT position::text FROM pipeline.cursors WHERE source = %s", lane)
     return rows[0][0] if rows else None
@@ -100,6 +114,11 @@ def ended_as_it_says(ended: Ended, row: dict) -> None:
             wanted = ("failed", "succeeded")
         if "DescribeFailure" not in ended.states:  # the ledger was out of reach, and the email says so
             expect(row.get("status") in wanted, f"{ended.run_id} failed, the ledger says {row.get('status')}")
+
+
+def unheard(faults: Iterable[Fault]) -> set[str]:
+    """The services that cannot be reached for good."""
+    return {fault.values["service"] for fault in faults if fault.lasting and fault.kind.startswith(("SNS", "SQS"))}
 
 
 def somebody_was_told(mail: Mail, ended: Ended, unheard: Iterable[str], engine: int) -> None:

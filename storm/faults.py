@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from storm import truth
 
@@ -29,6 +29,13 @@ OBJECTS = (
     ("PUT", "/malformed.ndjson"),
     ("PUT", "/report."),
     ("PUT", "/map/"),
+)
+
+# a replay reads the raw objects of the run whose rows it replays, and what Plan says of them
+OF_REPLAYS = (
+    *(each for each in OBJECTS if each != ("PUT", "raw/")),
+    ("PUT", "/replay/"),
+    ("GET", "/replay/"),
 )
 
 FUNCTIONS = (
@@ -88,11 +95,25 @@ def draw(rng: random.Random, disturbing: bool, kind: str = DOCUMENTS) -> list[Fa
     if any(fault.seam == "starts" for fault in kinds):
         # two runs of one window must be told the same, or nobody knows which of them is right
         kinds = [fault for fault in kinds if fault.kind not in ("source changed", "source spoiled")]
-    telling = [fault for fault in kinds if fault.kind.startswith(_TELLING) or fault.values.get("place") == "fail"]
-    if telling and not any(fault.lasting for fault in kinds if fault not in telling):
+    if _tells_only(kinds):
         spoiled = rng.random() < 0.5 and kind != INBOX and not any(fault.seam == "starts" for fault in kinds)
         kinds.append(_spoiled(rng) if spoiled else _failing(rng))
     return kinds
+
+
+def draw_for_replay(rng: random.Random) -> list[Fault]:
+    """None to two that the run of a replay can meet: it asks no source, and the clocks are those of its trial."""
+    makers, weights = zip(*_OF_REPLAYS, strict=True)
+    chosen = rng.choices(makers, weights, k=rng.choices((0, 1, 2), (2, 5, 3))[0])
+    drawn = {fault.kind: fault for fault in (make(rng) for make in chosen)}
+    kinds = list(drawn.values())
+    return [*kinds, _failing(rng)] if _tells_only(kinds) else kinds
+
+
+def _tells_only(kinds: list[Fault]) -> bool:
+    """Whether they need a run that fails, and none of them lets it."""
+    telling = [fault for fault in kinds if fault.kind.startswith(_TELLING) or fault.values.get("place") == "fail"]
+    return bool(telling) and not any(fault.lasting for fault in kinds if fault not in telling)
 
 
 # --- the source ------------------------------------------------------------------------------
@@ -121,8 +142,27 @@ def _spoiled(rng: random.Random) -> Fault:
 # --- AWS and the workers -----------------------------------------------------------------------
 
 
-def _s3(rng: random.Random) -> Fault:
-    method, key = rng.choice(OBJECTS)
+def _database_of_replay(rng: random.Random) -> Fault:
+    """Of the few rows that are judged again."""
+    made = _database(rng)
+    return replace(made, values={**made.values, "after": min(made.values["after"], rng.randint(0, 2))})
+
+
+def _stopped_replay(rng: random.Random) -> Fault:
+    """A command needs a second, and on a busy machine some, before it starts the run."""
+    return replace(_stopped(rng), values={"action": "run stopped", "at": round(rng.uniform(1.2, 4.0), 2)})
+
+
+def _swept_replay(rng: random.Random) -> Fault:
+    return replace(_swept(rng), values={"action": "swept meanwhile", "at": round(rng.uniform(1.2, 4.0), 2)})
+
+
+def _s3_of_replay(rng: random.Random) -> Fault:
+    return _s3(rng, OF_REPLAYS)
+
+
+def _s3(rng: random.Random, objects: Sequence[tuple[str, str]] = OBJECTS) -> Fault:
+    method, key = rng.choice(objects)
     actions = ("error", "slow-down", "unheard", "kill") if method == "PUT" else (
         "error", "slow-down", "missing", "stale", "cut", "kill")  # fmt: skip
     action = rng.choice(actions)
@@ -313,3 +353,12 @@ _MAKERS: tuple[tuple[Callable[[random.Random], Fault], float], ...] = (
 _OWN = {TEXTS: ((_embedding, 25),), CONTAINERS: ((_container, 30),), INBOX: ((_trigger, 25),)}
 _OF_THE_WEB = (_source, _changed, _spoiled, _starts)
 _DISTURBING = (_stack, _engine)
+_OF_REPLAYS = (
+    (_s3_of_replay, 8),
+    (_worker, 9),
+    (_messages, 2),
+    (_telling, 1.5),
+    (_database_of_replay, 13),
+    (_stopped_replay, 1.5),
+    (_swept_replay, 1.5),
+)

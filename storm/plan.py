@@ -26,6 +26,27 @@ _WEB = LANES[:6]
 ROUND = (*_WEB, *LANES[6:], *_WEB, LANES[6], LANES[8])
 
 
+_REPLAYS = 0.25  # of the trials: a suite that is edited has all workers begin anew, twice for each
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a trial's runs set aside is judged again, by a suite that was mended.
+
+    `twice`: its days are loaded once more before. `older`: so is what a run before it has set aside. `beside`: a newer
+    run of the same days starts at the same time. `together`: all of these runs' rows are asked for at once, else the
+    newest run's first where `newest_first`. `at_once`: so many commands ask for the same rows.
+    """
+
+    twice: bool
+    older: bool
+    beside: bool
+    together: bool
+    newest_first: bool
+    at_once: int
+    faults: tuple[Fault, ...]
+
+
 @dataclass(frozen=True)
 class Trial:
     """One run and its faults. `place` is its place in its lane, which says which days it asks for.
@@ -40,6 +61,7 @@ class Trial:
     by_cursor: bool
     redriven: bool
     faults: tuple[Fault, ...]
+    replay: Replay | None = None
 
     @property
     def kind(self) -> str:
@@ -74,6 +96,25 @@ def trials(seed: int, runs: int, disturbing: bool = True) -> list[Trial]:
         # of simultaneous runs the second might find the cursor moved, and ask for other days
         by_cursor = rng.random() < 0.5 and not any(fault.seam == "starts" for fault in drawn)
         redriven = rng.random() < 0.5
-        made.append(Trial(number, lane, places[lane], by_cursor and KINDS[lane] != INBOX, redriven, drawn))
+        by_cursor = by_cursor and KINDS[lane] != INBOX
+        replay = _replay(random.Random(f"{seed} {number} replay"), lane, drawn)
+        made.append(Trial(number, lane, places[lane], by_cursor, redriven, drawn, replay))
         places[lane] += 1
     return made
+
+
+def _replay(rng: random.Random, lane: str, drawn: tuple[Fault, ...]) -> Replay | None:
+    """None where it is not known which rows the runs set aside, or where each chunk takes a second to begin."""
+    is_known = not {"source changed", "source spoiled"} & {fault.kind for fault in drawn}
+    if rng.random() > _REPLAYS or KINDS[lane] == CONTAINERS or not is_known:
+        return None
+    again = KINDS[lane] != INBOX  # who puts a file into the inbox again starts nothing
+    return Replay(
+        twice=rng.random() < 0.5 and again,
+        older=rng.random() < 0.3,
+        beside=rng.random() < 0.3 and again,
+        together=rng.random() < 0.5,
+        newest_first=rng.random() < 0.5,
+        at_once=rng.choice((1, 1, 2)),
+        faults=tuple(faults.draw_for_replay(rng)),
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from local.home import REPOSITORY
@@ -77,16 +79,16 @@ _LINES = """cursor = "0"
             cursor = answer.headers["Next"]
             yield Page(answer.stream(), "ndjson")"""
 
-_SUITE = {
-    "expectations": [
-        {
-            "type": "expect_column_values_to_be_between",
-            "kwargs": {"column": "amount", "min_value": 0},
-        },
+_STRICT, _MENDED = 0, -1000  # the least amount
+
+
+def _suite(lane: str, least: int) -> str:
+    expectations = [
+        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "amount", "min_value": least}},
         {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}},
-    ],
-    "meta": {"sluice": {"quarantine": {"warn": 0.04, "fail": 0.3}}},
-}
+    ]
+    meta = {"sluice": {"quarantine": {"warn": 0.08, "fail": 0.3}}}
+    return json.dumps({"name": lane, "expectations": expectations, "meta": meta})
 
 
 def copy(folder: Path) -> Path:
@@ -122,5 +124,21 @@ def add_lanes(lanes: list[str], url: str) -> None:
             pages=_LINES if kind == faults.LINES else _DOCUMENTS,
         )
         (REPOSITORY / "chalicelib" / "sources" / f"{lane}.py").write_text(text)
-        suite = REPOSITORY / "chalicelib" / "expectations" / f"{lane}.json"
-        suite.write_text(json.dumps({"name": lane, **_SUITE}))
+        _write_suite(lane, _STRICT)
+
+
+@contextlib.contextmanager
+def mended_suite(lane: str) -> Iterator[None]:
+    """Amounts below 0 are accepted meanwhile, as by somebody who mends the suite in their clone."""
+    _write_suite(lane, _MENDED)
+    try:
+        yield
+    finally:
+        _write_suite(lane, _STRICT)
+
+
+def _write_suite(lane: str, least: int) -> None:
+    """In one step: workers read it at any moment."""
+    unfinished = REPOSITORY / f"{lane}.suite"
+    unfinished.write_text(_suite(lane, least))
+    unfinished.replace(REPOSITORY / "chalicelib" / "expectations" / f"{lane}.json")

@@ -53,6 +53,9 @@ def line(outcome: Outcome, done: int, planned: int, seed: int, calm: bool) -> st
     told = f"{done}/{planned} trial {outcome.trial.number} {outcome.seconds:.1f} s: {faults}: {ended}"
     if outcome.redriven:
         told += ", redriven"
+    if outcome.replayed.runs:
+        met = ", ".join(fault.kind if struck else f"({fault.kind})" for fault, struck in outcome.replayed.struck)
+        told += f", replays{' with ' * bool(met)}{met}: {', '.join(outcome.replayed.runs)}"
     if outcome.seconds > SLOW_SECONDS:
         told += f"\n  {slowness(outcome)}"
     if outcome.counterexample:
@@ -100,6 +103,20 @@ class Report:
         return sum(len(outcome.ended) for outcome in self.outcomes)
 
     @property
+    def replays(self) -> dict:
+        """How many runs judged rows again, after how many trials, how they ended, how many of their faults struck."""
+        replayed = [outcome.replayed for outcome in self.outcomes if outcome.replayed.runs]
+        faults = [struck for each in replayed for _, struck in each.struck]
+        ended = Counter(run.split(" ")[0] for each in replayed for run in each.runs)
+        return {
+            "trials": len(replayed),
+            "runs": ended.total(),
+            "ended": ended,
+            "drawn": len(faults),
+            "struck": sum(faults),
+        }
+
+    @property
     def by_kind(self) -> dict[str, Counter]:
         """By fault: how often it was drawn, how often it struck, and how the first run ended where it did."""
         found: dict[str, Counter] = defaultdict(Counter)
@@ -137,6 +154,7 @@ class Report:
                 "never": self.never,
                 "by_kind": self.by_kind,
                 "errors": dict(self.errors.most_common()),
+                "replays": self.replays,
                 "left": self.rest,
                 "played": [
                     {
@@ -145,6 +163,8 @@ class Report:
                         "seconds": round(outcome.seconds, 1),
                         "faults": [_told(fault, struck) for fault, struck in outcome.struck],
                         "ended": outcome.ended,
+                        "replays": outcome.replayed.runs,
+                        "faults_of_replays": [_told(fault, struck) for fault, struck in outcome.replayed.struck],
                         "waited": outcome.waited,
                     }
                     for outcome in self.outcomes
@@ -170,6 +190,7 @@ class Report:
         return "\n".join([self.as_text(), "", *rows, "", "| error of a failed run | runs |", "|---|---:|", *errors, ""])
 
     def as_text(self) -> str:
+        replays = self.replays
         first = Counter(outcome.ended[0].split(" ")[0] for outcome in self.outcomes if outcome.ended)
         played, per_minute = len(self.outcomes), 60 * len(self.outcomes) / max(self.seconds, 1)
         told = [
@@ -178,6 +199,10 @@ class Report:
             f"Of their first runs {first['SUCCEEDED']} succeeded in spite of their faults, {first['FAILED']} failed or"
             f" were rejected, {first['LOST']} were lost with the engine, {first['ABORTED']} were stopped.",
             f"{sum(outcome.redriven for outcome in self.outcomes)} were redriven by `sluice redrive`.",
+            f"{replays['runs']} replays of what {replays['trials']} of the trials had set aside,"
+            f" {replays['ended']['SUCCEEDED']} of which succeeded, {replays['ended']['FAILED']} failed,"
+            f" {replays['ended']['LOST']} were lost, {replays['ended']['ABORTED']} were stopped;"
+            f" {replays['struck']} of {replays['drawn']} faults struck these.",
             f"Of the {len(WANTED)} faults that were asked for, {len(WANTED) - len(self.never)} struck at least once"
             + (f"; never: {', '.join(self.never)}." if self.never else "."),
             f"{len(self.counterexamples)} counterexample{'' if len(self.counterexamples) == 1 else 's'}.",

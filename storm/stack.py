@@ -63,6 +63,10 @@ class Ended:
     given: dict = field(default_factory=dict)
     states: tuple[str, ...] = ()
 
+    @property
+    def told(self) -> str:
+        return f"{self.status} {self.error}" if self.error else self.status
+
 
 class StormStack:
     """One stack, used by several threads; one of them may stop it and start it again."""
@@ -131,7 +135,7 @@ class StormStack:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
                 raise
-            return self._arn(name)
+            return self.arn(name)
 
     def wait(self, arn: str) -> Ended:
         """Until the execution ended; raises TimeoutError where it does not, and Stopped."""
@@ -160,11 +164,11 @@ class StormStack:
         began, begun = time.monotonic(), "SELECT run_id FROM pipeline.runs WHERE redrive_of = %s"
         while True:
             generation = self.generation
-            said, complaint = self._typed("redrive", run_id, "--json")
+            said, complaint = self.typed("redrive", run_id, "--json")
             with contextlib.suppress(ValueError, KeyError):
-                return self.wait(self._arn(json.loads(said)["run_id"]))
+                return self.wait(self.arn(json.loads(said)["run_id"]))
             for (found,) in self.database.query(begun, run_id):  # it was begun, and the command was cut off
-                return self.wait(self._arn(found))
+                return self.wait(self.arn(found))
             # what is refused stays refused, unless it was a stack between two starts that was asked
             is_final = generation == self.generation and any(error in complaint for error in FINAL)
             if is_final or time.monotonic() - began > REDRIVE_SECONDS:
@@ -172,7 +176,7 @@ class StormStack:
                 raise RedriveRefused(f"sluice redrive {run_id} says: {said}{complaint.strip()[-500:]}")
             self.waits.pause(1)
 
-    def _typed(self, *words: str) -> tuple[str, str]:
+    def typed(self, *words: str) -> tuple[str, str]:
         """What a command of `sluice` prints and what it complains of. It is not there for who types Ctrl-C."""
         command = subprocess.Popen(
             [sys.executable, "-m", "cli", *words],
@@ -192,7 +196,7 @@ class StormStack:
                     command.communicate()
                     raise Stopped from None
 
-    def _arn(self, run_id: str) -> str:
+    def arn(self, run_id: str) -> str:
         return executions.arn(self.env["SLUICE_STATE_MACHINE_ARN"], run_id)
 
     def _history(self, arn: str) -> list[dict]:

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from chalicelib.triggers.starting import REDRIVE
 from storm import checks, truth
+from storm.arming import Arming
 from storm.checks import Counterexample, expect
-from storm.database import DatabaseFault
 from storm.faults import INBOX, TEXTS, Fault
 from storm.inbox import Inbox
 from storm.plan import KINDS, Trial
+from storm.replays import ABORTED_SECONDS, AGAIN, Replayed, Replays
 from storm.stack import LOST, Ended, RedriveRefused, StormStack
-from storm.upstream import SourceFault, Upstream
+from storm.upstream import Upstream
 from storm.waiting import Stopped
-
-AGAIN = 6  # a run that makes up for one may itself be hit by what hits the runs beside it
-# whose execution is stopped ends what it is at
-ABORTED_SECONDS = 2.0
-# a server that is being stopped, or whose role changes, for so many seconds
-READ_ONLY_SECONDS = 1.0
 
 
 @dataclass
@@ -34,6 +26,7 @@ class Outcome:
     trial: Trial
     ended: list[str] = field(default_factory=list)
     struck: list[tuple[Fault, bool]] = field(default_factory=list)
+    replayed: Replayed = field(default_factory=Replayed)
     waited: list[tuple[str, float]] = field(default_factory=list)
     again: int = 0
     redriven: int = 0
@@ -50,12 +43,11 @@ class Lane:
         self._table: dict[str, tuple[str, ...]] = {}
         self._following: int | None = None  # the place of the trial before which the table is as it should be
         self._begun = 0
-        self._source_faults: list[SourceFault] = []
-        self._disturbances: dict[str, Future] = {}
-        self._later = ThreadPoolExecutor(4)
-        self._unswept: list[str] = []  # runs whose end nobody could enter in the ledger: the sweep has to
         self._kind = KINDS[name]
         self._inbox = Inbox(stack, name, seed)
+        self._arming = Arming(stack, upstream, name)
+        self._replays = Replays(stack, name, seed, mail, self._arming)
+        self._unswept = self._replays.unswept  # runs whose end nobody could enter in the ledger: the sweep has to
 
     def _begin(self, place: int, windows: int = 10) -> None:
         """Have the table and the cursor as they are before the trial at `place`: its last windows are loaded."""
@@ -63,6 +55,7 @@ class Lane:
         self._stack.database.query("DELETE FROM pipeline.cursors WHERE source = %s", self.name)
         self._stack.database.query("DELETE FROM pipeline.embeddings WHERE table_name = %s", self.name)
         self._begun += 1
+        self._replays.begin()
         if self._kind == INBOX:  # its files are not loaded before: the table begins with none
             self._table = {}
             return
@@ -76,6 +69,7 @@ class Lane:
                 if ended.status == "SUCCEEDED":
                     break
             expect(ended.status == "SUCCEEDED", f"{ended.run_id}, without any fault of its own, is {ended.status}")
+            self._replays.loaded((first, last))
         self._table = checks.table(self._stack, self.name)
 
     def play(self, trial: Trial) -> Outcome:
@@ -94,7 +88,7 @@ class Lane:
         except Exception as error:  # whatever it is, the others go on
             outcome.counterexample = f"{type(error).__name__}: {error}"
         if not self._stack.waits.stopping.is_set():
-            self._mend(trial, outcome)
+            outcome.struck += self._arming.mend()
         if outcome.counterexample:
             self._following = None  # the next trial begins with a table of which everything is known
         outcome.seconds = time.monotonic() - started
@@ -103,27 +97,26 @@ class Lane:
 
     def close(self) -> None:
         """Wait for what is still to happen to the stack: nothing may be begun on one that is being stopped."""
-        self._later.shutdown()
+        self._arming.close()
 
     # --- the pieces ----------------------------------------------------------------------------
 
     def _play(self, trial: Trial, outcome: Outcome) -> None:
         late = checks.table(self._stack, self.name)
         expect(
-            late == self._table, f"{self.name} changed after its last run had ended: {_difference(self._table, late)}"
+            late == self._table,
+            f"{self.name} changed after its last run had ended: {checks.difference(self._table, late)}",
         )
         position = checks.cursor(self._stack, self.name)
-        self._disturbances = {}
-        self._arm(trial)
+        self._arming.arm(trial.faults, trial.name, trial.mark)
         engine = self._stack.generation
-        self._disturbances = self._disturb(trial)
+        self._arming.disturb(trial.mark)
         ended = self._inbox.put(trial) if self._kind == INBOX else self._run(trial)
-        for disturbance in self._disturbances.values():
-            disturbance.result()
+        self._arming.settle()
         if any(one.status == "ABORTED" for one in ended):
             self._stack.waits.pause(ABORTED_SECONDS)
-        self._mend(trial, outcome)
-        outcome.ended = [_how(one) for one in ended]
+        outcome.struck = self._arming.mend()
+        outcome.ended = [one.told for one in ended]
         published = self._check(trial, ended, trial.given, position, engine)
         while not published or not self._is_done(ended):
             outcome.again += 1
@@ -132,13 +125,21 @@ class Lane:
             engine = self._stack.generation
             given = self._given_again(trial, ended, published)
             ended = self._again(trial, ended, given, outcome)
-            outcome.ended += [_how(one) for one in ended]
+            outcome.ended += [one.told for one in ended]
             now = self._check(trial, ended, given, position, engine)
             published = published or now
+        self._replay(trial, outcome)
         if self._kind == TEXTS:
-            checks.vectors(self._stack, self.name, complete=True)
+            checks.vectors(self._stack, self.name, complete=outcome.replayed.complete)
         checks.nothing_is_left(self._stack, self.name, self._unswept)
         self._sweep()
+
+    def _replay(self, trial: Trial, outcome: Outcome) -> None:
+        served = {version for versions in self._upstream.served(self.name).values() for version in versions}
+        as_planned = served <= {truth.PLANNED}
+        own = self._replays.loaded(truth.window(trial.place), as_planned)
+        if as_planned:
+            self._table, outcome.replayed = self._replays.play(trial, own, self._table)
 
     def _again(self, trial: Trial, ended: list[Ended], given: dict, outcome: Outcome) -> list[Ended]:
         """The run, or runs, that make up for those that ended."""
@@ -189,47 +190,6 @@ class Lane:
         days = {"from": first.isoformat(), "to": last.isoformat()}
         return {"source": self.name, **days} if published else trial.given
 
-    def _arm(self, trial: Trial) -> None:
-        source, aws, database = [], [], []
-        for number, fault in enumerate(trial.faults):
-            name = f"{trial.name}{number}"
-            if fault.seam == "source":
-                source.append(SourceFault(**fault.values))
-            elif fault.seam == "aws":
-                texts = [trial.mark, *fault.values.get("texts", ())]
-                worker = {"worker": trial.mark} if fault.values["service"] == "s3" else {}
-                aws.append({**fault.values, **worker, "name": name, "texts": texts})
-            elif fault.seam == "database":
-                database.append(DatabaseFault(name=name, lane=self.name, **fault.values))
-        self._upstream.arm(self.name, source)
-        self._source_faults = source
-        if database:
-            self._stack.database.arm(database)
-        if aws:
-            self._stack.arm(aws)
-
-    def _mend(self, trial: Trial, outcome: Outcome) -> None:
-        """Take the faults away; what they did is noted once."""
-        struck = self._stack.disarm(trial.name)
-        met = self._stack.database.disarm(self.name)
-        self._upstream.mend(self.name)
-        if outcome.struck:
-            return
-        sources = self._source_faults
-        for number, fault in enumerate(trial.faults):
-            name = f"{trial.name}{number}"
-            if fault.seam == "source":
-                found = any(each.struck for each in sources if each.action == fault.values["action"])
-            elif fault.seam == "database":
-                found = met.get(name, 0) > fault.values.get("after", 0)
-            elif fault.seam == "aws":
-                # one that was armed in an engine that was killed is forgotten with it
-                found = struck.get(name, 0) > 0
-            else:
-                happened = self._disturbances.get(fault.kind)
-                found = happened is None or (happened.exception() is None and happened.result() is not False)
-            outcome.struck.append((fault, found))
-
     def _run(self, trial: Trial) -> list[Ended]:
         """Start what the trial starts, and wait until all of it ended."""
         names, times = [f"{trial.name}run"], 1
@@ -244,25 +204,6 @@ class Lane:
         expect(len(arns) == len(names), f"{len(names)} names made {len(arns)} executions")
         return [self._stack.wait(arn) for arn in sorted(arns)]
 
-    def _disturb(self, trial: Trial) -> dict[str, Future]:
-        """By kind of fault, what is about to happen; one that finds nothing to happen to gives False."""
-        actions = {
-            "Postgres restarted": lambda: self._stack.restart_postgres(signal.SIGINT),
-            "Postgres killed": lambda: self._stack.restart_postgres(signal.SIGKILL),
-            "all connections cut": self._stack.database.cut_all,
-            "all read-only": lambda: self._stack.database.be_read_only(READ_ONLY_SECONDS),
-            "all workers killed": self._stack.kill_workers,
-            "run stopped": lambda: self._stack.stop_run(trial.mark),
-            "swept meanwhile": self._stack.sweep,
-            "engine stopped": lambda: self._stack.restart(kill=False),
-            "engine killed": lambda: self._stack.restart(kill=True),
-        }
-        return {
-            fault.kind: self._later.submit(_later, fault.values["at"], actions[fault.values["action"]])
-            for fault in trial.faults
-            if fault.seam in ("stack", "run")
-        }
-
     # --- what must hold ------------------------------------------------------------------------
 
     def _check(self, trial: Trial, ended: list[Ended], given: dict, position: str | None, engine: int) -> bool:
@@ -270,9 +211,7 @@ class Lane:
 
         `engine` is the generation of the stack with which they began: what was sent is gone with it.
         """
-        unheard = {
-            fault.values["service"] for fault in trial.faults if fault.lasting and fault.kind.startswith(("SNS", "SQS"))
-        }
+        unheard = checks.unheard(trial.faults)
         rows = {}
         for one in ended:
             found = rows[one.run_id] = checks.ledger(self._stack, one.run_id)
@@ -306,7 +245,7 @@ class Lane:
         table = checks.table(self._stack, self.name)
         if table not in possible:
             what = f"what {published[-1]['run_id']} should have made of it" if published else "what it was"
-            raise Counterexample(f"curated.{self.name} is not {what}: {_difference(possible[0], table)}")
+            raise Counterexample(f"curated.{self.name} is not {what}: {checks.difference(possible[0], table)}")
         self._table = table
 
     def _check_cursor(self, trial: Trial, published: list[dict], given: dict, position: str | None) -> None:
@@ -315,23 +254,3 @@ class Lane:
         wanted = truth.window(trial.place)[1].isoformat() if published and moves else position
         found = checks.cursor(self._stack, self.name)
         expect(found == wanted, f"the cursor of {self.name} is {found}, expected {wanted}")
-
-
-def _later(seconds: float, work: Callable[[], object]) -> object:
-    time.sleep(seconds)
-    return work()
-
-
-def _how(ended: Ended) -> str:
-    return f"{ended.status} {ended.error}" if ended.error else ended.status
-
-
-def _difference(expected: truth.Table, found: truth.Table) -> str:
-    kinds = Counter(
-        "missing" if key not in found else "unknown" if key not in expected else "other"
-        for key in {*expected, *found}
-        if expected.get(key) != found.get(key)
-    )
-    key = next((key for key in sorted({*expected, *found}) if expected.get(key) != found.get(key)), None)
-    example = f", e.g. key {key} is {found.get(key)}, expected {expected.get(key)}" if key else ""
-    return ", ".join(f"{count} rows {kind}" for kind, count in sorted(kinds.items())) + example

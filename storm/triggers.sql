@@ -5,6 +5,8 @@ CREATE TABLE storm.faults (
     name text PRIMARY KEY, lane text, place text, action text, after int, times int, shift interval
 );
 CREATE TABLE storm.written (at timestamptz);
+-- in the order of their commits: who publishes holds the table's lock, and `published_at` is when he began to wait for it
+CREATE TABLE storm.published (place bigserial, run_id text PRIMARY KEY);
 
 CREATE FUNCTION storm.strike(found_lane text, found_place text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE fault storm.faults; met bigint;
@@ -64,6 +66,7 @@ END $$;
 CREATE FUNCTION storm.at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM storm.strike(NEW.source, 'commit');
+    INSERT INTO storm.published (run_id) VALUES (NEW.run_id) ON CONFLICT DO NOTHING;
     RETURN NULL;
 END $$;
 

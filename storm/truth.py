@@ -37,11 +37,20 @@ def days(first: dt.date, last: dt.date) -> Iterator[dt.date]:
 def pages(seed: int, lane: str, day: dt.date, version: str = PLANNED) -> tuple[Page, ...]:
     """What the source says of a day.
 
+    Some rows that an expectation sets aside have the key of a good one, and stand before it, behind it, or both.
+
     CHANGED: some amounts are others, and the first row of the last page has moved to the end of the first one, so
     that who reads one page before and one after finds it twice, or not at all. SPOILED: half of the rows are bad.
     """
     rng = random.Random(f"{seed} {lane} {day}")
     made = [[_row(rng, day) for _ in range(rng.randrange(25, 40))] for _ in range(PAGES)]
+    for page in made:
+        for _ in range(rng.choice((0, 1, 1, 2))):
+            place = rng.randrange(len(page))
+            page.insert(rng.randint(0, place), _negative(rng, day, page[place]["id"]))
+        if rng.random() < 0.5:
+            place = rng.randrange(len(page))
+            page.insert(rng.randint(place + 1, len(page)), _negative(rng, day, page[place]["id"]))
     if version == CHANGED:
         for row in made[0][:3] + made[-1][-3:]:
             row["amount"] = f"{rng.randrange(1000)}.75"
@@ -61,6 +70,10 @@ def _row(rng: random.Random, day: dt.date) -> Row:
     return {"id": rng.randrange(KEYS), "day": day.isoformat(), "amount": amount, "note": f"note {rng.randrange(50)}"}
 
 
+def _negative(rng: random.Random, day: dt.date, key: int) -> Row:
+    return {**_row(rng, day), "id": key, "amount": f"-{rng.randrange(1, 1000)}.{rng.randrange(100):02d}"}
+
+
 def apply(before: Table, sent: Iterable[Page]) -> tuple[dict[str, tuple[str, ...]], Account]:
     """The table after these pages, in raw order, are published on it, and the account of the run that does."""
     fetched = quarantined = valid = 0
@@ -71,15 +84,31 @@ def apply(before: Table, sent: Iterable[Page]) -> tuple[dict[str, tuple[str, ...
             quarantined += 1
             continue
         valid += 1
-        last[str(row["id"])] = tuple(str(row[name]) for name in COLUMNS)
+        last[str(row["id"])] = shown(row)
     inserted = sum(key not in before for key in last)
     unchanged = sum(before.get(key) == row for key, row in last.items())
     account = Account(fetched, inserted, len(last) - inserted - unchanged, unchanged, valid - len(last), quarantined)
     return {**before, **last}, account
 
 
+def shown(row: Row) -> tuple[str, ...]:
+    """A row as Postgres shows it."""
+    return tuple(str(row[name]) for name in COLUMNS)
+
+
 def is_bad(row: Row) -> bool:
+    """Whether the suite of a lane, or the type of its column, sets the row aside."""
     return not row["amount"].replace(".", "").isdigit()
+
+
+def is_unfit(row: Row) -> bool:
+    """Whether the type of its column does; the suite that was mended sets nothing aside."""
+    return is_bad({"amount": row["amount"].removeprefix("-")})
+
+
+def planned(seed: int, lane: str, window: tuple[dt.date, dt.date]) -> list[Row]:
+    """The rows of a window, in raw order, unless the source says something else."""
+    return [row for day in days(*window) for page in pages(seed, lane, day) for row in page]
 
 
 def readings(

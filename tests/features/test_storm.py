@@ -43,6 +43,9 @@ def test_nothing_is_lost_in_a_storm(storm):
     assert sum(kind.get("struck", 0) for kind in storm["by_kind"].values()) >= RUNS / 2
     assert storm["runs"] > RUNS
     assert len({trial["lane"] for trial in storm["played"]}) >= 9
+    # and some of what was set aside was judged again
+    assert storm["replays"]["trials"] >= 5 and storm["replays"]["ended"]["SUCCEEDED"] >= 5
+    assert storm["replays"]["struck"] >= 1
 
 
 @pytest.mark.timeout(1800)

@@ -71,6 +71,33 @@ def test_a_lane_gets_what_its_kind_can_meet():
     assert not any(kind.startswith("source") for kind in met[faults.INBOX])
 
 
+def test_what_is_replayed_is_drawn_for_every_lane_that_can():
+    replays = {trial.number: trial.replay for trial in plan.trials(1, 1000) if trial.replay}
+    lanes = Counter(plan.trials(1, 1000)[number].lane for number in replays)
+    assert set(lanes) == set(plan.LANES) - {"storm_7_containers"}
+    assert min(lanes.values()) > 10
+    for what in ("twice", "older", "beside", "together", "newest_first"):
+        assert {getattr(replay, what) for replay in replays.values()} == {False, True}, what
+    assert {replay.at_once for replay in replays.values()} == {1, 2}
+    met = [fault for replay in replays.values() for fault in replay.faults]
+    assert {fault.seam for fault in met} == {"aws", "database", "run"}
+    wanted = {"connection cut in the merge", "connection cut in the commit", "worker killed", "S3 error", "S3 kill"}
+    assert wanted <= {fault.kind for fault in met}
+    assert all(fault.values["action"] in aws.ACTIONS[fault.values["service"]] for fault in met if fault.seam == "aws")
+
+
+def test_a_key_comes_bad_and_good_in_the_same_days():
+    """What a replay must tell apart: whether the bad row or the good one is the later."""
+    orders = Counter()
+    for place in range(20):
+        by_key = defaultdict(str)
+        for each in truth.planned(1, "storm_0", truth.window(place)):
+            by_key[each["id"]] += "u" if truth.is_unfit(each) else "b" if truth.is_bad(each) else "g"
+        orders.update(by_key.values())
+    assert {"g", "b", "u", "gb", "bg"} <= set(orders)
+    assert min(orders["gb"], orders["bg"]) > 20
+
+
 def test_what_once_struck_and_what_never_did_is_told():
     trial = plan.trials(1, 1)[0]
     cut, full = (faults.Fault(kind, "database") for kind in ("connection cut in COPY", "disk full"))
@@ -78,7 +105,13 @@ def test_what_once_struck_and_what_never_did_is_told():
     played.waited = [("r in Publish", 20.0), ("the dead letter of r", 4.0)]
     found = report.Report(1, False, 1000, [played], 60.0, None)
     assert set(report.WANTED) - set(found.never) == {"connection cut in COPY"}
+    played.replayed.runs += ["FAILED X", "SUCCEEDED"]
+    played.replayed.struck += [(cut, True), (full, False)]
     text = found.as_text()
+    assert (
+        "2 replays of what 1 of the trials had set aside, 1 of which succeeded, 1 failed, 0 were lost, 0 were stopped;"
+        " 1 of 2 faults struck these." in text
+    )
     assert (
         f"Of the {len(report.WANTED)} faults that were asked for, 1 struck at least once; never: source: 429," in text
     )
