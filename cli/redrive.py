@@ -98,7 +98,7 @@ def _from_dead_letters(session: Session, begun: _Begun, judge_again: bool, dry_r
     with holding.held(client, url) as messages:
         found = [letters.read(message) for message in messages]
     if not dry_run:
-        _agreed([letter.run_id or letter.id for letter in found], yes)
+        _agreed([letter.run_id or letter.id for letter in found if not _settled(letter)], yes)
     # held a second time: a person may take longer to answer than messages are held
     with holding.held(client, url) as messages:
         known = {letter.id for letter in found}
@@ -108,7 +108,8 @@ def _from_dead_letters(session: Session, begun: _Begun, judge_again: bool, dry_r
             if letter.run_id is None:
                 begun.left.append((letter.id, "it is no dead letter of a run"))
                 continue
-            if settled := _settled(letter):
+            settled = _settled(letter)
+            if settled:
                 begun.settled.append((letter.run_id, settled))
             done = settled or _begin(begun, letter.run_id, letter.input, judge_again, dry_run)
             if done and not dry_run:
@@ -120,6 +121,8 @@ def _settled(letter: letters.Letter) -> str | None:
 
     A later attempt is under way or succeeded, another run of the same succeeded since, or a replay's rows are settled.
     """
+    if letter.run_id is None:
+        return None
     try:
         if starting.is_settled(letter.run_id, letter.input):
             return "the rows that it judged again: none is open any more"

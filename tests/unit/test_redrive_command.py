@@ -108,6 +108,19 @@ def test_where_nothing_failed_nothing_is_asked(session, failures):
     assert (ended.exit_code, failures.begun, ended.stdout) == (0, [], "No run is to be redriven.\n")
 
 
+def test_what_is_settled_is_not_asked_about_and_starts_nothing(session, failures, monkeypatch):
+    names, client = failures(command.FEW + 2), session.client("sqs")
+    queue = client.get_queue_url(QueueName=f"{session.prefix}-dead-letters")["QueueUrl"]
+    for name in names:
+        client.send_message(QueueUrl=queue, MessageBody=json.dumps({"run_id": name, "input": {"source": "posts"}}))
+    by = dict.fromkeys(names[:2], "posts-since")
+    monkeypatch.setattr(command, "_settled", lambda letter: by.get(letter.run_id))
+    ended = sluice("redrive", "--from-dead-letters", given="")
+    assert ended.exit_code == 0 and "Redrive" not in ended.stderr and sorted(failures.begun) == names[2:]
+    assert all(f"settled  {name}: by posts-since" in ended.stderr for name in by)
+    assert "Messages" not in client.receive_message(QueueUrl=queue)
+
+
 OPERATIONS = ("GetQueueUrl", "ReceiveMessage", "DeleteMessage")
 
 
