@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # it serves HTTP
     from local.faults import Fault
 
 # what handlers import, heaviest last: workers forked before all are loaded are replaced when they are idle
-PRELOAD = ("pandas", "sqlalchemy", "great_expectations")
+PRELOAD = ("local.boto_session", "pandas", "sqlalchemy", "great_expectations")
 
 # of these some may always run beside the states' functions
 API_FUNCTIONS = (functions.API_HANDLER, "authorize", ROUTES)
