@@ -252,7 +252,10 @@ class StormStack:
         payload = json.dumps({"Records": [message]}).encode()
 
         def came() -> bool:
-            answer = self.call("lambda", "invoke", FunctionName="start_run", Payload=payload)
+            try:
+                answer = self.call("lambda", "invoke", FunctionName="start_run", Payload=payload)
+            except ClientError:  # Lambda's own failure, as of a stack that is being stopped: the queue tries it again
+                return False
             return "FunctionError" not in answer and json.load(answer["Payload"]) == {"batchItemFailures": []}
 
         with self._sweeping:

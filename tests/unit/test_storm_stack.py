@@ -1,5 +1,7 @@
 """What the storm kills is its own stack's, whatever else has the pid by then."""
 
+import io
+import json
 import os
 import signal
 import socket
@@ -10,6 +12,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from botocore.exceptions import ClientError
 
 from local import processes
 from storm.stack import StormStack
@@ -68,3 +71,21 @@ def test_an_answer_of_which_a_killed_stack_said_a_part_is_asked_for_again(said):
         arn = "arn:aws:states:us-east-1:123456789012:execution:sluice:a"
         assert stack.call("stepfunctions", "describe_execution", executionArn=arn)["status"] == "RUNNING"
         thread.join()
+
+
+def test_a_sweep_that_lambda_itself_fails_comes_again(monkeypatch):
+    """As the message would of which it is: the workers of a stack that is being stopped go before the stack does."""
+    away = ClientError({"Error": {"Code": "ServiceException", "Message": "the workers are gone"}}, "Invoke")
+    answers = [away, {"Payload": io.BytesIO(json.dumps({"batchItemFailures": []}).encode())}]
+
+    def call(service, operation, **given):
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    stack = StormStack.__new__(StormStack)
+    stack.waits, stack._sweeping = Waits(), threading.Lock()
+    stack.database = SimpleNamespace(query=lambda statement, **values: [])
+    monkeypatch.setattr(stack, "call", call)
+    stack.sweep()
+    assert not answers
