@@ -161,15 +161,15 @@ class Lane:
     def _redriven(self, ended: Ended, outcome: Outcome) -> Ended | None:
         """What `sluice redrive` makes of the run; None where it is none to be redriven.
 
-        A run that was lost with its engine may have been before it was entered, and its last objects with it: then
-        the command says so, and to run the source again.
+        A run that its engine has forgotten, lost with it or stopped before, may not have been entered yet, and its last
+        objects may have gone, too: then the command says so, and to run the source again.
         """
         if ended.status == "SUCCEEDED" or "Reject" in ended.states:
             return None
         try:
             found = self._stack.redrive(ended.run_id)
         except RedriveRefused as refused:
-            if ended.status != LOST or "NotFound" not in str(refused):
+            if "NotFound" not in str(refused) or self._stack.wait(self._stack.arn(ended.run_id)).status != LOST:
                 raise
             return None
         outcome.redriven += 1

@@ -13,7 +13,7 @@ from storm.checks import Counterexample
 from storm.database import ACTIONS, Database, DatabaseFault
 from storm.inbox import Inbox
 from storm.plan import Trial
-from storm.stack import LOST, Ended
+from storm.stack import LOST, Ended, RedriveRefused
 from storm.trial import Lane
 from storm.waiting import Waits
 
@@ -421,3 +421,24 @@ def test_what_was_redriven_and_rejected_is_fetched_anew(stack, states, wanted):
     made._mail = SimpleNamespace(letters=lambda run_id: [{"input": given}])
     trial = SimpleNamespace(given={"source": LANE}, place=0)
     assert made._given_again(trial, [Ended("r-2", "FAILED", "X", given, states)], published=False) == wanted
+
+
+@pytest.mark.parametrize(
+    ("said", "known", "is_wrong"),
+    [
+        pytest.param("NotFound: no run is called 'r'", LOST, False, id="forgotten"),
+        pytest.param("NotFound: no run is called 'r'", "ABORTED", True, id="known to its engine"),
+        pytest.param("ContractError: the run succeeded", LOST, True, id="refused for another reason"),
+    ],
+)
+def test_a_run_that_was_stopped_and_forgotten_before_it_was_entered_is_not_redriven(stack, said, known, is_wrong):
+    def redrive(run_id):
+        raise RedriveRefused(said)
+
+    stack.redrive, stack.arn, stack.wait = redrive, str, lambda arn: Ended(arn, known)
+    made, stopped = lane(stack, {}), Ended("r", "ABORTED")
+    if is_wrong:
+        with pytest.raises(RedriveRefused):
+            made._redriven(stopped, None)
+    else:
+        assert made._redriven(stopped, None) is None
