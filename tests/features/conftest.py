@@ -52,12 +52,16 @@ class Pipeline:
     home: Path
     stack: Stack
     env: dict[str, str] = field(default_factory=dict)
+    _clients: dict = field(default_factory=dict, init=False)
 
     def __post_init__(self):
         self.env = self.stack.env()
 
     def client(self, service: str):
-        return provision.client(service, self.env["AWS_ENDPOINT_URL"])
+        """boto3's, made once for each service: 3 to 7 ms."""
+        if service not in self._clients:
+            self._clients[service] = provision.client(service, self.env["AWS_ENDPOINT_URL"])
+        return self._clients[service]
 
     def start(self, source: str, name: str | None = None, **given) -> str:
         """Start an execution; returns its ARN. `start` and `end` are passed as `from` and `to`."""
