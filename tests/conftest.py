@@ -31,11 +31,11 @@ LONGEST = (
     # unit tests: a whole deployment to moto takes 2 s of CPU, a stack 5
     "test_apply",
     "test_deploy_command",
+    "test_template",
     "test_destroy_again",
     "test_destroying",
     "test_stack",
     "test_keeping_secrets",
-    "test_template",
     "test_terraform",
     "test_workflows",
     # feature tests; the first three take about 200 s of processor time each, the next ones 100 to 50
@@ -43,6 +43,7 @@ LONGEST = (
     "test_dashboard_in_browser",
     "test_deploy",
     "test_storm",
+    "test_crash",
     "test_change_data_capture",
     "test_incremental",
     "test_redriving",
@@ -54,7 +55,6 @@ LONGEST = (
     "test_template_deploys",
     "test_bad_input",
     "test_heavy_partitions",
-    "test_crash",
 )
 
 
