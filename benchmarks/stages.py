@@ -80,7 +80,7 @@ class Objects:
 
     def paginate(self, Prefix, **_):
         found = [key for key in sorted(self._objects) if key.startswith(Prefix)]
-        return [{"Contents": [{"Key": key, "LastModified": _WRITTEN} for key in found]}]
+        return [{"KeyCount": len(found), "Contents": [{"Key": key, "LastModified": _WRITTEN} for key in found]}]
 
     def create_multipart_upload(self, Key, **_):
         self._parts[Key] = []

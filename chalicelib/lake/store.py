@@ -152,6 +152,8 @@ class Lake:
             for page in self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=bucket or self.bucket, Prefix=prefix
             ):
+                if "KeyCount" not in page:  # botocore takes an answer that broke off before its body for an empty one
+                    raise LakeUnavailable(f"S3 broke off its list of s3://{bucket or self.bucket}/{prefix}")
                 found |= {item["Key"]: item["LastModified"] for item in page.get("Contents", [])}
         return found
 

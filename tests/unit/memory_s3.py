@@ -49,7 +49,10 @@ class MemoryS3:
 
     def paginate(self, Bucket, Prefix):
         found = [key for key in sorted(self.objects) if key.startswith(Prefix)]
-        yield {"Contents": [{"Key": key, "LastModified": self.written.get(key, _BEGINNING)} for key in found]}
+        yield {
+            "KeyCount": len(found),
+            "Contents": [{"Key": key, "LastModified": self.written.get(key, _BEGINNING)} for key in found],
+        }
 
     def create_multipart_upload(self, Bucket, Key):
         self.uploads[Key] = []

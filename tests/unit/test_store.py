@@ -17,13 +17,14 @@ from chalicelib.lake.store import Lake
 
 
 class BreaksOff(http.server.BaseHTTPRequestHandler):
-    """Promises a thousand bytes of any object, and hangs up after ten."""
+    """Promises a thousand bytes of any object, and hangs up after ten; of a list before the first."""
 
     def do_GET(self):
         self.send_response(200)
         self.send_header("Content-Length", "1000")
         self.end_headers()
-        self.wfile.write(b"0123456789")
+        if "list-type" not in self.path:
+            self.wfile.write(b"0123456789")
 
     def log_message(self, *_):
         pass
@@ -48,6 +49,11 @@ def broken():
     yield lake_at(server.server_port)
     server.shutdown()
     server.server_close()
+
+
+def test_a_list_that_breaks_off_is_not_taken_for_an_empty_one(broken):
+    with pytest.raises(LakeUnavailable, match="s3://lake/raw/"):
+        broken.keys("raw/")
 
 
 def test_an_object_that_breaks_off_while_it_is_read_may_be_read_again(broken):
