@@ -216,8 +216,10 @@ def keep_before_an_end(save: Callable[[], None]) -> None:
     original = execution.BaseExecutionWorkerCommunication.terminated
 
     def terminated(self) -> None:
-        save()
-        original(self)
+        try:
+            save()
+        finally:
+            original(self)
 
     execution.BaseExecutionWorkerCommunication.terminated = terminated
 

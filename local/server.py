@@ -148,6 +148,8 @@ class Server:
         """Write down what is new in S3, or `at_once` what there is: raw objects and reports should outlive a kill."""
         from local import objects
 
+        if not self._restored:  # what is not in the index is deleted when it is restored
+            return
         with self._saving:
             saved_at, saved = self._saved
             now, made = time.monotonic(), objects.Body.made
@@ -156,7 +158,7 @@ class Server:
             self._saved = (now, made)
             try:
                 objects.save(self._resources.bucket, self._home.objects)
-            except OSError:
+            except (KeyError, OSError):  # the bucket was deleted, the disk is full
                 LOG.exception("what S3 holds could not be written down; that is tried again")
                 self._saved = (now, saved)
 
@@ -295,7 +297,9 @@ def _prepare_database(database_url: str) -> None:
 
     migrations.apply(database_url)
     if count := lost_runs.close(database_url):
-        LOG.warning("%d runs were under way when the stack ended: `sluice redrive --all` goes on with them", count)
+        LOG.warning(
+            "%d runs were under way when the stack ended and failed: see `sluice runs list --status failed`", count
+        )
 
 
 def _allow_open_files() -> None:

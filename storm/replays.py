@@ -93,14 +93,19 @@ class Replays:
 
     # --- a trial's --------------------------------------------------------------------------------
 
-    def play(self, trial: Trial, own: list[dict], table: truth.Table) -> tuple[truth.Table, Replayed]:
-        """Replay what the runs `own` of the trial set aside, and perhaps one before; the table after that."""
+    def play(self, trial: Trial, own: list[dict], table: truth.Table, told: Replayed) -> truth.Table:
+        """Replay what the runs `own` of the trial set aside, and perhaps one before; the table after that.
+
+        `told` is filled in as it goes on, since a counterexample must name what it met.
+        """
         given = trial.replay
         # of several, or of one that took over what another had fetched, a row may have either place
         plain = len(own) == 1 and own[0]["fetched_entry"] is None
         if given is None or not own or (trial.kind == INBOX and not plain):
-            return table, Replayed()
-        playing = _Playing(trial, given, Placed.of(table, self._places), self._rows(truth.window(trial.place)))
+            return table
+        playing = _Playing(
+            trial, given, Placed.of(table, self._places), self._rows(truth.window(trial.place)), told=told
+        )
         position = checks.cursor(self._stack, self._lane)
         originals = [self._originals[-1]] if plain else [self._original(max(own, key=_entry), playing.rows)]
         if given.twice or not plain:
@@ -123,7 +128,7 @@ class Replays:
             self._check_states(original)
         expect(checks.cursor(self._stack, self._lane) == position, f"a replay moved the cursor of {self._lane}")
         self._places = playing.placed.places
-        return playing.placed.table, playing.told
+        return playing.placed.table
 
     def _loaded_again(self, playing: _Playing) -> Original:
         """The run that loads the trial's days once more, by the suite that set its rows aside."""

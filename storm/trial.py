@@ -139,7 +139,7 @@ class Lane:
         as_planned = served <= {truth.PLANNED}
         own = self._replays.loaded(truth.window(trial.place), as_planned)
         if as_planned:
-            self._table, outcome.replayed = self._replays.play(trial, own, self._table)
+            self._table = self._replays.play(trial, own, self._table, outcome.replayed)
 
     def _again(self, trial: Trial, ended: list[Ended], given: dict, outcome: Outcome) -> list[Ended]:
         """The run, or runs, that make up for those that ended."""

@@ -150,11 +150,11 @@ def _confirm_unchanged(cursor, source: Source, curated, staging, run: dict) -> N
 
 
 def _key_set_aside(source: Source) -> sql.Composable:
-    """That a curated row `t` has the key of the quarantined row `q`, whose columns may have had other types then."""
+    """That a curated row `t` has the key `a.key` of rows that were set aside, maybe when columns had other types."""
     types = {column.name: column.type for column in source.columns}
     pairs = [
         sql.SQL("t.{0} = CASE WHEN pg_input_is_valid({1}, {2}) THEN ({1})::{3} END").format(
-            sql.Identifier(name), sql.SQL(f"(q.key ->> {place})"), sql.Literal(types[name]), sql.SQL(types[name])
+            sql.Identifier(name), sql.SQL(f"(a.key ->> {place})"), sql.Literal(types[name]), sql.SQL(types[name])
         )
         for place, name in enumerate(source.key)
     ]

@@ -325,37 +325,85 @@ def test_any_runs_after_each_other_leave_the_last_row_of_each_key_and_balance(pu
         assert dict(query("SELECT id, name FROM curated.shop")) == expected
 
 
-_JUDGED = st.tuples(st.integers(1, 3), st.sampled_from(["a", "b"]), st.booleans())
+_JUDGED = st.tuples(st.integers(1, 2), st.sampled_from(["a", "b"]), st.booleans())
+_RUN = st.lists(_JUDGED, min_size=1, max_size=6)
+_STREAMED = st.tuples(st.integers(1, 2), st.sampled_from(["a", "b"]))
 
 
 @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.lists(_JUDGED, min_size=1, max_size=5), min_size=1, max_size=4), st.randoms(use_true_random=False))
-def test_replays_of_any_runs_at_any_time_leave_what_one_load_of_all_rows_would(publish, query, runs, chance):
+@given(st.lists(_RUN | _STREAMED, min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_replays_of_any_rows_at_any_time_leave_what_one_load_of_all_rows_would(publish, stream, query, events, chance):
     """Against a dict: whatever was set aside, and whatever was there already, the last row of each key is left."""
     if query("SELECT to_regclass('curated.shop')")[0][0]:
         query("DELETE FROM curated.shop RETURNING 1")
     query("DELETE FROM pipeline.quarantine RETURNING 1")
     name = uuid.uuid4().hex[:8]
-    waiting: list[tuple[str, list]] = []
+    waiting: dict[str, list] = {}
+    expected: dict[int, str] = {}
 
-    def replay_some(least):
-        while len(waiting) > least:
-            run_id, bad = waiting.pop(chance.randrange(len(waiting)))
-            publish_lines(publish, f"{run_id}-again", bad, replay_of=run_id)
-            query(f"DELETE FROM pipeline.quarantine WHERE run_id = '{run_id}' RETURNING 1")
+    def replay_some():
+        run_id = chance.choice(sorted(waiting))
+        lines = chance.sample(waiting[run_id], chance.randint(1, len(waiting[run_id])))
+        publish_lines(publish, f"{run_id}-again-{uuid.uuid4().hex[:8]}", lines, replay_of=run_id)
+        settled = ", ".join(str(line) for line, *_ in lines)
+        query(f"DELETE FROM pipeline.quarantine WHERE run_id = '{run_id}' AND line IN ({settled}) RETURNING 1")
+        waiting[run_id] = [each for each in waiting[run_id] if each not in lines]
+        if not waiting[run_id]:
+            del waiting[run_id]
 
-    for number, rows in enumerate(runs):
-        good = [(line, key, value) for line, (key, value, fits) in enumerate(rows) if fits]
-        bad = [(line, key, value) for line, (key, value, fits) in enumerate(rows) if not fits]
-        publish_lines(publish, f"{name}-{number}", good, set_aside={line: [str(key)] for line, key, _ in bad})
-        waiting += [(f"{name}-{number}", bad)] if bad else []
-        replay_some(chance.randint(0, len(waiting)))
-    replay_some(0)
-    expected = {key: value for rows in runs for key, value, _ in rows}
+    for number, event in enumerate(events):
+        if isinstance(event, tuple):
+            # what is there already the stream leaves alone, and then nothing shows that it came
+            if stream(*event):
+                expected |= [event]
+        else:
+            good = [(line, key, value) for line, (key, value, fits) in enumerate(event) if fits]
+            bad = [(line, key, value) for line, (key, value, fits) in enumerate(event) if not fits]
+            publish_lines(publish, f"{name}-{number}", good, set_aside={line: [str(key)] for line, key, _ in bad})
+            expected |= {key: value for key, value, _ in event}
+            waiting |= {f"{name}-{number}": bad} if bad else {}
+        while waiting and chance.random() < 0.5:
+            replay_some()
+    while waiting:
+        replay_some()
     assert dict(query("SELECT id, name FROM curated.shop WHERE id > 0")) == expected
+
+
+def test_a_replay_that_finds_a_row_as_it_is_takes_it_from_no_newer_one(publish, stream, query):
+    """Neither from a later line of its own run nor from a stream: the next replay would write over what it took."""
+    set_aside = {0: ["1"], 1: ["1"], 10: ["2"], 11: ["2"]}
+    publish_lines(publish, "orders", [(2, 1, "a")], set_aside=set_aside)
+    assert stream(2, "a")
+    publish_lines(publish, "orders-again", [(0, 1, "a"), (10, 2, "a")], replay_of="orders")
+    query("DELETE FROM pipeline.quarantine WHERE line IN (0, 10) RETURNING 1")
+    assert query("SELECT id, _run_id FROM curated.shop WHERE id > 0 ORDER BY id") == [(1, "orders"), (2, "changes-1")]
+    publish_lines(publish, "orders-later", [(1, 1, "b"), (11, 2, "b")], replay_of="orders")
+    assert query("SELECT id, name FROM curated.shop WHERE id > 0 ORDER BY id") == [(1, "a"), (2, "a")]
 
 
 def publish_lines(publish, run_id, lines, **given):
     """As `publish`, of (line, key, value); the fixture takes no run without rows, hence one that is no test's."""
     rows = [(key, value, None) for _, key, value in lines]
     publish(run_id, [*rows, (0, None, None)], seqs=[*(line for line, *_ in lines), 99], **given)
+
+
+@pytest.fixture
+def stream(database_url):
+    """stream(key, value) writes a row as a change stream does; gives whether it was another one before."""
+
+    def streamed(key, value):
+        texts = [encode([cell], column)[0] for cell, column in zip((key, value, None), Shop().columns, strict=True)]
+        fingerprint = int(copy_text.write(texts, [0]).split(b"\t")[-2])
+        with connection.transaction(database_url) as conn, conn.cursor() as cursor:
+            tables.ensure_curated(cursor, Shop())
+            cursor.execute(
+                "INSERT INTO curated.shop AS t (id, name, _run_id, _raw, _fingerprint, _loaded_at)"
+                " VALUES (%s, %s, 'changes-1', '0:0', %s, now())"
+                " ON CONFLICT (id) DO UPDATE SET name = excluded.name, price = NULL, _run_id = excluded._run_id,"
+                " _raw = excluded._raw, _fingerprint = excluded._fingerprint, _loaded_at = excluded._loaded_at"
+                " WHERE t._fingerprint <> excluded._fingerprint",
+                (key, value, fingerprint),
+            )
+            return bool(cursor.rowcount)
+
+    return streamed

@@ -96,22 +96,28 @@ WHERE {same_key_curated} AND t._fingerprint = s._fingerprint
       AND pipeline.place(t._run_id, split_part(t._raw, ':', 1)::integer) > %(open)s
   );
 
--- name: confirm_set_aside -- as `confirm_unchanged`, rows with the key of one that was set aside in this run or an earlier one, and that no later run than that one has found: its replay would find them older
+-- name: confirm_set_aside -- as `confirm_unchanged`, rows of which a row with the same key was set aside since they were written: its replay would find them older. Only forwards: of two rows of one run, or of its replays, the later line is the newer one
 WITH set_aside AS MATERIALIZED (
-    SELECT DISTINCT ON (t.ctid) t.ctid AS place, pipeline.place(q.run_id, q.part) AS entry
-    FROM pipeline.quarantine AS q
-    JOIN pipeline.runs AS r ON r.run_id = q.run_id
-    JOIN {curated} AS t ON {key_set_aside}
-    LEFT JOIN pipeline.runs AS found ON found.run_id = t._run_id
-    WHERE r.table_name = %(table)s AND q.key IS NOT NULL AND q.outcome IS NULL AND q.replay_of IS NULL AND t._run_id <> %(run_id)s
-      AND coalesce(found.entry, 0) <= coalesce(r.fetched_entry, r.entry)  -- most are told by that alone, which is ten times as fast
-      AND coalesce(pipeline.place(t._run_id, split_part(t._raw, ':', 1)::integer), 0) <= pipeline.place(q.run_id, q.part)
-    ORDER BY t.ctid, 2
+    SELECT q.key, max(greatest(r.entry, r.fetched_entry)) AS entry
+    FROM pipeline.quarantine AS q JOIN pipeline.runs AS r ON r.run_id = q.run_id
+    WHERE r.table_name = %(table)s AND (r.published_at IS NOT NULL OR r.run_id = %(run_id)s)
+      AND q.key IS NOT NULL AND q.outcome IS NULL AND q.replay_of IS NULL
+    GROUP BY q.key
+), older AS MATERIALIZED (
+    SELECT t.ctid AS place, t._raw, t._loaded_at, f.run_id, f.entry, f.fetched_entry, coalesce(f.replay_of, f.run_id) AS original
+    FROM set_aside AS a JOIN {curated} AS t ON {key_set_aside} LEFT JOIN pipeline.runs AS f ON f.run_id = t._run_id
+    WHERE t._run_id <> %(run_id)s AND coalesce(f.entry, 0) <= a.entry
 )
 UPDATE {curated} AS t SET _run_id = %(run_id)s, _raw = {raw}
-FROM {staging} AS s, set_aside AS a
-WHERE t.ctid = a.place AND {same_key_curated} AND t._fingerprint = s._fingerprint
-  AND a.entry <= pipeline.place(%(run_id)s, (s._seq >> {bits})::integer);
+FROM {staging} AS s, older AS o, pipeline.runs AS mine LEFT JOIN pipeline.runs AS replayed ON replayed.run_id = mine.replay_of
+WHERE mine.run_id = %(run_id)s AND t.ctid = o.place AND {same_key_curated} AND t._fingerprint = s._fingerprint
+  AND CASE
+      WHEN o.run_id IS NULL THEN mine.replay_of IS NULL OR o._loaded_at <= replayed.published_at  -- written by something other than a run
+      WHEN o.original = coalesce(mine.replay_of, mine.run_id)
+      THEN (split_part(o._raw, ':', 1)::bigint << {bits} | split_part(o._raw, ':', 2)::bigint) < s._seq
+      WHEN o.fetched_entry IS NULL AND mine.fetched_entry IS NULL THEN o.entry <= mine.entry
+      ELSE pipeline.place(o.run_id, split_part(o._raw, ':', 1)::integer) <= pipeline.place(mine.run_id, (s._seq >> {bits})::integer)
+  END;
 
 -- name: merge -- (action, rows): insert new keys, update those that differ, leave the rest alone
 WITH merged AS (
