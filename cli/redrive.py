@@ -12,7 +12,7 @@ from rich.console import Console
 
 from chalicelib.errors import NotFound, SluiceError
 from chalicelib.redriving import letters, starting
-from chalicelib.redriving.starting import RUNNING, SUCCEEDED, Redriven
+from chalicelib.redriving.starting import Redriven, Settled
 from chalicelib.triggers import holding
 from cli import targets
 from cli.main import FAILED
@@ -26,12 +26,12 @@ FEW = 3  # that are started without asking
 class _Begun:
     """What came of it: the runs that were begun, and what was left, by run or message, with the reason.
 
-    `settled` are those whose letters need nothing any more, with who settled them.
+    `settled` are those of dead letters for which nothing is begun any more.
     """
 
     runs: list[Redriven] = field(default_factory=list)
     left: list[tuple[str, str]] = field(default_factory=list)
-    settled: list[tuple[str, str]] = field(default_factory=list)
+    settled: list[Settled] = field(default_factory=list)
 
 
 @click.command()
@@ -95,43 +95,46 @@ def _begin(begun: _Begun, run_id: str, given: dict | None, judge_again: bool, dr
 
 def _from_dead_letters(session: Session, begun: _Begun, judge_again: bool, dry_run: bool, yes: bool) -> None:
     client, url = session.client("sqs"), _url(session)
-    with holding.held(client, url) as messages:
-        found = [letters.read(message) for message in messages]
-    if not dry_run:
-        _agreed([letter.run_id or letter.id for letter in found if not _settled(letter)], yes)
+    asked = None if dry_run or yes else _asked(client, url)
     # held a second time: a person may take longer to answer than messages are held
     with holding.held(client, url) as messages:
-        known = {letter.id for letter in found}
         for letter in map(letters.read, messages):
-            if letter.id not in known:
+            if asked is not None and letter.id not in asked:
                 continue
             if letter.run_id is None:
                 begun.left.append((letter.id, "it is no dead letter of a run"))
                 continue
             settled = _settled(letter)
             if settled:
-                begun.settled.append((letter.run_id, settled))
-            done = settled or _begin(begun, letter.run_id, letter.input, judge_again, dry_run)
+                begun.settled.append(settled)
+                done = not settled.keeps_letter
+            elif asked is not None and not asked[letter.id]:
+                begun.left.append((letter.run_id, _NOT_ASKED))
+                continue
+            else:
+                done = _begin(begun, letter.run_id, letter.input, judge_again, dry_run)
             if done and not dry_run:
                 holding.delete(client, url, letter.receipt)  # after it: rather twice than never
 
 
-def _settled(letter: letters.Letter) -> str | None:
-    """By whom, where there is nothing to begin; None where there is.
+_NOT_ASKED = "it was settled a moment ago, and is not any more: `sluice redrive --from-dead-letters` once more"
 
-    A later attempt is under way or succeeded, another run of the same succeeded since, or a replay's rows are settled.
-    """
-    if letter.run_id is None:
-        return None
+
+def _asked(client, url: str) -> dict[str, bool]:
+    """Whether its run may be begun, by letter, after the question; a settled one is not asked about."""
+    with holding.held(client, url) as messages:
+        found = [letters.read(message) for message in messages]
+    asked = {letter.id: _settled(letter) is None for letter in found}
+    _agreed([letter.run_id or letter.id for letter in found if asked[letter.id]], yes=False)
+    return asked
+
+
+def _settled(letter: letters.Letter) -> Settled | None:
+    """As `redriving.starting.settled` says; None also where nothing can be known of the run."""
     try:
-        if starting.is_settled(letter.run_id, letter.input):
-            return "the rows that it judged again: none is open any more"
-        attempt = starting.last_attempt(letter.run_id, letter.input)
+        return None if letter.run_id is None else starting.settled(letter.run_id, letter.input)
     except SluiceError:
         return None  # beginning it says why
-    if attempt.run_id != letter.run_id and attempt.status in (RUNNING, SUCCEEDED):
-        return attempt.run_id + (", which is under way" if attempt.status == RUNNING else "")
-    return attempt.settled_by
 
 
 def _remove_letters(session: Session, begun: _Begun) -> None:
@@ -189,8 +192,8 @@ def _agreed(wanted: Iterable[str], yes: bool) -> None:
 def _end(context, session: Session, begun: _Begun, is_one: bool, dry_run: bool, as_json: bool) -> None:
     """Watch what was begun, run after run, and say what came of each; the exit status is the worst."""
     console, results = Console(stderr=True, quiet=as_json), []
-    for run_id, by in begun.settled:
-        click.echo(f"settled  {run_id}: by {by}", err=True)
+    for each in begun.settled:
+        click.echo(f"settled  {each.run_id}: {each.reason}", err=True)
     for run_id, reason in begun.left:
         click.echo(f"left     {run_id}: {reason}", err=True)
     for run in begun.runs:
@@ -205,7 +208,7 @@ def _end(context, session: Session, begun: _Begun, is_one: bool, dry_run: bool, 
             tell(results[-1])
     if as_json:
         left = [{"run_id": run_id, "reason": reason} for run_id, reason in begun.left]
-        settled = [{"run_id": run_id, "by": by} for run_id, by in begun.settled]
+        settled = [{"run_id": each.run_id, "by": each.by, "reason": each.reason} for each in begun.settled]
         runs = [result.to_json() for result in results] or [
             {"run_id": run.run_id, "redrive_of": run.redrive_of} for run in begun.runs
         ]

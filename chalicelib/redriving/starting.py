@@ -48,14 +48,6 @@ class Attempt:
         shown = self.row["input"] if self.row else self.wanted
         return RunInput.from_json(starting.without_redrive(shown)).command()
 
-    @property
-    def settled_by(self) -> str | None:
-        """The run that made up for it, as `warehouse.ledger.settled_by` says."""
-        if self.row is None:
-            return None
-        with connection.transaction() as open_connection:
-            return ledger.settled_by(open_connection, self.run_id)
-
 
 @dataclass(frozen=True)
 class Redriven:
@@ -65,6 +57,20 @@ class Redriven:
     execution: str
     source: str
     redrive_of: str
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Why nothing is begun for the failed run `run_id`. `by` is the run that settled it; None of a replay's rows.
+
+    `keeps_letter`: another run of the same did, not an attempt at this one. Where a source answers with its newest
+    rows, that run need not hold those of the failed one, so nobody but a person may say that its input is done with.
+    """
+
+    run_id: str
+    by: str | None
+    reason: str
+    keeps_letter: bool = False
 
 
 @functools.cache
@@ -119,7 +125,34 @@ def last_attempt(run_id: str, given: dict | None = None) -> Attempt:
     )
 
 
-def is_settled(run_id: str, given: dict | None = None) -> bool:
+def settled(run_id: str, given: dict | None = None) -> Settled | None:
+    """What settled the failed run: its rows where it replayed some, a later attempt that is under way or succeeded, or
+    another run, as `warehouse.ledger.settled_by` says. None where nothing did.
+
+    Raises what `last_attempt` does.
+    """
+    if _is_replay_of_settled_rows(run_id, given):
+        return Settled(run_id, None, "none of the rows that it judged again is open any more")
+    attempt = last_attempt(run_id, given)
+    last = attempt.run_id
+    if last != run_id and attempt.status in (RUNNING, SUCCEEDED):
+        state = "is under way" if attempt.status == RUNNING else "succeeded"
+        return Settled(run_id, last, f"{last}, which tried the same after {run_id}, {state}")
+    with connection.transaction() as open_connection:
+        by = ledger.settled_by(open_connection, last)
+    if by is None:
+        return None
+    again = f"sluice redrive {run_id}{' --judge-again' * (attempt.status == REJECTED_RUN)}"
+    return Settled(
+        run_id,
+        by,
+        f"{by} asked for the same since and succeeded. What it was told may be other rows, so the dead letter stays: "
+        f"`{again}` redrives the run, `sluice redrive {run_id} --discard` deletes the letter",
+        keeps_letter=True,
+    )
+
+
+def _is_replay_of_settled_rows(run_id: str, given: dict | None) -> bool:
     """Whether the run replayed quarantined rows, and none of those that lay beside them is open any more."""
     row, described = _known(run_id)
     shown = row["input"] if row else _input(row, described, given) if described or given else None

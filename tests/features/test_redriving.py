@@ -297,7 +297,7 @@ def test_a_run_whose_execution_ended_without_a_word_is_redriven_too(shop):
     assert found["status"] == "succeeded" and 0 not in shop.library.of(name)
 
 
-def test_a_run_that_failed_or_was_stopped_ends_with_the_command_that_makes_up_for_it(shop):
+def test_a_run_that_failed_or_was_stopped_ends_with_the_command_that_starts_it_again(shop):
     name = shop.source("advised")
     shop.library.closed.add((name, 1))
     told = shop.sluice("run", name, "--name", "advised", status=4).stdout
@@ -305,9 +305,7 @@ def test_a_run_that_failed_or_was_stopped_ends_with_the_command_that_makes_up_fo
     assert "next          sluice redrive advised\n" in shop.sluice("runs", "show", "advised").stdout
     shop.library.closed.discard((name, 1))
     assert shop.redrive("advised")["next"] is None
-    assert json.loads(shop.sluice("runs", "show", "advised", "--json").stdout)["next"] is None, (
-        "advised-2 made up for it"
-    )
+    assert json.loads(shop.sluice("runs", "show", "advised", "--json").stdout)["next"] is None, "advised-2 settled it"
 
     event = threading.Event()
     shop.library.held[name, 2] = event
@@ -386,8 +384,8 @@ def test_dead_letters_go_when_their_runs_have_begun_and_those_of_others_stay(sho
     assert shop.redrive("--from-dead-letters", "--yes") == {"runs": [], "left": [], "settled": []}
 
 
-def test_a_dead_letter_that_a_later_success_has_settled_starts_nothing_and_goes(shop):
-    """The letters are put back: who redrives a run by its name deletes its own letter."""
+def test_a_dead_letter_that_a_later_success_has_settled_starts_nothing_and_goes_if_that_was_an_attempt(shop):
+    """Another run of the same need not hold the same rows. The letter of who is redriven by name is put back."""
     attempted, other = shop.failed_at_a_shelf("attempted"), shop.failed_at_a_shelf("other")
     letters = [shop.dead_letters(run) for run in (attempted, other)]
     assert shop.redrive(attempted)["run_id"] == f"{attempted}-2"
@@ -395,14 +393,18 @@ def test_a_dead_letter_that_a_later_success_has_settled_starts_nothing_and_goes(
     assert shop.dead_letters(attempted) == []
     [letter] = letters[0]
     shop.client("sqs").send_message(QueueUrl=shop.env["SLUICE_DEAD_LETTER_URL"], MessageBody=json.dumps(letter))
-    wanted = [{"run_id": attempted, "by": f"{attempted}-2"}, {"run_id": other, "by": since}]
-    for options in ("--dry-run",), ():
+    succeeded = f"{attempted}-2, which tried the same after {attempted}, succeeded"
+    for options, still in ((("--dry-run",), True), ((), True), ((), False)):
         found = shop.redrive("--from-dead-letters", "--yes", *options)
         assert (found["runs"], found["left"]) == ([], [])
-        assert sorted(found["settled"], key=lambda each: each["run_id"]) == sorted(
-            wanted, key=lambda each: each["run_id"]
-        )
-    assert shop.dead_letters(attempted) == shop.dead_letters(other) == []
+        settled = {each["run_id"]: (each["by"], each["reason"]) for each in found["settled"]}
+        assert settled.pop(attempted, None) == ((f"{attempted}-2", succeeded) if still else None)
+        by, reason = settled.pop(other)
+        assert by == since and reason.startswith(f"{since} asked for the same since and succeeded.")
+        assert f"`sluice redrive {other}` redrives the run" in reason
+        assert f"`sluice redrive {other} --discard` deletes the letter" in reason
+        assert settled == {}
+    assert shop.dead_letters(attempted) == [] and shop.dead_letters(other) == letters[1]
     for name, runs in (("attempted", 2), ("other", 2)):
         assert shop.query("SELECT count(*) FROM pipeline.runs WHERE source = %s", name) == [(runs,)]
     listed = json.loads(shop.sluice("runs", "list", "--json").stdout)
@@ -411,6 +413,8 @@ def test_a_dead_letter_that_a_later_success_has_settled_starts_nothing_and_goes(
     told = shop.sluice("runs", "list", "--source", "other").stdout.splitlines()
     assert told[0].split()[-2:] == ["settled", "by"] and told[2].split()[-1] == since
     assert f"settled_by    {since}" in shop.sluice("runs", "show", other).stdout
+    assert shop.redrive(other)["redrive_of"] == other
+    assert shop.dead_letters(other) == []
 
 
 def test_a_replay_says_what_is_open_and_leaves_no_letter_once_its_rows_are_settled(shop):

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
-from chalicelib.redriving.starting import Redriven
+from chalicelib.redriving.starting import Redriven, Settled
 from cli import redrive as command
 from cli import undelivered as undelivered_command
 from cli.main import main
@@ -108,17 +108,90 @@ def test_where_nothing_failed_nothing_is_asked(session, failures):
     assert (ended.exit_code, failures.begun, ended.stdout) == (0, [], "No run is to be redriven.\n")
 
 
-def test_what_is_settled_is_not_asked_about_and_starts_nothing(session, failures, monkeypatch):
-    names, client = failures(command.FEW + 2), session.client("sqs")
-    queue = client.get_queue_url(QueueName=f"{session.prefix}-dead-letters")["QueueUrl"]
-    for name in names:
-        client.send_message(QueueUrl=queue, MessageBody=json.dumps({"run_id": name, "input": {"source": "posts"}}))
-    by = dict.fromkeys(names[:2], "posts-since")
-    monkeypatch.setattr(command, "_settled", lambda letter: by.get(letter.run_id))
+class Letters:
+    """The queue of dead letters, and what settled their runs."""
+
+    def __init__(self, session, monkeypatch):
+        self.client = session.client("sqs")
+        self.queue = self.client.get_queue_url(QueueName=f"{session.prefix}-dead-letters")["QueueUrl"]
+        self.settled = {}
+        monkeypatch.setattr(command.starting, "settled", lambda run_id, given: self.settled.get(run_id))
+
+    def send(self, *names):
+        for name in names:
+            body = json.dumps({"run_id": name, "input": {"source": "posts"}})
+            self.client.send_message(QueueUrl=self.queue, MessageBody=body)
+
+    def left(self):
+        """The runs whose letters are in the queue."""
+        found = self.client.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", ())
+        return sorted(json.loads(message["Body"])["run_id"] for message in found)
+
+
+@pytest.fixture
+def queue(session, monkeypatch):
+    return Letters(session, monkeypatch)
+
+
+def test_what_is_settled_is_not_asked_about_and_starts_nothing(failures, queue):
+    names = failures(command.FEW + 2)
+    queue.send(*names)
+    queue.settled = {name: Settled(name, "posts-since", "posts-since did it") for name in names[:2]}
     ended = sluice("redrive", "--from-dead-letters", given="")
     assert ended.exit_code == 0 and "Redrive" not in ended.stderr and sorted(failures.begun) == names[2:]
-    assert all(f"settled  {name}: by posts-since" in ended.stderr for name in by)
-    assert "Messages" not in client.receive_message(QueueUrl=queue)
+    assert all(f"settled  {name}: posts-since did it\n" in ended.stderr for name in names[:2])
+    assert queue.left() == []
+
+
+@pytest.mark.parametrize("options", [(), ("--yes",), ("--dry-run",)], ids=["asking", "--yes", "--dry-run"])
+def test_who_settled_a_run_is_a_run_or_nobody_with_the_reason_and_a_letter_that_is_kept_stays(failures, queue, options):
+    names = failures(3)
+    queue.send(*names)
+    queue.settled = {
+        names[0]: Settled(names[0], f"{names[0]}-2", "it tried the same"),
+        names[1]: Settled(names[1], None, "no row is open"),
+        names[2]: Settled(names[2], "posts-since", "the letter stays", keeps_letter=True),
+    }
+    ended = sluice("redrive", "--from-dead-letters", "--json", *options)
+    assert ended.exit_code == 0 and failures.begun == []
+    told = json.loads(ended.stdout)
+    assert (told["runs"], told["left"]) == ([], [])
+    assert sorted(told["settled"], key=lambda each: each["run_id"]) == [
+        {"run_id": names[0], "by": f"{names[0]}-2", "reason": "it tried the same"},
+        {"run_id": names[1], "by": None, "reason": "no row is open"},
+        {"run_id": names[2], "by": "posts-since", "reason": "the letter stays"},
+    ]
+    assert queue.left() == (names if "--dry-run" in options else names[2:])
+
+
+def test_a_run_that_was_settled_when_the_others_were_asked_about_is_not_begun_afterwards(failures, queue, monkeypatch):
+    """Its later attempt was under way then, and failed while the question stood."""
+    names = failures(command.FEW + 2)
+    queue.send(*names)
+    queue.settled = {names[0]: Settled(names[0], f"{names[0]}-2", "under way")}
+
+    def confirm(*told, **options):
+        queue.settled.clear()
+
+    monkeypatch.setattr(command.click, "confirm", confirm)
+    ended = sluice("redrive", "--from-dead-letters")
+    assert sorted(failures.begun) == names[1:] and ended.exit_code == 1
+    assert f"failed   {names[0]}\n" not in ended.stderr and f"failed   {names[1]}\n" in ended.stderr
+    assert f"left     {names[0]}: it was settled a moment ago, and is not any more" in ended.stderr
+    assert queue.left() == names[:1]
+
+
+def test_a_run_that_was_settled_while_the_question_stood_starts_nothing(failures, queue, monkeypatch):
+    names = failures(command.FEW + 1)
+    queue.send(*names)
+
+    def confirm(*told, **options):
+        queue.settled[names[0]] = Settled(names[0], f"{names[0]}-2", "somebody else was faster")
+
+    monkeypatch.setattr(command.click, "confirm", confirm)
+    ended = sluice("redrive", "--from-dead-letters")
+    assert sorted(failures.begun) == names[1:] and ended.exit_code == 0
+    assert f"settled  {names[0]}: somebody else was faster\n" in ended.stderr and queue.left() == []
 
 
 OPERATIONS = ("GetQueueUrl", "ReceiveMessage", "DeleteMessage")
