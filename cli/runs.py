@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chalicelib import executions, run_details
+from chalicelib.errors import SluiceError
 from chalicelib.lake import Lake
 from chalicelib.reading import runs as reading
 from chalicelib.redriving import advice
@@ -131,11 +132,18 @@ def show(run_id, as_json) -> None:
 
 
 def _ended(session: Session, run: dict) -> tuple[str | None, str | None]:
-    """How a run ended without a word, as one whose execution was stopped; and what to type about one that failed."""
+    """How a run ended without a word, as one whose execution was stopped; and what to type about one that failed.
+
+    Neither where Step Functions does not say how the execution stands: the ledger's part is worth showing alone.
+    """
     ended = None
     if run["status"] in ("running", "published"):
         arn = executions.arn(session.settings.state_machine_arn, run["run_id"])
-        described = executions.described(session.client("stepfunctions"), arn)
+        try:
+            described = executions.described(session.client("stepfunctions"), arn)
+        except SluiceError as error:
+            click.echo(f"sluice: whether it is under way still is not known: {error}", err=True)
+            return None, None
         status = described["status"] if described else "forgotten by Step Functions"
         if status in ("RUNNING", "SUCCEEDED"):  # the latter closed the run since it was read
             return None, None
