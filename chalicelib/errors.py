@@ -6,8 +6,16 @@ goes straight to Catch, the alert and a `Fail` state). Lambda reports an excepti
 name, so `statemachine/pipeline.asl.json` names the transient leaves; a test keeps the two alike.
 """
 
-# the next step where what was left of a chunk is gone or not as it was written
-CHUNK_ANEW = "`sluice redrive` makes the chunk anew; `sluice run --from-scratch` all of them"
+# next steps that name no command to start a run again: a replay's is another than that of all other runs, and they are
+# raised where nobody knows which it is. The first, where what was left of a chunk is gone or not as it was written
+CHUNK_ANEW = (
+    "start the run again, as `sluice runs show` says: that makes the chunk anew; "
+    "`sluice run --from-scratch` all of them"
+)
+# and where what was staged is not there
+STAGE_ANEW = (
+    "start the run again, as `sluice runs show` says; staging is lost when Postgres crashes in the middle of a run"
+)
 
 
 class SluiceError(Exception):

@@ -67,19 +67,22 @@ def _close(run: dict, error: str, reason: str) -> bool:
 
 
 def _ended(stepfunctions, run: dict) -> tuple[str, str] | None:
-    """(error, reason) of a run whose execution is over without success, or forgotten; None for any other."""
-    execution, next_step = run["execution"], f"Next: `sluice redrive {run['run_id']}`"
+    """(error, reason) of a run whose execution is over without success, or forgotten; None for any other.
+
+    What to type is not in the reason: `sluice runs show` says it of each run that failed.
+    """
+    execution = run["execution"]
     try:
         found = executions.described(stepfunctions, execution)
     except TerminalError as error:  # of another stage or account, as in a database that was restored: others wait
         logger.warning("nothing can be known of an execution", execution=execution, reason=str(error))
         return None
     if found is None:
-        return LOST, f"Step Functions knows nothing of its execution any more. {next_step}"
+        return LOST, "Step Functions knows nothing of its execution any more"
     if found["status"] not in _OVER or found.get("error") == starting.REJECTED:
         return None
     why = found.get("cause") or "no state could tell"
-    return found.get("error") or LOST, f"its execution ended as {found['status']}: {why}. {next_step}"
+    return found.get("error") or LOST, f"its execution ended as {found['status']}: {why}"
 
 
 def _drop_orphans() -> tuple[str, ...]:

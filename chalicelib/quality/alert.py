@@ -87,17 +87,17 @@ def failure_alert(
     links: Linker,
     execution: str,
     published: bool,
+    again: str | None = None,
     command: str | None,
     trigger: str | None = None,
     quarantined: str | None = None,
-    redrivable: bool = False,
 ) -> Alert:
     """The email about a run that broke in `state`; `error` is the exception's name, `cause` its text.
 
     `published` says that the rows were in the table before it broke, so that only what follows
-    publishing (embeddings) is missing. `command` runs it again; None where its input is none that a command gives.
-    `trigger` tells what started it, `quarantined` is the address of an object that could not be read. `redrivable`:
-    it can go on with what it had.
+    publishing (embeddings) is missing. `again` is the command that starts it again with what it had, None where
+    nothing does; `command` runs the same from the beginning, None where its input is none that a command gives.
+    `trigger` tells what started it, `quarantined` is the address of an object that could not be read.
     """
     lines = [
         *_wrapped(f"Run {_short(run_id)} of {_short(source)} stopped with an error in the state {_short(state)}."),
@@ -110,8 +110,7 @@ def failure_alert(
     ]
     lines += _whole(quarantined)
     steps = [f"sluice runs show {run_id}", f"sluice graph {run_id}"]
-    steps += [f"sluice redrive {run_id}"] if redrivable else []
-    steps += [command] if command else []
+    steps += dict.fromkeys(step for step in (again, command) if step)  # of a replay they are the same
     return Alert(
         _subject(f"[sluice] {source}: run failed in {state} ({error})"),
         _message(lines, _execution(links, execution), steps),

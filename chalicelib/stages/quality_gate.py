@@ -13,7 +13,7 @@ from chalicelib import settings as settings_module
 from chalicelib.anomalies import drift, outliers, statistics
 from chalicelib.contract_reading import read_contract
 from chalicelib.contracts import QualityGateRequest, QualityGateResult, Window
-from chalicelib.errors import AccountError, ChunksFailed, NotFound
+from chalicelib.errors import STAGE_ANEW, AccountError, ChunksFailed, NotFound
 from chalicelib.failure import read_cause
 from chalicelib.lake import Lake, keys
 from chalicelib.links import Links
@@ -150,7 +150,7 @@ def _check_account(run_id: str, chunks: list[ChunkCounts], staged: int, quaranti
             raise AccountError(
                 f"the run's chunks counted {counted} {what} rows, its table holds {found}",
                 run_id=run_id,
-                next_step=f"`sluice redrive {run_id}`; staging is lost when Postgres crashes in the middle of a run",
+                next_step=STAGE_ANEW,
             )
 
 

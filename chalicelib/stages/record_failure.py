@@ -16,6 +16,7 @@ from chalicelib.lake import Lake
 from chalicelib.links import Links
 from chalicelib.quality.alert import failure_alert
 from chalicelib.quarantine import claims
+from chalicelib.redriving import advice
 from chalicelib.run_input import RunInput
 from chalicelib.triggers import inbox
 from chalicelib.warehouse import connection, ledger, quarantined_objects, tables
@@ -53,10 +54,10 @@ def record_failure(request: RecordFailureRequest) -> RecordFailureResult:
         links=Links(settings),
         execution=request.execution,
         published=run["published_at"] is not None,
+        again=given and advice.again(request.run_id, given, unread),
         command=given and given.command(),
         trigger=given and given.trigger,
         quarantined=unread and unread.address,
-        redrivable=given is not None and given.replay is None and unread is None,
     )
     return RecordFailureResult(alert=alert)
 

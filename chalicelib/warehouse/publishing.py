@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from psycopg2 import sql
 
 from chalicelib.columns import ANOMALIES, FINGERPRINT
-from chalicelib.errors import AccountError
+from chalicelib.errors import STAGE_ANEW, AccountError
 from chalicelib.lake.position import LINE_BITS
 from chalicelib.sources.base import Source
 from chalicelib.warehouse import filling, superseded, tables
@@ -50,7 +50,7 @@ class Account:
                 f" + {self.updated} updated + {self.unchanged} unchanged + {self.duplicates} duplicates"
                 f" + {self.quarantined} quarantined",
                 run_id=run_id,
-                next_step=f"`sluice redrive {run_id}`; staging is lost when Postgres crashes in the middle of a run",
+                next_step=STAGE_ANEW,
             )
 
 
@@ -86,9 +86,7 @@ def merge(
     )
     cursor.execute("SELECT to_regclass(%s)", (f'{tables.STAGING}."{tables.staging_name(source.table, run_id)}"',))
     if cursor.fetchone()[0] is None:
-        raise AccountError(
-            "the staging table of the run is gone", run_id=run_id, next_step=f"`sluice redrive {run_id}`"
-        )
+        raise AccountError("the staging table of the run is gone", run_id=run_id, next_step=STAGE_ANEW)
     # without statistics the planner takes an empty table to hold a few rows, and nests loops
     columns = sql.SQL(", ").join(map(sql.Identifier, (*source.key, FINGERPRINT)))
     cursor.execute(sql.SQL("ANALYZE {} ({})").format(staging, columns))

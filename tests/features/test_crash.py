@@ -157,7 +157,7 @@ def test_a_run_survives_the_kill_of_the_server_that_forks_its_workers(killable, 
     assert_as_undisturbed(killable, killable.wait(arn), table, undisturbed)
 
 
-def test_a_kill_of_postgres_fails_the_run_and_what_it_says_makes_up_for_it(killable, given, table, undisturbed):
+def test_a_kill_of_postgres_fails_the_run_and_what_it_says_starts_it_again(killable, given, table, undisturbed):
     arn = start_and_reach_the_middle(killable, given)
     killed = killable.stack.info().postgres_pid
     kill(postgres_processes(killable))
@@ -169,7 +169,9 @@ def test_a_kill_of_postgres_fails_the_run_and_what_it_says_makes_up_for_it(killa
     assert content(killable, table) == []
     [email] = killable.emails(run.run_id)
     command = f"sluice redrive {run.run_id}"
-    assert f"Next: `{command}`" in run.row["error"]["reason"] and command in email["message"]
+    assert "Next: start the run again, as `sluice runs show` says" in run.row["error"]["reason"]
+    assert command in email["message"]
+    assert f"next          {command}\n" in killable.sluice("runs", "show", run.run_id).stdout
     assert killable.dead_letters(run.run_id)
     redriven = json.loads(killable.sluice(*command.split()[1:], "--json").stdout)
     assert {name: redriven[name] for name in ACCOUNT} == ACCOUNT and redriven["kept_partitions"] == FILES

@@ -194,7 +194,7 @@ def test_rows_that_other_versions_judged_are_judged_anew(lake, first, stages, mo
 def test_rows_that_were_altered_are_not_judged_anew(lake, first, stages, code):
     lake.put(first.key(ROWS), lake.get(first.key(ROWS)).replace(b"Wave", b"Cave"))
     code("B")
-    with pytest.raises(AccountError, match=r"not those that Validate judged.*sluice redrive"):
+    with pytest.raises(AccountError, match=r"not those that Validate judged.*sluice runs show"):
         stages("press-2", "press-1").validate(first.transformed)
 
 
@@ -234,7 +234,7 @@ def test_a_chunk_whose_results_are_gone_or_were_altered_is_made_anew(stages, alt
 
 
 def test_where_that_happens_behind_transform_the_chunk_fails_and_says_how_it_is_mended(lake, first, stages, altered):
-    told = r"results.json is (gone|not as Validate wrote it).*sluice redrive"
+    told = r"results.json is (gone|not as Validate wrote it).*sluice runs show"
     with pytest.raises((NotFound, ContractError), match=told):
         stages("press-2", "press-1").validate(first.transformed)
     with pytest.raises((NotFound, ContractError), match=told) as caught:
@@ -245,5 +245,5 @@ def test_where_that_happens_behind_transform_the_chunk_fails_and_says_how_it_is_
 def test_rows_that_were_altered_since_they_were_judged_are_told(lake, first):
     rows = lake.get(first.key(ROWS))
     assert chunk_results.counted(lake, first.key(RESULTS), rows)["set_aside"] == [1]
-    with pytest.raises(AccountError, match=r"not those that Validate judged.*sluice redrive"):
+    with pytest.raises(AccountError, match=r"not those that Validate judged.*sluice runs show"):
         chunk_results.counted(lake, first.key(RESULTS), rows.replace(b"Wave", b"Cave"), run_id="press-2", chunk=0)

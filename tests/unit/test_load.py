@@ -82,7 +82,7 @@ def test_rows_that_are_not_those_that_were_judged_are_not_loaded(load, held, lak
 
 def test_results_that_are_not_as_they_were_written_are_not_loaded(load, held, lake):
     lake.put_json("results", {**lake.get_json("results"), "set_aside": [1]})
-    with pytest.raises(ContractError, match=r"results is not as Validate wrote it.*sluice redrive") as caught:
+    with pytest.raises(ContractError, match=r"results is not as Validate wrote it.*sluice runs show") as caught:
         load(rows=1, rejected=3)
     assert caught.value.where == {"run_id": RUN, "chunk": 0}
     assert held() == (0, 0, 0)
@@ -121,7 +121,7 @@ LAST = b'{"checksum":'
 def test_rejected_rows_that_are_not_as_they_were_written_are_not_loaded(load, held, lake, altered):
     """Also where as many are there as were counted."""
     lake.put("rejected", altered(lake.get("rejected")))
-    with pytest.raises(AccountError, match=r"rejected is not as it was written.*sluice redrive") as caught:
+    with pytest.raises(AccountError, match=r"rejected is not as it was written.*sluice runs show") as caught:
         load()
     assert caught.value.where == {"run_id": RUN, "chunk": 0}
     assert held() == (0, 0, 0)

@@ -11,6 +11,7 @@ from chalicelib import settings
 from chalicelib.columns import Column
 from chalicelib.contracts import RecordFailureRequest, Window
 from chalicelib.lake.store import Lake
+from chalicelib.redriving import advice
 from chalicelib.settings import Settings
 from chalicelib.sources.base import Source
 from chalicelib.stages import record_failure as stage
@@ -63,6 +64,20 @@ def test_rows_that_the_next_attempt_has_claimed_stay_claimed(replay, query):
     query("UPDATE pipeline.quarantine SET claimed_by = %s WHERE run_id = %s", claim, f"of-{claim}")
     stage.record_failure(request)
     assert query(claimed, f"of-{claim}") == [(claim,)]
+
+
+@pytest.mark.parametrize("kind", ["a replay", "another run"])
+def test_the_email_has_the_command_that_starts_the_run_again_as_every_other_place(replay, kind):
+    run_id, claim = replay
+    given = {"source": "booth"}
+    commands = [f"sluice redrive {run_id}", "sluice run booth"]
+    if kind == "a replay":
+        given |= {"replay": claim, "trigger": f"replay of of-{claim}"}
+        commands = [f"sluice quarantine replay --run of-{claim}"]
+    assert advice.command(run_id, given, "E", "c", Lake("bucket", MemoryS3())) == commands[0]
+    email = stage.record_failure(RecordFailureRequest(run_id, "arn", given, {"Error": "E", "Cause": "c"})).alert.message
+    typed = [line.strip() for line in email.splitlines() if line.startswith("  sluice ")]
+    assert typed == [f"sluice runs show {run_id}", f"sluice graph {run_id}", *commands]
 
 
 STARTED = dt.datetime(2026, 11, 21, 10, tzinfo=dt.UTC)
