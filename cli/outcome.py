@@ -46,7 +46,7 @@ class Outcome:
     redrive_of: str | None = None
     kept_partitions: int | None = None  # of the run that it redrives
     left: tuple[str, ...] = ()  # what the table lacks still, see `warehouse.upkeep`
-    next: str | None = None  # the command that makes up for one that failed
+    next: str | None = None  # the command that starts one that failed again
 
     @property
     def exit_status(self) -> int:

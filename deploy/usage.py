@@ -28,8 +28,10 @@ CHARACTERS_PER_TOKEN = 4.7
 
 _MB_PER_GB = 1024
 _STANDARD = "STANDARD"
+# how the keys of rejected rows end
+_REJECTED = tuple(f"/{name}" for name in (keys.MALFORMED, keys.FAILING))
 # of the keys that `chalicelib.lake.keys` makes: written as streams, in parts once they outgrow one
-_STREAMED = ("/part-", "/malformed.ndjson", "/failing.ndjson")
+_STREAMED = ("/part-", *_REJECTED)
 # GETs of a chunk: Transform reads its slices, Validate the rows, Load the rows and the results
 _GETS_PER_CHUNK = 4
 # states whose container does a chunk, and a partition
@@ -151,7 +153,7 @@ def lake(execution: Execution, objects: Iterable[Stored], log: RunLog | None) ->
     functions = sum(times for state, times in tried.items() if render.snake_case(state) in render.lambda_functions())
     functions += in_containers * _STAGES_PER_CHUNK + fetched
     declared = any(stored.key.startswith(keys.DECLARATIONS) for stored in objects)
-    rejected = sum(stored.key.endswith(("/malformed.ndjson", "/failing.ndjson")) for stored in objects)
+    rejected = sum(stored.key.endswith(_REJECTED) for stored in objects)
     gets = chunks * _GETS_PER_CHUNK + rejected + tried.get("FetchPartition", 0) + fetched + functions * declared
     gets += 2 * containers  # each looks up what it is to do, and what an earlier attempt left
     if chunks:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from chalicelib.lake import keys
 from storm import truth
 
 ENDLESS = 100_000  # times; until the trial mends what it broke
@@ -22,11 +23,11 @@ OBJECTS = (
     ("GET", "/fetched/"),
     ("PUT", "/manifest.json"),
     ("GET", "/manifest.json"),
-    ("PUT", "/rows.copy"),
-    ("GET", "/rows.copy"),
-    ("PUT", "/results.json"),
-    ("GET", "/results.json"),
-    ("PUT", "/malformed.ndjson"),
+    ("PUT", f"/{keys.ROWS}"),
+    ("GET", f"/{keys.ROWS}"),
+    ("PUT", f"/{keys.RESULTS}"),
+    ("GET", f"/{keys.RESULTS}"),
+    ("PUT", f"/{keys.MALFORMED}"),
     ("PUT", "/report."),
     ("PUT", "/map/"),
 )

@@ -31,6 +31,7 @@ def places(text: np.ndarray, are_wanted: Callable[[np.ndarray], np.ndarray]) -> 
 
 
 def newlines(text: bytes) -> np.ndarray:
+    """Where its newlines are (int64)."""
     return places(np.frombuffer(text, np.uint8), lambda block: block == _NEWLINE)
 
 

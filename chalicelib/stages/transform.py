@@ -35,7 +35,7 @@ _FLOAT64 = 2**53  # beyond, it does not hold every integer
 
 
 @dataclass(frozen=True)
-class _Unfit:
+class _SetAside:
     """A row with values that its columns cannot hold; `key` as of `Rejected`."""
 
     reasons: tuple[Reason, ...]
@@ -85,7 +85,7 @@ def transform(request: TransformRequest) -> TransformResult:
     )
 
 
-def _rejected(batch: ReadRecords, unfit: dict[int, _Unfit], raw: dict[int, str]) -> Iterator[Rejected]:
+def _rejected(batch: ReadRecords, unfit: dict[int, _SetAside], raw: dict[int, str]) -> Iterator[Rejected]:
     for bad in batch.malformed:
         yield Rejected(bad.part, bad.line, (Reason(RECORD, bad.reason),), bad.record)
     for seq, row in unfit.items():
@@ -155,7 +155,7 @@ def _copied(source: Source) -> tuple[Column, ...]:
 
 def _typed(
     fields: dict[str, list], batch: ReadRecords, source: Source, observer: Observer
-) -> tuple[bytes, dict[int, _Unfit], int]:
+) -> tuple[bytes, dict[int, _SetAside], int]:
     """(COPY text of the rows that fit, the others by seq, how many fit)."""
     seqs = batch.seqs.tolist()
     columns: list[list[str]] = []
@@ -178,7 +178,7 @@ def _typed(
         reasons.setdefault(position, []).append(reason)
     keys_of_rows = [by_name[name] for name in source.key]
     by_seq = {
-        seqs[position]: _Unfit(tuple(why), _key([texts[position] for texts in keys_of_rows], why, source))
+        seqs[position]: _SetAside(tuple(why), _key([texts[position] for texts in keys_of_rows], why, source))
         for position, why in sorted(reasons.items())
     }
     if reasons:

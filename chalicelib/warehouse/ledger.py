@@ -130,7 +130,7 @@ def find_run(connection, run_id: str | None) -> dict | None:
 
 
 def settled_by(connection, run_id: str) -> str | None:
-    """The run that made up for one that failed or was rejected: the first that asked for the same since, and succeeded.
+    """The run that settled one that failed or was rejected: the first that asked for the same since, and succeeded.
 
     None for any other run, for a replay, and where there was none.
     """

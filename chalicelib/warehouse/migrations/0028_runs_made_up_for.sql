@@ -8,7 +8,7 @@ $$;
 
 CREATE INDEX runs_by_asked ON pipeline.runs (source, pipeline.asked(input), started_at) WHERE status = 'succeeded' AND replay_of IS NULL;
 
--- The run that made up for one that failed or was rejected: the first that asked for the same since, and succeeded.
+-- The run that settled one that failed or was rejected: the first that asked for the same since, and succeeded.
 CREATE FUNCTION pipeline.settled_by(run text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT (SELECT later.run_id FROM pipeline.runs AS later

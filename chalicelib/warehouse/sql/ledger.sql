@@ -76,7 +76,7 @@ SELECT run_id FROM (
 WHERE status = 'failed'
 ORDER BY started_at, run_id;
 
--- name: settled_by -- the run that made up for one that failed or was rejected
+-- name: settled_by -- the run that settled one that failed or was rejected
 SELECT pipeline.settled_by(%(run_id)s) AS run_id;
 
 -- name: get_run
