@@ -90,33 +90,31 @@ def merge(
     # without statistics the planner takes an empty table to hold a few rows, and nests loops
     columns = sql.SQL(", ").join(map(sql.Identifier, (*source.key, FINGERPRINT)))
     cursor.execute(sql.SQL("ANALYZE {} ({})").format(staging, columns))
-    same_key_curated = tables.equal("t", "s", source.key)
+    identifiers = {"curated": curated, "staging": staging, "same_key_curated": tables.equal("t", "s", source.key)}
+    identifiers |= {"raw": sql.SQL(_RAW), "bits": sql.Literal(LINE_BITS)}
 
     duplicates = superseded.drop(cursor, source, run_id)
     run = {"table": source.table, "run_id": run_id}
     cursor.execute(statement("publish", "later"), run)
     if found := cursor.fetchall():
-        identifiers = {"staging": staging, "curated": curated, "same_key_curated": same_key_curated}
         values = {**run, "later": [name for name, _ in found], "mixed": any(mixed for _, mixed in found)}
-        cursor.execute(statement("publish", "drop_overtaken", **identifiers, bits=sql.Literal(LINE_BITS)), values)
+        cursor.execute(statement("publish", "drop_overtaken", **identifiers), values)
         duplicates += cursor.rowcount
     if replay_of is not None:
-        identifiers = {"staging": staging, "curated": curated, "same_key_curated": same_key_curated}
         day = sql.SQL("s.{}::date").format(sql.Identifier(source.day)) if source.day else sql.SQL("NULL::date")
-        older = statement("publish", "drop_older", **identifiers, bits=sql.Literal(LINE_BITS), day=day)
-        cursor.execute(older, {"replay_of": replay_of})
+        cursor.execute(statement("publish", "drop_older", **identifiers, day=day), {"replay_of": replay_of})
         duplicates += cursor.rowcount
     if settle is not None:
         settle(staging)
     count = "count_unchanged" if filling.holds_rows(cursor, curated) else "count_staged"
-    cursor.execute(statement("publish", count, staging=staging, curated=curated, same_key_curated=same_key_curated))
+    cursor.execute(statement("publish", count, **identifiers))
     staged, unchanged = cursor.fetchone()
     actions = {}
     if staged > unchanged:
         actions = _filled(cursor, source, staging, run_id) if staged >= filling.ROWS and not unchanged else None
         actions = actions or merge_rows(cursor, source, staging, run_id)
     if unchanged:
-        _confirm_unchanged(cursor, source, curated, staging, run)
+        _confirm_unchanged(cursor, source, identifiers, run)
     account = Account(
         fetched=fetched,
         inserted=actions.get("INSERT", 0),
@@ -130,14 +128,12 @@ def merge(
     return account
 
 
-def _confirm_unchanged(cursor, source: Source, curated, staging, run: dict) -> None:
+def _confirm_unchanged(cursor, source: Source, identifiers: dict[str, sql.Composable], run: dict) -> None:
     """Make the rows that this run found unchanged its own, where an earlier run or a replay might still overwrite them.
 
     Without such a run that is open, and a row that was set aside and has the same key, nothing is written; for each
     that is, a row once: a repeated load touches no row.
     """
-    identifiers = {"curated": curated, "staging": staging, "same_key_curated": tables.equal("t", "s", source.key)}
-    identifiers |= {"raw": sql.SQL(_RAW), "bits": sql.Literal(LINE_BITS)}
     cursor.execute(statement("publish", "confirm_set_aside", **identifiers, key_set_aside=_key_set_aside(source)), run)
     confirm = statement("publish", "confirm_unchanged", **identifiers)
     cursor.execute(statement("publish", "places"), run)
