@@ -78,12 +78,17 @@ class Trial:
         return f"{self.lane}{self.mark}"
 
     @property
+    def days(self) -> dict:
+        """The input of a run that asks for its days once more, and leaves the cursor where it is."""
+        first, last = truth.window(self.place)
+        return {"source": self.lane, "from": first.isoformat(), "to": last.isoformat()}
+
+    @property
     def given(self) -> dict:
         """The input of its run; a file in an inbox is given by its trigger."""
         if self.by_cursor:
             return {"source": self.lane}
-        first, last = truth.window(self.place)
-        return {"source": self.lane, "from": first.isoformat(), "to": last.isoformat(), "move_cursor": True}
+        return {**self.days, "move_cursor": True}
 
 
 def trials(seed: int, runs: int, disturbing: bool = True) -> list[Trial]:

@@ -140,7 +140,7 @@ class Replays:
         """What the ledger says of a run of the trial's days that was published, if not at once."""
         for attempt in range(AGAIN):
             run_id = f"{playing.trial.name}{name}{attempt}"
-            self._wait(playing, [self._stack.start(run_id, playing.days)])
+            self._wait(playing, [self._stack.start(run_id, playing.trial.days)])
             self._apply(playing, is_bad)
             if (found := checks.ledger(self._stack, run_id)).get("published_at"):
                 return found
@@ -151,7 +151,7 @@ class Replays:
         portions = [asked] if playing.given.together else [[original] for original in asked]
         beside = []
         if playing.given.beside:
-            beside = [self._stack.start(f"{playing.trial.name}beside", playing.days)]
+            beside = [self._stack.start(f"{playing.trial.name}beside", playing.trial.days)]
         for portion in portions:
             self._ask(playing, portion * playing.given.at_once)
         self._wait(playing, beside)
@@ -245,12 +245,6 @@ class _Playing:
     replayed: set[str] = field(default_factory=set)  # original runs whose rows a replay was published of
     said: list[str] = field(default_factory=list)
     told: Replayed = field(default_factory=Replayed)
-
-    @property
-    def days(self) -> dict:
-        """The input of a run that asks for the trial's days."""
-        first, last = truth.window(self.trial.place)
-        return {"source": self.trial.lane, "from": first.isoformat(), "to": last.isoformat()}
 
 
 def _entry(run: dict) -> int:

@@ -186,9 +186,7 @@ class Lane:
         rejected = any("Reject" in one.states and REDRIVE in one.given for one in ended)
         if letters and not published and not rejected:
             return letters[0]["input"]
-        first, last = truth.window(trial.place)
-        days = {"from": first.isoformat(), "to": last.isoformat()}
-        return {"source": self.name, **days} if published else trial.given
+        return trial.days if published else trial.given
 
     def _run(self, trial: Trial) -> list[Ended]:
         """Start what the trial starts, and wait until all of it ended."""
