@@ -159,7 +159,7 @@ class Server:
             try:
                 objects.save(self._resources.bucket, self._home.objects)
             except (KeyError, OSError):  # the bucket was deleted, the disk is full
-                LOG.exception("what S3 holds could not be written down; that is tried again")
+                LOG.exception("what S3 holds could not be written down")
                 self._saved = (now, saved)
 
     def rest(self) -> None:
@@ -179,10 +179,7 @@ class Server:
             self._containers.close()
         if self._deployed:
             self._deployed.close()
-        if self._restored:
-            from local import objects
-
-            objects.save(self._resources.bucket, self._home.objects)
+        self.save(at_once=True)
         self._postgres.stop()
         LOG.info("the stack is down")
 
